@@ -1,0 +1,111 @@
+//! The code that is generated beside the function.
+
+use proc_macro2::{Literal, Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::{Item, ItemFn, spanned::Spanned};
+
+use crate::{
+    descriptor::{self, type_text},
+    options::Options,
+    signature::Signature,
+};
+
+/// Expands `#[task]`. The function itself is always part of the output, untouched, so that a mistake in the attribute
+/// does not drag errors behind it from everywhere the function is used.
+pub(crate) fn task(options: TokenStream, item: &TokenStream) -> TokenStream {
+    let generated = Options::parse(options).and_then(|options| {
+        let function = match syn::parse2(item.clone())? {
+            Item::Fn(function) => function,
+            other => return Err(syn::Error::new_spanned(other, "#[task] goes on a function")),
+        };
+        let signature = Signature::of(&function, &options)?;
+        Ok(beside(&function, &signature))
+    });
+    let generated = generated.unwrap_or_else(|error| error.to_compile_error());
+    quote! { #item #generated }
+}
+
+/// The export and the descriptor. All but their linking is there on every target: a type that serde cannot carry is an
+/// error of a native `cargo check` already, and the function counts as used.
+fn beside(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
+    let krate = crate_name();
+    let export = format!("wasmp_task_{krate}__{}", signature.name);
+    let descriptor = descriptor::encode(signature, &export, &krate, &function.attrs);
+    let descriptor_len = descriptor.len();
+    let descriptor = Literal::byte_string(&descriptor);
+
+    let conditions = function
+        .attrs
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("cfg"));
+    let parameters = signature.parameters.iter().map(|parameter| {
+        let (name, ty) = (&parameter.name, type_text(parameter.ty));
+        quote! { (#name, #ty) }
+    });
+    let body = body(function, signature);
+
+    quote! {
+        #(#conditions)*
+        #[allow(unsafe_code, reason = "exports need it")]
+        const _: () = {
+            #[cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only a wasm module exports it"))]
+            #[cfg_attr(target_family = "wasm", unsafe(export_name = #export))]
+            extern "C" fn export() {
+                ::wasmp_guest::__private::serve(&[#(#parameters),*], #body);
+            }
+
+            #[cfg(target_family = "wasm")]
+            #[used]
+            #[unsafe(link_section = "wasmp.tasks")]
+            static DESCRIPTOR: [u8; #descriptor_len] = *#descriptor;
+        };
+    }
+}
+
+/// What runs for each item: decode the arguments, call the function, encode what it returns. Each part carries the span
+/// of the type it is about, so that "cannot be deserialized" points at the parameter.
+fn body(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
+    let ident = &function.sig.ident;
+    let names = (0..signature.parameters.len())
+        .map(|index| format_ident!("argument_{index}", span = Span::mixed_site()))
+        .collect::<Vec<_>>();
+    let decode = signature.parameters.iter().zip(&names).map(|(parameter, name)| {
+        let ty = parameter.ty;
+        quote_spanned! { at(ty)=>
+            let #name = ::wasmp_guest::__private::Argument::<#ty>::decode(arguments)?;
+        }
+    });
+    let result_span = signature.result.map_or_else(Span::mixed_site, at);
+    let outcome = quote_spanned! { result_span=>
+        match ::wasmp_guest::__private::Returned(#ident(#(#names),*)).outcome() {
+            ::core::result::Result::Ok(value) => ::wasmp_guest::__private::Value(&value).encode(output),
+            ::core::result::Result::Err(error) => {
+                ::core::result::Result::Err(::wasmp_guest::__private::Failure::error(&error))
+            }
+        }
+    };
+    quote_spanned! { Span::mixed_site()=>
+        |arguments, output| {
+            #[allow(unused_imports, reason = "not every type needs the detour through serde")]
+            use ::wasmp_guest::__private::{DecodeWithSerde as _, EncodeWithSerde as _, ReturnedPlainly as _};
+            #(#decode)*
+            #outcome
+        }
+    }
+}
+
+/// The place of a type, with the hygiene of generated code.
+fn at(ty: &syn::Type) -> Span {
+    Span::mixed_site().located_at(ty.span())
+}
+
+/// The crate that is being compiled. Two crates may have tasks of the same name: their exports differ by this, and the
+/// host can tell the user which crates they are.
+fn crate_name() -> String {
+    let name = std::env::var("CARGO_CRATE_NAME")
+        .or_else(|_| std::env::var("CARGO_PKG_NAME"))
+        .unwrap_or_default();
+    name.chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect()
+}

@@ -1,0 +1,91 @@
+//! Everything a task may be, without a warning, in a crate that forbids what it can.
+
+#![deny(warnings, unsafe_code, missing_docs)]
+
+use std::{collections::HashMap, fmt, io};
+
+use serde::{Deserialize, Serialize};
+use wasmp_guest::task;
+
+type Outcome<T> = Result<T, Refusal>;
+
+struct Refusal;
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no")
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Point {
+    x: f64,
+    y: f64,
+}
+
+#[task]
+fn nothing() {}
+
+/// With a doc comment.
+#[task]
+fn numbers(a: i8, b: u64, c: f32, d: usize, e: u128) -> f64 {
+    f64::from(a) + b as f64 + f64::from(c) + d as f64 + e as f64
+}
+
+#[task]
+fn borrowed(text: &str, bytes: &[u8], mut owned: Vec<u8>) -> Vec<u8> {
+    owned.extend(text.as_bytes());
+    owned.extend(bytes);
+    owned
+}
+
+#[task]
+fn gives_back(text: &str) -> &str {
+    text.trim()
+}
+
+#[task(name = "other_name")]
+fn types_of_its_own(point: Point, r#type: Option<Point>, more: HashMap<String, (i64, char)>) -> Vec<Point> {
+    let _ = more;
+    vec![point, r#type.unwrap_or(Point { x: 0.0, y: 0.0 })]
+}
+
+#[task]
+fn alias(yes: bool) -> Outcome<()> {
+    if yes { Ok(()) } else { Err(Refusal) }
+}
+
+#[task]
+fn io_result(path: String) -> io::Result<u64> {
+    Ok(std::fs::metadata(path)?.len())
+}
+
+#[task]
+fn boxed() -> Result<(), Box<dyn std::error::Error>> {
+    Err("no".into())
+}
+
+#[task]
+fn any_error(number: &str) -> wasmp_guest::Result<i64> {
+    Ok(number.parse()?)
+}
+
+#[cfg(any())]
+#[task]
+fn not_there(_: Missing) {}
+
+#[task]
+#[cfg(any())]
+fn not_there_either(x: Missing) {}
+
+mod inner {
+    #[wasmp_guest::task]
+    pub(crate) fn path_to_the_macro(x: i64) -> i64 {
+        x
+    }
+}
+
+fn main() {
+    assert_eq!(inner::path_to_the_macro(3), 3);
+    assert_eq!(gives_back(" a "), "a");
+}

@@ -1,0 +1,9 @@
+use wasmp_guest::task;
+
+#[task]
+struct Square;
+
+#[task]
+mod tasks {}
+
+fn main() {}

@@ -1,0 +1,345 @@
+//! What can be typed. The doc comments are the help texts; decisions are made elsewhere.
+
+use std::ffi::OsString;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+use crate::grants::{Dir, Variable};
+use crate::progress::When;
+use crate::units;
+
+/// Runs tasks compiled to WebAssembly on a pool of sandboxed worker processes: Python's multiprocessing, for wasm.
+#[derive(Debug, Parser)]
+#[command(name = "wasmp", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 everything worked; 1 an item failed; 2 wrong usage, or the module or an input \
+                        cannot be used; 130 interrupted."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+impl Cli {
+    /// What was typed; wrong usage and requests for help end the process here.
+    pub(crate) fn parse_or_exit() -> Self {
+        Self::read(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn read(typed: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        let mut cli = Self::try_parse_from(typed)?;
+        if let Command::Map(map) = &mut cli.command {
+            map.take_null_from_inputs()
+                .map_err(|error| error.format(&mut Self::command()))?;
+        }
+        Ok(cli)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Map(Map),
+    Call(Call),
+    Exec(Exec),
+    Inspect(Inspect),
+    Build(Build),
+    Compile(Compile),
+}
+
+/// Run a task over many inputs, in parallel
+///
+/// Each INPUT is JSON, or else a string. Without any, JSON values are read from standard input, one a line. Results
+/// are printed as JSON, one a line, in the order of the inputs.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  seq 10 | wasmp map tasks.wasm square")]
+pub(crate) struct Map {
+    #[command(flatten)]
+    pub(crate) module: Module,
+
+    /// The task to run; `wasmp inspect MODULE` lists them
+    pub(crate) task: String,
+
+    /// Inputs: each JSON, or else a string [default: JSON Lines on standard input]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) input: Vec<String>,
+
+    /// Read inputs from FILE, one a line (`-`: standard input)
+    #[arg(long = "input", value_name = "FILE", conflicts_with = "input")]
+    pub(crate) input_file: Option<PathBuf>,
+
+    /// Take each input as a string, not as JSON
+    #[arg(long)]
+    pub(crate) raw_input: bool,
+
+    /// Inputs that are read end in NUL, not in a line end (as from `find -print0`)
+    #[arg(short = '0', long = "null")]
+    pub(crate) null: bool,
+
+    /// Spread each input, an array, over the task's parameters
+    #[arg(long, conflicts_with = "raw_input")]
+    pub(crate) star: bool,
+
+    /// Worker processes [default: one for each CPU that may be used]
+    #[arg(short = 'j', long, value_name = "N")]
+    pub(crate) processes: Option<NonZeroUsize>,
+
+    /// Items handed to a worker at once [default: adapts to how long they take]
+    #[arg(long, value_name = "N")]
+    pub(crate) chunksize: Option<NonZeroU32>,
+
+    /// Print results as they come, not in the order of the inputs
+    #[arg(long)]
+    pub(crate) unordered: bool,
+
+    /// Go on after an item has failed
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+
+    /// Print {"index","input","ok"} or {"index","input","error"} for each item
+    #[arg(long)]
+    pub(crate) envelope: bool,
+
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+
+    #[command(flatten)]
+    pub(crate) grants: Grants,
+
+    /// When to show a progress bar
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) progress: When,
+
+    /// Print errors and failed items only: no progress bar, no notes
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+impl Map {
+    /// To clap, `-0` after TASK is a negative number. It is the option: whoever wants nought types `0`.
+    fn take_null_from_inputs(&mut self) -> Result<(), clap::Error> {
+        let inputs = self.input.len();
+        self.input.retain(|input| input != "-0");
+        self.null |= self.input.len() < inputs;
+        match self.null && !self.input.is_empty() {
+            true => Err(clap::Error::raw(
+                ErrorKind::ArgumentConflict,
+                "-0 is about inputs that are read, and cannot be used with an INPUT that is typed",
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Run a task once
+///
+/// Each ARG is JSON, or else a string. The result is printed as JSON.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  wasmp call tasks.wasm add 1 2")]
+pub(crate) struct Call {
+    #[command(flatten)]
+    pub(crate) module: Module,
+
+    /// The task to run; `wasmp inspect MODULE` lists them
+    pub(crate) task: String,
+
+    /// Arguments: each JSON, or else a string
+    #[arg(value_name = "ARG", allow_negative_numbers = true)]
+    pub(crate) arguments: Vec<String>,
+
+    /// Take each argument as a string, not as JSON
+    #[arg(long)]
+    pub(crate) raw_input: bool,
+
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+
+    #[command(flatten)]
+    pub(crate) grants: Grants,
+
+    /// Print errors only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// Run a WASI command once, in the same sandbox
+///
+/// Standard input and output are the command's, and so is the exit code.
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    #[command(flatten)]
+    pub(crate) module: Module,
+
+    /// Arguments for the command
+    #[arg(value_name = "ARG", last = true)]
+    pub(crate) arguments: Vec<String>,
+
+    /// Kill the command when it runs longer (500ms, 2s, 1.5m, 1h)
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Memory the command may use (64M, 1GiB)
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) max_memory: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) grants: Grants,
+}
+
+/// Show what a module offers and needs, without running it
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    #[command(flatten)]
+    pub(crate) module: Module,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Compile a guest crate to WebAssembly and print where it is
+///
+/// Finds a compiler for wasm32-wasip1 or makes one.
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    /// The folder of the crate
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
+
+    /// Optimise
+    #[arg(long)]
+    pub(crate) release: bool,
+}
+
+/// Compile a module to machine code ahead of time
+///
+/// What comes out runs on this kind of machine and with this version of wasmp. Give it as MODULE with
+/// `--allow-precompiled`.
+#[derive(Debug, Args)]
+pub(crate) struct Compile {
+    #[command(flatten)]
+    pub(crate) module: Module,
+
+    /// Where to write it
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Module {
+    /// A .wasm or .wat file, or the folder of a guest crate, which is built first
+    #[arg(value_name = "MODULE")]
+    pub(crate) path: PathBuf,
+
+    /// Accept a MODULE made by `wasmp compile`; it is machine code, so trust where it comes from
+    #[arg(long)]
+    pub(crate) allow_precompiled: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Limits {
+    /// Kill an item that runs longer; it fails, the rest goes on (500ms, 2s, 1.5m, 1h)
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Run an item again, up to N times, when its worker process died
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) retries: u32,
+
+    /// Memory each worker's guest may use (64M, 1GiB)
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) max_memory: Option<u64>,
+}
+
+/// What the guest is given; nothing by default.
+#[derive(Debug, Args)]
+pub(crate) struct Grants {
+    /// Let the guest read a directory, under its own name or as GUEST; `:rw`: write, too
+    #[arg(long = "dir", value_name = "HOST[::GUEST][:rw]")]
+    pub(crate) dirs: Vec<Dir>,
+
+    /// Set an environment variable for the guest
+    #[arg(long = "env", value_name = "K=V")]
+    pub(crate) variables: Vec<Variable>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(typed: &str) -> Result<Map, String> {
+        match Cli::read(typed.split_whitespace())
+            .map_err(|error| error.to_string())?
+            .command
+        {
+            Command::Map(map) => Ok(map),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn negative_numbers_are_inputs() {
+        let map = map("wasmp map m.wasm square -5 7 -j 2 -1.5").expect("valid");
+        assert_eq!(map.input, ["-5", "7", "-1.5"]);
+        assert_eq!(map.processes, NonZeroUsize::new(2));
+    }
+
+    #[test]
+    fn options_may_stand_anywhere() {
+        let map = map("wasmp map --timeout 1.5s m.wasm -0 t --max-memory 64M --dir .:rw --env A=b --progress never")
+            .expect("valid");
+        assert_eq!(map.limits.timeout, Some(Duration::from_millis(1500)));
+        assert_eq!(map.limits.max_memory, Some(64 << 20));
+        assert!(map.null && map.grants.dirs[0].writable);
+        assert_eq!(map.grants.variables[0].value, "b");
+        assert_eq!(map.progress, When::Never);
+    }
+
+    #[test]
+    fn the_option_for_nul_is_not_taken_for_a_number() {
+        let map = map("wasmp map m.wasm t -0").expect("valid");
+        assert!(map.null && map.input.is_empty());
+    }
+
+    #[test]
+    fn inputs_come_from_one_place() {
+        assert!(map("wasmp map m t 1 --input f").is_err_and(|error| error.contains("cannot be used with")));
+        for typed in ["wasmp map m t 1 -0", "wasmp map -0 m t 1"] {
+            assert!(
+                map(typed).is_err_and(|error| error.contains("-0 is about inputs that are read")),
+                "{typed}"
+            );
+        }
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        for (typed, part) in [
+            ("--timeout 5", "did you mean 5s"),
+            ("--max-memory 5Q", "there is no unit `Q`"),
+            ("--dir no/such", "cannot use no/such: no such file or directory"),
+            ("--env A", "NAME=VALUE"),
+            ("-j 0", "'0' for '--processes <N>'"),
+            ("--chunksize 0", "'0' for '--chunksize <N>'"),
+        ] {
+            assert!(
+                map(&format!("wasmp map m t {typed}")).is_err_and(|error| error.contains(part)),
+                "{typed}"
+            );
+        }
+    }
+
+    #[test]
+    fn everything_after_two_dashes_is_the_commands() {
+        let cli = Cli::read(["wasmp", "exec", "m.wasm", "--", "--help", "-x"]).expect("valid");
+        assert!(matches!(cli.command, Command::Exec(Exec { arguments, .. }) if arguments == ["--help", "-x"]));
+    }
+}

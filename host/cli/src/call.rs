@@ -1,0 +1,60 @@
+//! `wasmp call`: a task once.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ciborium::Value;
+
+use crate::args;
+use crate::error::Error;
+use crate::failure::Failure;
+use crate::json::Json;
+use crate::progress::Progress;
+use crate::terminal::Messages;
+use crate::{FAILED, INTERRUPTED, UNUSABLE, input, module, sandbox, signals, stdout};
+
+pub(crate) fn run(args: &args::Call) -> Result<ExitCode, Error> {
+    let messages = Arc::new(Messages::new(args.quiet, Progress::none()));
+    let mut arguments = Vec::with_capacity(args.arguments.len());
+    for (number, text) in (1..).zip(&args.arguments) {
+        match input::typed(text, args.raw_input) {
+            Ok(value) => arguments.push(value),
+            Err(error) => {
+                messages.error(&format!("argument {number}: {error}"));
+                return Ok(UNUSABLE.into());
+            }
+        }
+    }
+    let module = module::load(&args.module, &messages)?;
+    let pool = Arc::new(
+        sandbox::pool(&module, &args.limits, &args.grants, &messages)
+            .processes(1)
+            .build()?,
+    );
+
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let (terminated, asked) = (Arc::clone(&pool), Arc::clone(&interrupted));
+    signals::on_interrupt(move || {
+        asked.store(true, Ordering::Release);
+        terminated.terminate();
+    })?;
+    let outcome = pool.apply::<Vec<Value>, Json>(&args.task, arguments);
+    pool.close();
+    pool.join()?;
+    if interrupted.load(Ordering::Acquire) {
+        messages.note("interrupted");
+        return Ok(INTERRUPTED.into());
+    }
+    match outcome {
+        Ok(Json(mut result)) => {
+            result.push(b'\n');
+            stdout::print(&result)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            messages.error(&Failure::from_library(error)?.in_full());
+            Ok(FAILED.into())
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Communication between processes in shared memory: the mechanism under wasmp's pools.
+//!
+//! Nothing here knows about wasm, serialization or how processes start. There is memory ([`Mapping`]), a way to sleep
+//! on a word of it ([`futex`]), a way to wake a process that sleeps in `epoll` ([`Doorbell`]), and algorithms on top,
+//! one a file:
+//!
+//! * [`ring`]: a queue of records from one process to one other, the path of every task and every result;
+//! * [`Spinner`]: how long to look before going to sleep.
+//!
+//! # Trust
+//!
+//! Both processes can write every byte of a mapping at any time, and one of them may be hostile. So each algorithm
+//! reads a shared word once per decision, checks the value it got, and works on with its private copy. A value that no
+//! honest peer writes comes back as a typed error ([`Corrupt`]); it never becomes a panic, an endless loop or an access
+//! outside of the mapping. References into a mapping point to atomics only.
+//!
+//! # Models
+//!
+//! Algorithms are generic over a backend: the words they use and how one waits on them. The same source runs on the
+//! mapping in production and on the model checker's words in the tests.
+
+mod backend;
+mod doorbell;
+pub mod futex;
+mod memory;
+pub mod ring;
+mod spin;
+
+pub use doorbell::Doorbell;
+pub use memory::Mapping;
+pub use ring::{Consumer, Corrupt, Producer, Record, Ticket, ring_bytes};
+pub use spin::Spinner;

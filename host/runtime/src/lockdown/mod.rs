@@ -1,0 +1,134 @@
+//! What a freshly forked process takes away from itself before it runs anything a guest brought along.
+//!
+//! The wasm sandbox is the first wall around a task, this is the second. [`lock_down`] assumes that the first one has
+//! fallen, that is, that a guest executes native code of its choosing in this process, and leaves it with no
+//! descriptor, file, network, process, executable memory or privilege it was not handed.
+//!
+//! ```text
+//! fork → fds → session → oom score, limits → name, timer → privileges → Landlock → seccomp → guest
+//!        close  setsid,    /proc is still      capabilities,   needs        last: every step
+//!        the    signals    reachable           no_new_privs    no_new_privs above needs system
+//!        rest                                                               calls it forbids
+//! ```
+//!
+//! Each wall stands alone: seccomp denies `openat` without a directory grant, and Landlock would deny the file anyway.
+//! What the running kernel lacks is skipped (Landlock, `PR_SET_MDWE`); seccomp and `no_new_privs` are not negotiable.
+//!
+//! The process must have one thread: Landlock and seccomp bind the calling thread and those it starts later.
+
+mod fds;
+mod landlock;
+mod limits;
+mod privileges;
+mod seccomp;
+mod session;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+pub(crate) use fds::opened_by;
+pub(crate) use seccomp::Filter;
+
+/// What the process is for; decides how much of the kernel it keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Runs guests: one thread, no executable memory.
+    Worker,
+    /// Turns wasm into machine code: may start threads, and writes the code without ever being able to execute it
+    /// (`Engine::precompile_module`, not `Module::new`).
+    Compiler,
+}
+
+/// A directory the guest was granted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dir<'a> {
+    /// The directory itself; `O_PATH` is enough. After the lockdown it can be opened through `/proc/self/fd/N`.
+    pub(crate) fd: BorrowedFd<'a>,
+    /// Whether files beneath it may be created, changed and removed.
+    pub(crate) writable: bool,
+}
+
+/// All that a process keeps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Profile<'a> {
+    pub(crate) role: Role,
+    /// Descriptors that stay open, besides those of `dirs` and `images`.
+    pub(crate) keep: &'a [BorrowedFd<'a>],
+    /// The descriptors that wasmtime maps memory images from, as found by [`opened_by`].
+    pub(crate) images: &'a [RawFd],
+    /// The directory grants.
+    pub(crate) dirs: &'a [Dir<'a>],
+    /// Bytes of private memory a guest's instance (or the compilation) may use.
+    pub(crate) max_memory: u64,
+    /// The system calls, compiled for this role before the fork.
+    pub(crate) filter: &'a Filter,
+}
+
+/// Applies `profile` to the calling process, for good.
+///
+/// Descriptors that are not kept are closed under whatever owned them, hence: call it once, in a forked child that
+/// uses nothing of its parent but what the profile names, and end the child if it fails.
+pub(crate) fn lock_down(profile: &Profile<'_>) -> Result<(), LockdownError> {
+    let named = profile
+        .keep
+        .iter()
+        .copied()
+        .chain(profile.dirs.iter().map(|dir| dir.fd));
+    let keep = named.map(|fd| fd.as_raw_fd()).chain(profile.images.iter().copied());
+    fds::keep_only(keep).map_err(LockdownError::Fds)?;
+    session::detach().map_err(LockdownError::Session)?;
+    limits::volunteer_for_oom_kill();
+    limits::apply(
+        profile.role,
+        profile.max_memory,
+        profile.dirs.iter().any(|dir| dir.writable),
+    )
+    .map_err(LockdownError::Limits)?;
+    session::name(profile.role);
+    privileges::renounce().map_err(LockdownError::Privileges)?;
+    landlock::restrict(profile.dirs).map_err(|error| LockdownError::Landlock(Box::new(error)))?;
+    profile.filter.apply().map_err(LockdownError::Seccomp)
+}
+
+/// The step of [`lock_down`] that failed, and why.
+#[derive(Debug)]
+pub(crate) enum LockdownError {
+    /// Closing descriptors.
+    Fds(io::Error),
+    /// A session of its own.
+    Session(io::Error),
+    /// Resource limits.
+    Limits(io::Error),
+    /// Capabilities and `no_new_privs`.
+    Privileges(io::Error),
+    /// The Landlock domain.
+    Landlock(Box<::landlock::RulesetError>),
+    /// The system call filter.
+    Seccomp(seccompiler::Error),
+}
+
+impl fmt::Display for LockdownError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fds(error) => write!(f, "cannot close inherited descriptors: {error}"),
+            Self::Session(error) => write!(f, "cannot leave the session: {error}"),
+            Self::Limits(error) => write!(f, "cannot set resource limits: {error}"),
+            Self::Privileges(error) => write!(f, "cannot drop privileges: {error}"),
+            Self::Landlock(error) => write!(f, "cannot enter a Landlock domain: {error}"),
+            Self::Seccomp(error) => write!(f, "cannot install the system call filter: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for LockdownError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Fds(error) | Self::Session(error) | Self::Limits(error) | Self::Privileges(error) => Some(error),
+            Self::Landlock(error) => Some(error),
+            Self::Seccomp(error) => Some(error),
+        }
+    }
+}

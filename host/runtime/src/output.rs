@@ -1,0 +1,236 @@
+//! What guests write to their standard output and error, on its way to whoever wants it.
+//!
+//! Workers hand it to the supervisor through their reply rings; a thread for each pool cuts it into whole lines and
+//! passes them on. The supervisor never waits for that thread: when it is behind, the worker's ring is left unread,
+//! and the guest waits in its write.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+/// Bytes that may wait for the receiver before a guest has to.
+const MAX_QUEUED: usize = 4 << 20;
+
+/// A line longer than this is passed on in pieces.
+const MAX_LINE: usize = 64 * 1024;
+
+/// Which of its streams a guest wrote to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// The guest's standard output.
+    Stdout,
+    /// The guest's standard error.
+    Stderr,
+}
+
+/// Something that a guest wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct GuestOutput<'a> {
+    /// The slot of the worker, from 1.
+    pub worker: u32,
+    /// Where the guest wrote it.
+    pub stream: Stream,
+    /// One line with its line end; without one, the rest that a worker left when it ended, or a piece of a line of more
+    /// than 64 KiB. The guest chose these bytes: escape them before they reach a terminal.
+    pub line: &'a [u8],
+}
+
+/// Receives what guests write.
+pub(crate) type OutputHandler = Box<dyn FnMut(GuestOutput<'_>) + Send>;
+
+/// How output is cut before it is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Into whole lines, so that those of several workers do not mix.
+    Lines,
+    /// As it was written.
+    Raw,
+}
+
+/// The default: to the host's own streams.
+pub(crate) fn inherit(output: GuestOutput<'_>) {
+    // Nobody is left to tell when these are closed.
+    let _ = match output.stream {
+        Stream::Stdout => io::stdout().lock().write_all(output.line),
+        Stream::Stderr => io::stderr().lock().write_all(output.line),
+    };
+}
+
+enum Message {
+    Output { worker: u32, stream: Stream, bytes: Vec<u8> },
+    /// This worker is gone: what it left of a line is all there will be.
+    End { worker: u32 },
+    /// Everything before this is passed on when the sender of it is dropped.
+    Flush(Sender<()>),
+}
+
+#[derive(Debug, Default)]
+struct Level {
+    queued: AtomicUsize,
+    refused: AtomicBool,
+}
+
+/// The supervisor's end.
+#[derive(Clone)]
+pub(crate) struct OutputSender {
+    sender: Sender<Message>,
+    level: Arc<Level>,
+}
+
+impl fmt::Debug for OutputSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutputSender").field("level", &self.level).finish_non_exhaustive()
+    }
+}
+
+impl OutputSender {
+    /// Passes something on; gives it back if too much is waiting, unless it is `urgent`.
+    pub(crate) fn send(&self, worker: u32, stream: Stream, bytes: Vec<u8>, urgent: bool) -> Result<(), Vec<u8>> {
+        if !urgent && self.level.queued.load(Ordering::Acquire) > MAX_QUEUED {
+            self.level.refused.store(true, Ordering::SeqCst);
+            // The thread may have caught up before it could see that.
+            if self.level.queued.load(Ordering::SeqCst) > MAX_QUEUED {
+                return Err(bytes);
+            }
+        }
+        self.level.queued.fetch_add(bytes.len(), Ordering::AcqRel);
+        let _ = self.sender.send(Message::Output { worker, stream, bytes });
+        Ok(())
+    }
+
+    /// A worker has ended.
+    pub(crate) fn end_worker(&self, worker: u32) {
+        let _ = self.sender.send(Message::End { worker });
+    }
+
+    /// Waits until everything that was sent is passed on.
+    pub(crate) fn flush(&self) {
+        let (passed, wait) = bounded(0);
+        let _ = self.sender.send(Message::Flush(passed));
+        let _ = wait.recv();
+    }
+}
+
+/// Starts the thread that passes output on, which ends with the last sender. `caught_up` is called when there is room
+/// again after something was refused.
+pub(crate) fn start(
+    handler: OutputHandler,
+    framing: Framing,
+    caught_up: impl Fn() + Send + 'static,
+) -> io::Result<OutputSender> {
+    let (sender, receiver) = unbounded();
+    let level = Arc::new(Level::default());
+    let sender = OutputSender { sender, level: Arc::clone(&level) };
+    std::thread::Builder::new()
+        .name("wasmp-output".into())
+        .spawn(move || forward(&receiver, handler, framing, &level, caught_up))?;
+    Ok(sender)
+}
+
+fn forward(
+    receiver: &Receiver<Message>,
+    mut handler: OutputHandler,
+    framing: Framing,
+    level: &Level,
+    caught_up: impl Fn(),
+) {
+    let mut rests: HashMap<(u32, Stream), Vec<u8>> = HashMap::new();
+    for message in receiver {
+        match message {
+            Message::Output { worker, stream, bytes } => {
+                let len = bytes.len();
+                if framing == Framing::Raw {
+                    handler(GuestOutput { worker, stream, line: &bytes });
+                } else {
+                    let rest = rests.entry((worker, stream)).or_default();
+                    rest.extend_from_slice(&bytes);
+                    let passed = pass_lines(rest, |line| handler(GuestOutput { worker, stream, line }));
+                    rest.drain(..passed);
+                }
+                level.queued.fetch_sub(len, Ordering::SeqCst);
+                if level.queued.load(Ordering::SeqCst) <= MAX_QUEUED / 2 && level.refused.swap(false, Ordering::SeqCst) {
+                    caught_up();
+                }
+            }
+            Message::End { worker } => {
+                for stream in [Stream::Stdout, Stream::Stderr] {
+                    if let Some(rest) = rests.remove(&(worker, stream)).filter(|rest| !rest.is_empty()) {
+                        handler(GuestOutput { worker, stream, line: &rest });
+                    }
+                }
+            }
+            Message::Flush(passed) => drop(passed),
+        }
+    }
+}
+
+/// Passes on the whole lines at the start of `bytes`, and returns their length.
+fn pass_lines(bytes: &[u8], mut pass: impl FnMut(&[u8])) -> usize {
+    let mut start = 0;
+    while let Some(end) = bytes[start..].iter().position(|byte| *byte == b'\n') {
+        pass(&bytes[start..=start + end]);
+        start += end + 1;
+    }
+    if bytes.len() - start >= MAX_LINE {
+        pass(&bytes[start..]);
+        start = bytes.len();
+    }
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    fn collect(framing: Framing, feed: impl FnOnce(&OutputSender)) -> Vec<(u32, Stream, Vec<u8>)> {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&lines);
+        let handler: OutputHandler =
+            Box::new(move |output| kept.lock().unwrap().push((output.worker, output.stream, output.line.to_vec())));
+        let sender = start(handler, framing, || ()).unwrap();
+        feed(&sender);
+        sender.flush();
+        std::mem::take(&mut *lines.lock().unwrap())
+    }
+
+    #[test]
+    fn lines_of_two_workers_do_not_mix() {
+        let lines = collect(Framing::Lines, |sender| {
+            sender.send(1, Stream::Stdout, b"one ".to_vec(), false).unwrap();
+            sender.send(2, Stream::Stdout, b"two\n".to_vec(), false).unwrap();
+            sender.send(1, Stream::Stdout, b"line\nrest".to_vec(), false).unwrap();
+            sender.end_worker(1);
+        });
+        let stdout = |worker, line: &[u8]| (worker, Stream::Stdout, line.to_vec());
+        assert_eq!(lines, [stdout(2, b"two\n"), stdout(1, b"one line\n"), stdout(1, b"rest")]);
+    }
+
+    #[test]
+    fn raw_output_passes_as_it_was_written() {
+        let lines = collect(Framing::Raw, |sender| {
+            sender.send(1, Stream::Stderr, b"no line".to_vec(), false).unwrap();
+        });
+        assert_eq!(lines, [(1, Stream::Stderr, b"no line".to_vec())]);
+    }
+
+    #[test]
+    fn too_much_is_refused_until_there_is_room_again() {
+        let (pause, paused) = crossbeam_channel::bounded::<()>(0);
+        let (room, has_room) = crossbeam_channel::unbounded();
+        let handler: OutputHandler = Box::new(move |_| {
+            let _ = paused.recv();
+        });
+        let sender = start(handler, Framing::Raw, move || room.send(()).unwrap()).unwrap();
+        sender.send(1, Stream::Stdout, vec![0; MAX_QUEUED + 1], false).unwrap();
+        assert!(sender.send(1, Stream::Stdout, vec![1], false).is_err());
+        drop(pause);
+        has_room.recv().unwrap();
+        sender.send(1, Stream::Stdout, vec![1], false).unwrap();
+        sender.flush();
+    }
+}

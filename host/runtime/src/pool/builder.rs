@@ -1,0 +1,260 @@
+//! Setting up a pool.
+
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use super::Pool;
+use crate::engine::{Allocation, EngineOptions};
+use crate::error::{Error, Result};
+use crate::module::{Module, ModuleSource};
+use crate::output::{self, Framing, GuestOutput, OutputHandler};
+use crate::process::compiler::compile_in_helper;
+use crate::supervisor::core::Core;
+use crate::supervisor::nursery::Nursery;
+use crate::supervisor::{Shared, Supervisor};
+use crate::worker::{DirSpec, Spec};
+
+/// Most workers of one pool.
+const MAX_PROCESSES: usize = 1000;
+
+/// Most directories that can be granted: they travel in one message.
+const MAX_DIRS: usize = 12;
+
+/// Largest result that is taken from a guest.
+const MAX_MESSAGE: usize = 1 << 30;
+
+/// A memory32 cannot grow beyond this.
+const MAX_MEMORY: u64 = 4 << 30;
+
+/// How much of an instance's state one task leaves to the next.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub enum Isolation {
+    /// A worker keeps its instance: globals and memory live on from task to task, as in CPython.
+    #[default]
+    Worker,
+    /// Each task gets a fresh instance.
+    Task,
+}
+
+/// A directory of the host that guests may use, under a name of their own. Guests see nothing else of the file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirGrant {
+    host: PathBuf,
+    guest: String,
+    writable: bool,
+}
+
+impl DirGrant {
+    /// Guests may read what is in `host`, which they see as `guest`.
+    pub fn read_only(host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
+        Self { host: host.into(), guest: guest.into(), writable: false }
+    }
+
+    /// Guests may read and change what is in `host`, which they see as `guest`.
+    pub fn read_write(host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
+        Self { writable: true, ..Self::read_only(host, guest) }
+    }
+
+    /// Opens the directory, so that the grant is for what is there now.
+    fn open(&self) -> Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(&self.host, flags, Mode::empty())
+            .map_err(|error| Error::Grant { path: self.host.clone(), source: error.into() })
+    }
+}
+
+/// What a pool was set up with.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) processes: usize,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retries: u32,
+}
+
+/// Sets up a [`Pool`]; from [`Pool::builder`].
+#[must_use = "a builder does nothing until `build`"]
+pub struct PoolBuilder {
+    module: ModuleSource,
+    processes: Option<usize>,
+    timeout: Option<Duration>,
+    retries: u32,
+    max_memory: u64,
+    isolation: Isolation,
+    dirs: Vec<DirGrant>,
+    env: Vec<(String, String)>,
+    args: Vec<String>,
+    worker_exe: Option<PathBuf>,
+    output: Option<OutputHandler>,
+    pub(crate) framing: Framing,
+    pub(crate) stdin: Option<OwnedFd>,
+    pub(crate) capture: bool,
+}
+
+impl fmt::Debug for PoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolBuilder")
+            .field("module", &self.module)
+            .field("processes", &self.processes)
+            .field("dirs", &self.dirs)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PoolBuilder {
+    pub(super) fn new(module: ModuleSource) -> Self {
+        Self {
+            module,
+            processes: None,
+            timeout: None,
+            retries: 0,
+            max_memory: MAX_MEMORY,
+            isolation: Isolation::default(),
+            dirs: Vec::new(),
+            env: Vec::new(),
+            args: Vec::new(),
+            worker_exe: None,
+            output: None,
+            framing: Framing::Lines,
+            stdin: None,
+            capture: true,
+        }
+    }
+
+    /// How many workers; from 1 to 1000. Default: the CPUs that this process may use.
+    pub fn processes(mut self, processes: usize) -> Self {
+        self.processes = Some(processes);
+        self
+    }
+
+    /// Kills an item that runs longer than this; it fails with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
+    /// Default: no limit.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// How often an item is tried again whose worker died under it. A task that fails in any other way is not tried
+    /// again. Default: 0.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// How many bytes of memory a guest may use. Default, and at most: 4 GiB.
+    pub fn max_memory(mut self, bytes: u64) -> Self {
+        self.max_memory = bytes.min(MAX_MEMORY);
+        self
+    }
+
+    /// How much of an instance's state one task leaves to the next. Default: all of it.
+    pub fn isolation(mut self, isolation: Isolation) -> Self {
+        self.isolation = isolation;
+        self
+    }
+
+    /// Grants a directory.
+    pub fn dir(mut self, grant: DirGrant) -> Self {
+        self.dirs.push(grant);
+        self
+    }
+
+    /// Sets an environment variable for guests, which see none of the host's.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// The arguments that guests see, the program's name first. A command that is called with an array gets that instead.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.args = args.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The executable to start workers from. Default: this program itself; no cooperation from its `main` is needed.
+    pub fn worker_exe(mut self, path: impl Into<PathBuf>) -> Self {
+        self.worker_exe = Some(path.into());
+        self
+    }
+
+    /// Where to pass on what guests write to their standard streams: whole lines, one at a time, on a thread of their
+    /// own. Default: to the host's own streams.
+    pub fn on_output(mut self, handler: impl FnMut(GuestOutput<'_>) + Send + 'static) -> Self {
+        self.output = Some(Box::new(handler));
+        self
+    }
+
+    /// Loads and compiles the module, and orders the workers.
+    ///
+    /// # Errors
+    ///
+    /// If the module is unusable, a setting makes no sense, a directory cannot be opened, or no process can be started.
+    pub fn build(self) -> Result<Pool> {
+        let processes = match self.processes {
+            None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MAX_PROCESSES),
+            Some(processes @ 1..=MAX_PROCESSES) => processes,
+            Some(processes) => {
+                return Err(Error::Invalid(format!(
+                    "a pool has from 1 to {MAX_PROCESSES} processes, not {processes}"
+                )));
+            }
+        };
+        if self.dirs.len() > MAX_DIRS {
+            return Err(Error::Invalid(format!("at most {MAX_DIRS} directories can be granted")));
+        }
+        let start = |what| move |source| Error::Start { what, source };
+        let module = Module::load(self.module)?;
+        let supervisor = Supervisor::get().map_err(start("start the supervisor thread"))?;
+        let keeper = supervisor.keeper(self.worker_exe.as_deref())?;
+
+        let wanted = match self.isolation {
+            Isolation::Worker => Allocation::OnDemand,
+            Isolation::Task => Allocation::Pooling,
+        };
+        let options = EngineOptions { allocation: module.allocation(wanted) };
+        let artifact = module.artifact(&|wasm| compile_in_helper(&keeper, module.name(), wasm, &options))?;
+        let spec = Spec {
+            options,
+            kind: module.kind(),
+            exports: module.tasks().iter().map(|task| task.export.clone()).collect(),
+            args: self.args,
+            env: self.env,
+            dirs: self.dirs.iter().map(|dir| DirSpec { guest: dir.guest.clone(), writable: dir.writable }).collect(),
+            max_memory: self.max_memory,
+            isolation: self.isolation,
+            capture: self.capture,
+        };
+        let (spec_fd, spec_bytes) = spec.to_memfd().map_err(start("pass the settings on"))?;
+        let mut key = spec_bytes;
+        let spec_len = key.len() as u64;
+        key.extend_from_slice(&module.digest());
+        let mut fds = vec![Arc::new(spec_fd)];
+        fds.push(Arc::new(artifact.fd().try_clone_to_owned().map_err(start("pass the module on"))?));
+        for dir in &self.dirs {
+            let fd = dir.open()?;
+            let stat = rustix::fs::fstat(fd.as_fd())
+                .map_err(|error| Error::Grant { path: dir.host.clone(), source: error.into() })?;
+            key.extend_from_slice(format!("{}:{};", stat.st_dev, stat.st_ino).as_bytes());
+            fds.push(Arc::new(fd));
+        }
+        let nursery = Nursery::open(supervisor, &keeper, key, spec_len, fds)?;
+
+        let id = supervisor.next_pool();
+        let handler = self.output.unwrap_or_else(|| Box::new(output::inherit));
+        let caught_up = move || supervisor.nudge(id);
+        let output = output::start(handler, self.framing, caught_up).map_err(start("start the output thread"))?;
+        let core = Core::new(id, supervisor, nursery, processes, output.clone(), MAX_MESSAGE, self.stdin);
+        let shared = Arc::new(Shared::new(id, supervisor, core));
+        supervisor.add_pool(&shared);
+        // The first turn orders the workers.
+        shared.act(|_, _| ());
+        let settings = Settings { processes, timeout: self.timeout, retries: self.retries };
+        Ok(Pool { shared, module, settings, output })
+    }
+}

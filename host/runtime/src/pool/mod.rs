@@ -1,0 +1,216 @@
+//! Pools of workers, as callers see them.
+
+mod builder;
+mod call;
+mod codec;
+pub(crate) mod feed;
+mod result;
+mod stream;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use self::builder::{DirGrant, Isolation, PoolBuilder};
+pub(crate) use self::builder::Settings;
+pub use self::call::{Call, Chunksize};
+pub use self::result::AsyncResult;
+pub use self::stream::{IMap, Order, Results, Submitter};
+use crate::error::{Error, Result};
+use crate::module::{Module, ModuleSource};
+use crate::output::OutputSender;
+use crate::supervisor::Shared;
+use crate::supervisor::core::Core;
+use crate::supervisor::job::End;
+
+/// A pool of worker processes that run the tasks of one module (CPython: `multiprocessing.Pool`).
+///
+/// All methods take `&self`: a pool can be used by many threads at once. Dropping it terminates it: what is not done
+/// then resolves with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
+///
+/// ```no_run
+/// use wasmp::Pool;
+///
+/// # fn main() -> wasmp::Result<()> {
+/// let pool = Pool::builder("tasks.wasm").processes(4).build()?;
+/// let nine: i64 = pool.apply("square", (3,))?;
+/// let squares: Vec<i64> = pool.map("square", 0..1000)?;
+/// # assert_eq!(nine, squares[3]);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Pool {
+    shared: Arc<Shared>,
+    module: Module,
+    settings: Settings,
+    output: OutputSender,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("module", &self.module).field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// A pool to be set up, for the tasks of this module: a path to a `.wasm` or `.wat` file, the bytes of one, or a
+    /// [`Module`].
+    pub fn builder(module: impl Into<ModuleSource>) -> PoolBuilder {
+        PoolBuilder::new(module.into())
+    }
+
+    /// The module whose tasks this pool runs.
+    #[must_use]
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// How many workers there are.
+    #[must_use]
+    pub fn processes(&self) -> usize {
+        self.settings.processes
+    }
+
+    /// The process ids of the workers that run at the moment. A worker that died is missing until it is replaced.
+    #[must_use]
+    pub fn worker_pids(&self) -> Vec<u32> {
+        self.shared.read(Core::worker_pids)
+    }
+
+    /// A task and how to call it: for calls with options. Whether there is such a task is found out by the call.
+    pub fn task(&self, name: &str) -> Call<'_> {
+        Call::new(self, name, &self.settings)
+    }
+
+    /// Calls a task with these arguments, a tuple, and waits for its result (CPython: `Pool.apply`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Task`] if the task failed in any way; see [`Call::apply`].
+    pub fn apply<A: Serialize, R: DeserializeOwned>(&self, task: &str, args: A) -> Result<R> {
+        self.task(task).apply(args)
+    }
+
+    /// Calls a task with these arguments, a tuple, and returns at once (CPython: `Pool.apply_async`).
+    ///
+    /// # Errors
+    ///
+    /// See [`Call::apply_async`].
+    pub fn apply_async<A: Serialize, R: DeserializeOwned>(&self, task: &str, args: A) -> Result<AsyncResult<R>> {
+        self.task(task).apply_async(args)
+    }
+
+    /// Calls a task once for each input; returns the results in the order of the inputs (CPython: `Pool.map`).
+    ///
+    /// # Errors
+    ///
+    /// See [`Call::map`].
+    pub fn map<I, R>(&self, task: &str, inputs: I) -> Result<Vec<R>>
+    where
+        I: IntoIterator<Item: Serialize>,
+        R: DeserializeOwned,
+    {
+        self.task(task).map(inputs)
+    }
+
+    /// [`map`](Self::map), but each input is a tuple of all arguments (CPython: `Pool.starmap`).
+    ///
+    /// # Errors
+    ///
+    /// See [`Call::starmap`].
+    pub fn starmap<I, R>(&self, task: &str, inputs: I) -> Result<Vec<R>>
+    where
+        I: IntoIterator<Item: Serialize>,
+        R: DeserializeOwned,
+    {
+        self.task(task).starmap(inputs)
+    }
+
+    /// [`map`](Self::map) without waiting for all; results come in the order of the inputs (CPython: `Pool.imap`).
+    ///
+    /// # Errors
+    ///
+    /// See [`Call::imap`].
+    pub fn imap<I, R>(&self, task: &str, inputs: I) -> Result<IMap<I::IntoIter, R>>
+    where
+        I: IntoIterator<Item: Serialize>,
+        R: DeserializeOwned,
+    {
+        self.task(task).imap(inputs)
+    }
+
+    /// [`imap`](Self::imap), but results come as they are finished (CPython: `Pool.imap_unordered`).
+    ///
+    /// # Errors
+    ///
+    /// See [`Call::imap`].
+    pub fn imap_unordered<I, R>(&self, task: &str, inputs: I) -> Result<IMap<I::IntoIter, R>>
+    where
+        I: IntoIterator<Item: Serialize>,
+        R: DeserializeOwned,
+    {
+        self.task(task).imap_unordered(inputs)
+    }
+
+    /// Takes no more work; what was submitted is finished (CPython: `Pool.close`).
+    pub fn close(&self) {
+        self.shared.act(|core, _| core.close());
+    }
+
+    /// Kills the workers at once. Everything that is not done resolves with
+    /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) (CPython: `Pool.terminate`, which leaves it pending for
+    /// ever).
+    pub fn terminate(&self) {
+        self.shared.act(|core, _| core.end(End::Cancelled));
+    }
+
+    /// Waits until every worker process has ended and all output is passed on (CPython: `Pool.join`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StillRunning`] if the pool was neither closed nor terminated.
+    pub fn join(&self) -> Result<()> {
+        self.join_until(None).map(|_| ())
+    }
+
+    /// [`join`](Self::join), but waits no longer than `timeout`. Returns whether all processes have ended.
+    ///
+    /// # Errors
+    ///
+    /// Those of `join`.
+    pub fn join_timeout(&self, timeout: Duration) -> Result<bool> {
+        self.join_until(Instant::now().checked_add(timeout))
+    }
+
+    fn join_until(&self, deadline: Option<Instant>) -> Result<bool> {
+        if self.shared.read(Core::is_running) {
+            return Err(Error::StillRunning);
+        }
+        let gone = self.shared.wait_until_gone(deadline);
+        if gone {
+            self.output.flush();
+        }
+        Ok(gone)
+    }
+
+    /// The number of a task, by its name.
+    fn task_number(&self, name: &str) -> Result<u32> {
+        let tasks = self.module.tasks();
+        match tasks.iter().position(|task| task.name == name) {
+            Some(at) => Ok(u32::try_from(at).unwrap_or(u32::MAX)),
+            None => Err(Error::NoSuchTask {
+                name: name.to_owned(),
+                tasks: tasks.iter().map(|task| task.name.clone()).collect(),
+            }),
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.terminate();
+    }
+}

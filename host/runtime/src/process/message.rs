@@ -1,0 +1,108 @@
+//! What host, keeper, zygotes and the compiler say to each other over their control sockets: one CBOR value a message,
+//! file descriptors beside it.
+//!
+//! All of them are this crate at this version (the keeper's greeting proves it), so the messages are not versioned.
+
+use std::io;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::EngineOptions;
+
+/// Largest message; whatever may be larger travels in a memfd.
+pub(crate) const MAX_MESSAGE: usize = 16 * 1024;
+
+/// Host to keeper. Each comes with the socket of the process to be started.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) enum ToKeeper {
+    /// Start a zygote.
+    Zygote,
+    /// Start a compiler.
+    Compiler,
+}
+
+/// Keeper to host.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) enum FromKeeper {
+    /// The first message: who this is. `nonce` repeats what the host put in the environment.
+    Hello { version: String, nonce: String, threads: u32 },
+    /// A process that the keeper is the parent of has ended: a zygote, a compiler, or a worker whose zygote is dead.
+    Exited { pid: u32, status: Status },
+    /// A process could not be started.
+    Failed { why: String },
+}
+
+/// Host to zygote.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) enum ToZygote {
+    /// The first message. Descriptors: the `Spec` in a memfd of `spec_len` bytes, the compiled module, then one for
+    /// each granted directory.
+    Load { spec_len: u64 },
+    /// Start a worker. Descriptors: ring memory, doorbell, lifeline, and a pipe for the guest's stdin if `stdin`.
+    /// `birth` names the worker among all that this host ever starts.
+    Fork { birth: u64, slot: u32, stdin: bool },
+}
+
+/// Zygote to host.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) enum FromZygote {
+    /// The module is loaded and linked.
+    Ready,
+    /// The module cannot be loaded; the zygote ends.
+    Unusable { why: String },
+    /// A worker runs. Descriptor: its pidfd.
+    Forked { birth: u64, pid: u32 },
+    /// A worker could not be started.
+    NotForked { birth: u64, why: String },
+    /// A worker has ended.
+    Exited { pid: u32, status: Status },
+}
+
+/// Host to compiler. Descriptors: the wasm, and the file for the compiled code, both memfds.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct CompileRequest {
+    pub(crate) wasm_len: u64,
+    pub(crate) memory_limit: u64,
+    pub(crate) options: EngineOptions,
+}
+
+/// Compiler to host.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) enum CompileReply {
+    /// The file holds the compiled code.
+    Compiled,
+    /// The module was refused, and this is why.
+    Refused { why: String },
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) enum Status {
+    Exited(i32),
+    Signaled(i32),
+}
+
+impl Status {
+    /// From what `waitpid` stored.
+    pub(crate) fn from_wait(raw: libc::c_int) -> Self {
+        if libc::WIFSIGNALED(raw) {
+            Self::Signaled(libc::WTERMSIG(raw))
+        } else {
+            Self::Exited(libc::WEXITSTATUS(raw))
+        }
+    }
+}
+
+/// The message as bytes.
+pub(crate) fn encode(message: &impl Serialize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(64);
+    ciborium::into_writer(message, &mut bytes).expect("plain data into a Vec cannot fail");
+    bytes
+}
+
+/// The message in these bytes.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    ciborium::from_reader(bytes)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("garbled control message: {error}")))
+}

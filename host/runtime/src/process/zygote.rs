@@ -1,0 +1,73 @@
+//! The zygote: holds one module mapped and linked, and forks a worker from itself whenever the host asks.
+//!
+//! It has one thread, runs no guest code, and compiles nothing. What a worker is given (rings, doorbell, lifeline)
+//! comes with the order to fork, and the zygote keeps none of it.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use super::control::Channel;
+use super::message::{FromZygote, MAX_MESSAGE, ToZygote, decode, encode};
+use super::reaper::{ChildSignal, fork, reap, unblock_signals};
+use crate::worker::{self, Belongings, Template};
+
+/// Serves the host until it closes its end. Never returns.
+pub(super) fn main(control: &Channel) -> ! {
+    let served = serve(control);
+    // SAFETY: ends this process without running the embedder's exit handlers, which belong to its `main`.
+    unsafe { libc::_exit(i32::from(served.is_err())) }
+}
+
+fn serve(control: &Channel) -> io::Result<()> {
+    rustix::thread::set_name(c"wasmp-zygote")?;
+    let children = ChildSignal::new()?;
+    let mut buffer = vec![0; MAX_MESSAGE];
+
+    let Some((len, fds)) = control.recv(&mut buffer)? else { return Ok(()) };
+    let ToZygote::Load { spec_len } = decode(&buffer[..len])? else { return Err(out_of_turn()) };
+    let template = match Template::load(fds, spec_len) {
+        Ok(template) => template,
+        Err(why) => return control.send(&encode(&FromZygote::Unusable { why }), &[]),
+    };
+    control.send(&encode(&FromZygote::Ready), &[])?;
+
+    loop {
+        let attention = children.wait(control)?;
+        if attention.child {
+            let mut lost = Ok(());
+            reap(|pid, status| {
+                if lost.is_ok() {
+                    lost = control.send(&encode(&FromZygote::Exited { pid, status }), &[]);
+                }
+            });
+            lost?;
+        }
+        if attention.order {
+            let Some((len, fds)) = control.recv(&mut buffer)? else { return Ok(()) };
+            let ToZygote::Fork { birth, slot, stdin } = decode(&buffer[..len])? else { return Err(out_of_turn()) };
+            let Some(belongings) = Belongings::from_order(slot, fds, stdin) else { return Err(out_of_turn()) };
+            start_worker(control, &template, belongings, birth)?;
+        }
+    }
+}
+
+fn start_worker(control: &Channel, template: &Template, belongings: Belongings, birth: u64) -> io::Result<()> {
+    match fork() {
+        Ok(0) => {
+            unblock_signals();
+            // The first thing a worker does is to close every descriptor that is not its own.
+            worker::main(template, belongings)
+        }
+        Ok(pid) => {
+            // This process is the parent and has not waited for the child, so the number cannot be another's.
+            let child = rustix::process::Pid::from_raw(pid.cast_signed()).ok_or_else(out_of_turn)?;
+            let pidfd = rustix::process::pidfd_open(child, rustix::process::PidfdFlags::empty())?;
+            control.send(&encode(&FromZygote::Forked { birth, pid }), &[pidfd.as_fd()])
+        }
+        Err(error) => control.send(&encode(&FromZygote::NotForked { birth, why: error.to_string() }), &[]),
+    }
+}
+
+fn out_of_turn() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "control message out of turn")
+}

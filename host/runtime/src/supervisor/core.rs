@@ -1,0 +1,477 @@
+//! A pool's state and everything that changes it: submit, dispatch, collect, end.
+//!
+//! It is behind one lock. Whoever holds that lock is the supervisor for the moment: usually the supervisor thread, but
+//! a caller that waits for a result may take a turn itself ([`PoolShared::attend`](super::PoolShared::attend)), which
+//! saves two context switches of the three that a round trip would cost. Nothing in here blocks, calls into user code,
+//! or serializes.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::job::{Block, ChunkRule, End, Job, JobKey, Jobs, Pending, Sink};
+use super::nursery::Nursery;
+use super::slot::{Cause, Drained, Limits, Process, Slot, Violation};
+use super::Supervisor;
+use crate::output::OutputSender;
+use crate::process::message::Status;
+
+/// Whether a pool takes work.
+#[derive(Clone, Debug)]
+pub(super) enum State {
+    Running,
+    /// Finishes what it has.
+    Closing,
+    /// Is over: every job has ended, no worker is needed.
+    Over(End),
+}
+
+/// An item whose worker died, until it is known how.
+#[derive(Debug)]
+pub(super) struct Mourned {
+    pub(super) birth: u64,
+    pub(super) job: JobKey,
+    pub(super) index: u64,
+    pub(super) worker: u32,
+    pub(super) pid: u32,
+    pub(super) attempt: u32,
+    /// When to stop waiting for the exit status.
+    pub(super) until: Instant,
+}
+
+pub(crate) struct Core {
+    pub(super) state: State,
+    pub(super) slots: Vec<Slot>,
+    pub(super) jobs: Jobs,
+    /// Jobs that more items may come from.
+    pub(super) fed: Vec<JobKey>,
+    /// Jobs with outcomes to hand on at the end of the turn.
+    pub(super) touched: Vec<JobKey>,
+    pub(super) backlog: VecDeque<Pending>,
+    /// Items in `backlog`.
+    pub(super) waiting: usize,
+    pub(super) mourned: Vec<Mourned>,
+    /// Exit statuses that came before the death they belong to was seen.
+    pub(super) statuses: HashMap<u64, Status>,
+    /// Deaths in a row that no finished or charged item lies between.
+    pub(super) barren_deaths: u32,
+    pub(super) limits: Limits,
+    pub(super) output: OutputSender,
+    pub(super) nursery: Arc<Nursery>,
+    pub(super) supervisor: &'static Supervisor,
+    pub(super) pool: u32,
+    /// Given to every worker as the guest's standard input.
+    pub(super) stdin: Option<OwnedFd>,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core")
+            .field("state", &self.state)
+            .field("slots", &self.slots)
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// A pool without jobs, whose workers are ordered by the first turn.
+    pub(crate) fn new(
+        pool: u32,
+        supervisor: &'static Supervisor,
+        nursery: Arc<Nursery>,
+        processes: usize,
+        output: OutputSender,
+        max_message: usize,
+        stdin: Option<OwnedFd>,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            state: State::Running,
+            slots: (1..).take(processes).map(|number| Slot::new(number, now)).collect(),
+            jobs: Jobs::default(),
+            fed: Vec::new(),
+            touched: Vec::new(),
+            backlog: VecDeque::new(),
+            waiting: 0,
+            mourned: Vec::new(),
+            statuses: HashMap::new(),
+            barren_deaths: 0,
+            limits: Limits { max_message },
+            output,
+            nursery,
+            supervisor,
+            pool,
+            stdin,
+        }
+    }
+
+    /// Adds a job. Its items follow.
+    pub(crate) fn open_job(&mut self, job: Job) -> Result<JobKey, End> {
+        match &self.state {
+            State::Running => {
+                let fed = job.feed.is_some();
+                let key = self.jobs.insert(job);
+                if fed {
+                    self.fed.push(key);
+                }
+                Ok(key)
+            }
+            State::Closing => Err(End::Cancelled),
+            State::Over(end) => Err(end.clone()),
+        }
+    }
+
+    /// Adds items to a job.
+    pub(crate) fn submit(&mut self, key: JobKey, block: Block) {
+        let items = block.len();
+        let Some(job) = self.jobs.get(key) else { return };
+        if items == 0 {
+            return;
+        }
+        job.outstanding += items as u64;
+        self.waiting += items;
+        let end = u32::try_from(items).expect("a block has at most as many items as bytes, which are counted in 32 bits");
+        self.backlog.push_back(Pending { job: key, block: Arc::new(block), first: 0, end, attempts: 0 });
+    }
+
+    /// No more items will be added to this job.
+    pub(crate) fn seal_job(&mut self, key: JobKey) {
+        self.fed.retain(|fed| *fed != key);
+        if let Some(job) = self.jobs.get(key) {
+            job.feed = None;
+            job.open = false;
+            if job.outstanding == 0 {
+                job.flush();
+                self.jobs.remove(key);
+            }
+        }
+    }
+
+    /// Nobody wants what this job has not delivered: its items that wait for a worker are dropped.
+    pub(crate) fn cancel_job(&mut self, key: JobKey) {
+        let Some(job) = self.jobs.get(key) else { return };
+        job.sink = Sink::Nobody;
+        let waiting = &mut self.waiting;
+        self.backlog.retain(|pending| {
+            if pending.job == key {
+                *waiting -= pending.len();
+                job.outstanding -= pending.len() as u64;
+            }
+            pending.job != key
+        });
+        self.seal_job(key);
+    }
+
+    /// One turn: collects what the workers have done, and gives them more. Returns how many items were collected.
+    pub(crate) fn turn(&mut self, now: Instant) -> usize {
+        let mut collected = 0;
+        for at in 0..self.slots.len() {
+            collected += self.collect(at, now).items;
+        }
+        self.settle_mourned(now);
+        self.raise_absent(now);
+        self.dispatch(now);
+        self.hand_on();
+        self.finish_closing();
+        collected
+    }
+
+    /// Takes what one worker has to say.
+    pub(super) fn collect(&mut self, at: usize, now: Instant) -> Drained {
+        let slot = &mut self.slots[at];
+        let collected = slot
+            .drain(&mut self.jobs, &mut self.touched, &self.output, &self.limits, now)
+            .and_then(|drained| slot.send_more().map(|()| drained));
+        match collected {
+            Ok(drained) => {
+                if drained.items > 0 {
+                    self.barren_deaths = 0;
+                }
+                drained
+            }
+            Err(violation) => {
+                self.punish(at, violation);
+                Drained::default()
+            }
+        }
+    }
+
+    /// Gives every worker what it has room for.
+    fn dispatch(&mut self, now: Instant) {
+        self.top_up();
+        // Few items are spread thinly, many in handfuls.
+        let share = self.waiting.div_ceil(self.slots.len().max(1) * 2).max(1);
+        while let Some(pending) = self.backlog.front_mut() {
+            let Some(job) = self.jobs.get(pending.job) else {
+                self.waiting -= pending.len();
+                self.backlog.pop_front();
+                continue;
+            };
+            let (task, rule) = (job.task, job.chunk);
+            let Some((at, slot)) = self
+                .slots
+                .iter_mut()
+                .enumerate()
+                .filter(|(_, slot)| slot.room() > 0)
+                .min_by_key(|(_, slot)| slot.under_way)
+            else {
+                break;
+            };
+            let mut budget = slot.room().min(share);
+            let mut refused = None;
+            while budget > 0 && pending.len() > 0 {
+                let count = match rule {
+                    ChunkRule::Adaptive => slot.pace.chunk().min(budget),
+                    ChunkRule::Exact(items) => items as usize,
+                }
+                .min(pending.len());
+                match slot.dispatch(pending, task, count, now) {
+                    Ok(true) => {
+                        self.waiting -= count;
+                        budget = budget.saturating_sub(count);
+                    }
+                    Ok(false) => {
+                        refused = Some(None);
+                        break;
+                    }
+                    Err(violation) => {
+                        refused = Some(Some(violation));
+                        break;
+                    }
+                }
+            }
+            if pending.len() == 0 {
+                self.backlog.pop_front();
+            }
+            match refused {
+                Some(Some(violation)) => self.punish(at, violation),
+                // The ring is full: there is nothing to give this one before it has worked some of it off.
+                Some(None) => break,
+                None => {}
+            }
+        }
+        if self.waiting == 0 {
+            while self.rebalance(now) {}
+        }
+        for slot in &mut self.slots {
+            slot.publish();
+        }
+    }
+
+    /// When the backlog runs low, takes what callers have collected but not yet submitted.
+    fn top_up(&mut self) {
+        if self.waiting > 0 {
+            return;
+        }
+        for key in self.fed.clone() {
+            let Some(feed) = self.jobs.get(key).and_then(|job| job.feed.clone()) else { continue };
+            if let Some(block) = feed.take() {
+                self.submit(key, block);
+            }
+        }
+    }
+
+    /// Gives an idle worker what a busy one has not begun: without this, items would wait behind a slow neighbour.
+    /// Returns whether it did.
+    fn rebalance(&mut self, now: Instant) -> bool {
+        let Some(idle) = self.slots.iter().position(|slot| slot.is_idle() && slot.ready && slot.room() > 0) else {
+            return false;
+        };
+        let busiest = self.slots.iter().enumerate().max_by_key(|(_, slot)| slot.flights.len());
+        let Some((from, _)) = busiest.filter(|(_, slot)| slot.flights.len() > 1) else { return false };
+        let Some(mut pending) = self.slots[from].revoke_last() else { return false };
+        let Some(job) = self.jobs.get(pending.job) else { return false };
+        let (task, count) = (job.task, pending.len());
+        match self.slots[idle].dispatch(&mut pending, task, count, now) {
+            Ok(true) => true,
+            Ok(false) => {
+                self.put_back(pending);
+                false
+            }
+            Err(violation) => {
+                self.put_back(pending);
+                self.punish(idle, violation);
+                false
+            }
+        }
+    }
+
+    /// Items that come back from a worker are the next to be given out.
+    pub(super) fn put_back(&mut self, pending: Pending) {
+        if pending.len() > 0 {
+            self.waiting += pending.len();
+            self.backlog.push_front(pending);
+        }
+    }
+
+    /// Hands on the outcomes of this turn, and forgets the jobs that have all of theirs.
+    fn hand_on(&mut self) {
+        for key in std::mem::take(&mut self.touched) {
+            let Some(job) = self.jobs.get(key) else { continue };
+            job.flush();
+            if job.outstanding == 0 && !job.open {
+                self.jobs.remove(key);
+            }
+        }
+    }
+
+    /// Asks every busy worker to ring for its next reply. False: there is one already.
+    pub(super) fn arm(&mut self) -> bool {
+        let mut quiet = true;
+        for slot in self.slots.iter_mut().filter(|slot| slot.link.is_some()) {
+            quiet &= slot.arm();
+        }
+        quiet
+    }
+
+    /// Asks the workers not to ring, as somebody keeps looking.
+    pub(super) fn disarm(&mut self) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.link.is_some()) {
+            slot.disarm();
+        }
+    }
+
+    /// Whether any worker has something to say.
+    pub(super) fn has_replies(&self) -> bool {
+        self.slots.iter().any(Slot::has_replies)
+    }
+
+    /// How many items callers should keep submitted, so that no worker has to wait for them.
+    pub(crate) fn appetite(&self) -> usize {
+        let windows: usize = self.slots.iter().map(|slot| slot.pace.window()).sum();
+        windows.max(self.slots.len()) * 2
+    }
+
+    /// Starts workers where there are none and it is time.
+    pub(super) fn raise_absent(&mut self, now: Instant) {
+        if !self.needs_workers() {
+            return;
+        }
+        for at in 0..self.slots.len() {
+            if matches!(self.slots[at].process, Process::Absent { retry_at } if retry_at <= now) {
+                self.raise(at, now);
+            }
+        }
+    }
+
+    /// Whether a worker that is missing should be replaced.
+    fn needs_workers(&self) -> bool {
+        match self.state {
+            State::Running => true,
+            State::Closing => !self.jobs.is_empty(),
+            State::Over(_) => false,
+        }
+    }
+
+    /// When something will have to be done without anybody ringing.
+    pub(super) fn next_timer(&mut self) -> Option<Instant> {
+        let replace = self.needs_workers();
+        let jobs = &mut self.jobs;
+        let slots = self.slots.iter().filter_map(|slot| match &slot.process {
+            Process::Absent { retry_at } if replace => Some(*retry_at),
+            _ => deadline(slot, jobs),
+        });
+        slots.chain(self.mourned.iter().map(|mourned| mourned.until)).min()
+    }
+
+    /// Kills the workers whose item has used up its time.
+    pub(super) fn enforce_deadlines(&mut self, now: Instant) {
+        for at in 0..self.slots.len() {
+            if deadline(&self.slots[at], &mut self.jobs).is_some_and(|deadline| deadline <= now) {
+                // A reply may have come in the meantime.
+                self.collect(at, now);
+                let slot = &self.slots[at];
+                if deadline(slot, &mut self.jobs).is_some_and(|deadline| deadline <= now) {
+                    let limit = slot.flights.front().and_then(|flight| self.jobs.get(flight.job)?.timeout);
+                    self.kill(at, Cause::Timeout(limit.unwrap_or_default()));
+                }
+            }
+        }
+    }
+
+    /// Takes no more jobs; what there is will be finished.
+    pub(crate) fn close(&mut self) {
+        if let State::Running = self.state {
+            self.state = State::Closing;
+        }
+    }
+
+    /// Ends every job, and every worker.
+    pub(crate) fn end(&mut self, end: End) {
+        if let State::Over(_) = self.state {
+            return;
+        }
+        self.state = State::Over(end.clone());
+        for key in self.jobs.keys() {
+            if let Some(job) = self.jobs.get(key) {
+                job.end(end.clone());
+            }
+            self.jobs.remove(key);
+        }
+        self.fed.clear();
+        self.backlog.clear();
+        self.waiting = 0;
+        self.mourned.clear();
+        for at in 0..self.slots.len() {
+            self.kill(at, Cause::Dismissed);
+        }
+    }
+
+    /// Once a closed pool has nothing left to do, tells its workers so.
+    fn finish_closing(&mut self) {
+        if !matches!(self.state, State::Closing) || !self.jobs.is_empty() {
+            return;
+        }
+        for at in 0..self.slots.len() {
+            let slot = &mut self.slots[at];
+            if slot.cause.is_some() || slot.link.is_none() {
+                continue;
+            }
+            match slot.send_stop() {
+                Ok(true) => {
+                    slot.cause = Some(Cause::Dismissed);
+                    slot.publish();
+                }
+                Ok(false) => {}
+                Err(violation) => self.punish(at, violation),
+            }
+        }
+    }
+
+    /// Whether the pool is over and none of its processes is left.
+    pub(crate) fn is_gone(&self) -> bool {
+        let done = match self.state {
+            State::Running => false,
+            State::Closing => self.jobs.is_empty(),
+            State::Over(_) => true,
+        };
+        done && self.slots.iter().all(|slot| matches!(slot.process, Process::Absent { .. }))
+    }
+
+    /// Whether it was closed or has ended.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.state, State::Running)
+    }
+
+    /// Process ids of the workers that run.
+    pub(crate) fn worker_pids(&self) -> Vec<u32> {
+        self.slots.iter().map(Slot::pid).filter(|pid| *pid != 0).collect()
+    }
+
+    /// A worker that broke the protocol is killed; what it ran is its own loss.
+    pub(super) fn punish(&mut self, at: usize, violation: Violation) {
+        tracing::warn!(worker = self.slots[at].number, %violation, "a worker broke the protocol and is killed");
+        self.kill(at, Cause::Violation(violation.0));
+    }
+}
+
+/// When the item at the head of this worker's window must be done.
+fn deadline(slot: &Slot, jobs: &mut Jobs) -> Option<Instant> {
+    if slot.cause.is_some() || !slot.ready {
+        return None;
+    }
+    let limit: Duration = jobs.get(slot.flights.front()?.job)?.timeout?;
+    slot.head_since.checked_add(limit)
+}

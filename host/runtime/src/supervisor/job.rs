@@ -1,0 +1,336 @@
+//! What the supervisor knows about work: blocks of items on their way in, batches of outcomes on their way out.
+//!
+//! Both are plain bytes. The caller's thread serializes and deserializes; the supervisor only moves.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use crate::pool::feed::Feed;
+use crate::wire::ITEM_PREFIX;
+
+/// Largest block of more than one item, and the size from which a block is sent on without waiting for more items.
+pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
+
+/// Most items in a block that is filled item by item.
+pub(crate) const BLOCK_ITEMS: usize = 1024;
+
+/// Items in submission order, laid out as the body of a call: each its length, then its arguments.
+#[derive(Debug, Default)]
+pub(crate) struct Block {
+    /// The index of the first item within its job.
+    pub(crate) base: u64,
+    ends: Vec<u32>,
+    bytes: Vec<u8>,
+}
+
+/// An item is larger than a message may be.
+#[derive(Debug)]
+pub(crate) struct TooLarge;
+
+impl Block {
+    /// An empty block whose first item will be number `base` of its job.
+    pub(crate) fn new(base: u64) -> Self {
+        Self { base, ..Self::default() }
+    }
+
+    /// Appends an item that `write` serializes. After an error the block is as it was.
+    pub(crate) fn push<E: From<TooLarge>>(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; ITEM_PREFIX]);
+        let written = write(&mut self.bytes).and_then(|()| {
+            let len = u32::try_from(self.bytes.len() - start - ITEM_PREFIX).map_err(|_| TooLarge)?;
+            let end = u32::try_from(self.bytes.len()).map_err(|_| TooLarge)?;
+            self.bytes[start..start + ITEM_PREFIX].copy_from_slice(&len.to_le_bytes());
+            self.ends.push(end);
+            Ok(())
+        });
+        if written.is_err() {
+            self.bytes.truncate(start);
+        }
+        written
+    }
+
+    /// How many items there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Whether it is time to send it on.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.len() >= BLOCK_BYTES || self.ends.len() >= BLOCK_ITEMS
+    }
+
+    /// Bytes of all items.
+    pub(crate) fn byte_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Where the items `first..end` stand in [`Self::bytes`].
+    pub(crate) fn span(&self, first: usize, end: usize) -> std::ops::Range<usize> {
+        let start = if first == 0 { 0 } else { self.ends[first - 1] as usize };
+        start..self.ends[end - 1] as usize
+    }
+
+    /// The items as they travel.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Outcomes in the order in which they came.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) items: Vec<Item>,
+}
+
+/// The outcome of one item.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) index: u64,
+    pub(crate) outcome: Outcome,
+}
+
+/// What became of an item.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Its result is in the batch's bytes.
+    Done { start: usize, len: usize },
+    Failed(Box<Failure>),
+}
+
+/// An item that has no result, and whose fault that was.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) what: What,
+    pub(crate) worker: u32,
+    pub(crate) pid: u32,
+    pub(crate) attempt: u32,
+}
+
+/// Why there is no result.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// The worker says so; the bytes are a `Fault`, not yet looked at.
+    Reported(Vec<u8>),
+    /// It ran longer than this.
+    Timeout(Duration),
+    /// The worker is gone.
+    Lost(Loss),
+}
+
+/// How a worker went.
+#[derive(Clone, Debug)]
+pub(crate) enum Loss {
+    Signaled(i32),
+    Exited(i32),
+    /// It broke the protocol and was killed for it.
+    Violation(String),
+    /// Nobody could tell.
+    Unknown,
+}
+
+/// Why a job ends before all of its items have an outcome.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// The pool was terminated.
+    Cancelled,
+    /// The pool cannot go on, for this reason.
+    Broken(String),
+}
+
+/// What comes out of a job with many items.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    Batch(Batch),
+    End(End),
+}
+
+/// The outcome of a job of one item.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Done(Vec<u8>),
+    Failed(Failure),
+    Ended(End),
+}
+
+/// Where the one outcome of a job arrives.
+#[derive(Debug, Default)]
+pub(crate) struct OneShot {
+    reply: Mutex<Option<Arc<Reply>>>,
+    arrived: Condvar,
+}
+
+impl OneShot {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Reply>>> {
+        self.reply.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, reply: Reply) {
+        self.lock().get_or_insert_with(|| Arc::new(reply));
+        self.arrived.notify_all();
+    }
+
+    /// The outcome, if it has come.
+    pub(crate) fn get(&self) -> Option<Arc<Reply>> {
+        self.lock().clone()
+    }
+
+    /// Waits for the outcome, until `deadline` at most.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Option<Arc<Reply>> {
+        let mut reply = self.lock();
+        loop {
+            if let Some(reply) = &*reply {
+                return Some(Arc::clone(reply));
+            }
+            reply = match deadline {
+                None => self.arrived.wait(reply).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+                    self.arrived.wait_timeout(reply, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+/// Where outcomes go.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    Many(Sender<Delivery>),
+    One(Arc<OneShot>),
+    /// Nobody is interested any more.
+    Nobody,
+}
+
+/// How many items make one call of the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChunkRule {
+    /// As many as keep the overhead small and the workers evenly loaded.
+    Adaptive,
+    Exact(u32),
+}
+
+/// A call of the library that has items under way.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) task: u32,
+    pub(crate) chunk: ChunkRule,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retries: u32,
+    pub(crate) sink: Sink,
+    /// Where more items may come from.
+    pub(crate) feed: Option<Arc<Feed>>,
+    /// More items may be submitted.
+    pub(crate) open: bool,
+    /// Items submitted that have no outcome yet.
+    pub(crate) outstanding: u64,
+    /// Outcomes of this turn.
+    pub(crate) batch: Batch,
+}
+
+impl Job {
+    /// Hands on what this turn has brought. A receiver that is gone wants nothing.
+    pub(crate) fn flush(&mut self) {
+        if self.batch.items.is_empty() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        match &self.sink {
+            Sink::Many(sender) => {
+                let _ = sender.send(Delivery::Batch(batch));
+            }
+            Sink::One(shot) => {
+                let Batch { bytes, items } = batch;
+                for item in items {
+                    shot.set(match item.outcome {
+                        Outcome::Done { start, len } => Reply::Done(bytes[start..start + len].to_vec()),
+                        Outcome::Failed(failure) => Reply::Failed(*failure),
+                    });
+                }
+            }
+            Sink::Nobody => {}
+        }
+    }
+
+    /// Ends the job: what has no outcome will not get one.
+    pub(crate) fn end(&mut self, end: End) {
+        self.flush();
+        match &self.sink {
+            Sink::Many(sender) => {
+                let _ = sender.send(Delivery::End(end));
+            }
+            Sink::One(shot) => shot.set(Reply::Ended(end)),
+            Sink::Nobody => {}
+        }
+    }
+}
+
+/// Which job: a place in the table of jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JobKey(u32);
+
+/// The jobs of a pool. A key is reused only after its job has no items under way, so no stale key can be met.
+#[derive(Debug, Default)]
+pub(crate) struct Jobs {
+    table: Vec<Option<Job>>,
+    free: Vec<u32>,
+}
+
+impl Jobs {
+    pub(crate) fn insert(&mut self, job: Job) -> JobKey {
+        let key = self.free.pop().unwrap_or_else(|| {
+            self.table.push(None);
+            u32::try_from(self.table.len() - 1).expect("four thousand million jobs do not fit in memory")
+        });
+        self.table[key as usize] = Some(job);
+        JobKey(key)
+    }
+
+    pub(crate) fn get(&mut self, key: JobKey) -> Option<&mut Job> {
+        self.table.get_mut(key.0 as usize)?.as_mut()
+    }
+
+    pub(crate) fn remove(&mut self, key: JobKey) {
+        if let Some(entry @ Some(_)) = self.table.get_mut(key.0 as usize) {
+            *entry = None;
+            self.free.push(key.0);
+        }
+    }
+
+    pub(crate) fn keys(&self) -> Vec<JobKey> {
+        (0..).zip(&self.table).filter(|(_, job)| job.is_some()).map(|(key, _)| JobKey(key)).collect()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.free.len() == self.table.len()
+    }
+}
+
+/// Items of one block that wait for a worker.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) job: JobKey,
+    pub(crate) block: Arc<Block>,
+    /// The items `first..end` of the block.
+    pub(crate) first: u32,
+    pub(crate) end: u32,
+    /// How often these items have been charged with the loss of a worker.
+    pub(crate) attempts: u32,
+}
+
+impl Pending {
+    pub(crate) fn len(&self) -> usize {
+        (self.end - self.first) as usize
+    }
+}

@@ -1,0 +1,236 @@
+//! Birth and death of workers: what is started, what is killed, and who pays for a death.
+//!
+//! A death is seen on the worker's pidfd, which becomes readable when the process can no longer write anything. Then its
+//! reply ring is read to the end: what it committed stands. The one item that it was running is charged, every other
+//! goes back to the backlog as if nothing had happened, and a replacement is ordered at once. How the process ended
+//! comes a moment later, from whoever is its parent; only the charged item waits for that.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::Watched;
+use super::core::{Core, Mourned};
+use super::job::{End, Failure, Loss, What};
+use super::slot::{Cause, Link, Process, file_failure};
+use crate::process::message::Status;
+
+/// How long a charged item waits to learn how its worker ended.
+const OBITUARY_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A worker that ran this long before it died was able to work: its death is not one of a series.
+const SOUND_AFTER: Duration = Duration::from_secs(1);
+
+/// Deaths in a row without any item done that are answered without a pause.
+const FREE_DEATHS: u32 = 3;
+
+/// Deaths in a row without any item done, beyond three for each worker, after which the pool gives up.
+const MAX_BARREN_DEATHS: u32 = 12;
+
+impl Core {
+    /// Orders a worker for an empty slot.
+    pub(super) fn raise(&mut self, at: usize, now: Instant) {
+        let birth = self.supervisor.next_birth();
+        let ordered = Link::new().and_then(|(link, [memory, doorbell, lifeline])| {
+            self.supervisor.expect_birth(birth, self.pool, at);
+            self.supervisor.watch(&link.doorbell, Watched::Doorbell { pool: self.pool })?;
+            let slot = &mut self.slots[at];
+            slot.birth = birth;
+            slot.link = Some(link);
+            slot.process = Process::Ordered;
+            slot.ordered_at = now;
+            let mut fds = vec![memory.as_fd(), doorbell.as_fd(), lifeline.as_fd()];
+            fds.extend(self.stdin.as_ref().map(AsFd::as_fd));
+            self.nursery.fork(birth, self.slots[at].number, &fds, self.stdin.is_some())
+        });
+        let Err(error) = ordered else { return };
+        self.supervisor.forget_birth(birth);
+        if error.kind() == io::ErrorKind::WouldBlock {
+            // The zygote has more orders than its socket holds.
+            self.slots[at].vacate(now + Duration::from_millis(1));
+        } else {
+            self.bury(at, now, &format!("a worker cannot be started: {error}"));
+        }
+    }
+
+    /// A worker runs.
+    pub(super) fn on_forked(&mut self, at: usize, birth: u64, pid: u32, pidfd: OwnedFd) {
+        let slot = &mut self.slots[at];
+        if slot.birth != birth || !matches!(slot.process, Process::Ordered) {
+            return;
+        }
+        if self.supervisor.watch(&pidfd, Watched::Death { pool: self.pool, slot: at }).is_err() {
+            // Its death would go unnoticed, so it must not live: its lifeline goes with its link.
+            self.bury(at, Instant::now(), "a worker cannot be watched");
+            return;
+        }
+        slot.process = Process::Running { pid, pidfd };
+        if slot.cause.is_some() {
+            self.signal(at);
+        }
+    }
+
+    /// A worker that was ordered will not come, or died before its pidfd came.
+    pub(super) fn on_not_forked(&mut self, at: usize, birth: u64, why: &str, now: Instant) {
+        if self.slots[at].birth == birth && matches!(self.slots[at].process, Process::Ordered) {
+            self.bury(at, now, why);
+        }
+    }
+
+    /// A worker is dead.
+    pub(super) fn on_death(&mut self, at: usize, now: Instant) {
+        self.bury(at, now, "a worker died before it had done anything");
+    }
+
+    /// It is known how a worker ended.
+    pub(super) fn on_status(&mut self, birth: u64, status: Status, now: Instant) {
+        self.statuses.insert(birth, status);
+        self.settle_mourned(now);
+        // A status whose death has not been seen yet waits for it; there is at most one for each slot.
+        if self.slots.iter().all(|slot| slot.birth != birth) {
+            self.statuses.remove(&birth);
+        }
+    }
+
+    /// Kills a worker, for this reason unless there is one already.
+    pub(super) fn kill(&mut self, at: usize, cause: Cause) {
+        let slot = &mut self.slots[at];
+        if let Process::Absent { .. } = slot.process {
+            return;
+        }
+        let dismissed = matches!(cause, Cause::Dismissed);
+        if dismissed || slot.cause.is_none() {
+            slot.cause = Some(cause);
+        }
+        self.signal(at);
+    }
+
+    fn signal(&mut self, at: usize) {
+        let slot = &mut self.slots[at];
+        if let Process::Running { pidfd, .. } = &slot.process {
+            // It can only fail if the process is gone, and then its pidfd says so.
+            let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+        }
+        // One that is being forked is killed when its pidfd comes.
+    }
+
+    /// Takes what the dead worker left, settles its items, and frees the slot.
+    fn bury(&mut self, at: usize, now: Instant, reason: &str) {
+        self.slots[at].dead = true;
+        while self.collect(at, now).more {}
+        let slot = &mut self.slots[at];
+        let pid = slot.pid();
+        let cause = slot.cause.take();
+        let begun = slot.head_has_begun();
+        let flights = std::mem::take(&mut slot.flights);
+        let (birth, worker, sound) = (slot.birth, slot.number, slot.ready && now - slot.ordered_at >= SOUND_AFTER);
+        let mut charged = false;
+        for (place, flight) in flights.into_iter().enumerate().rev() {
+            let mut rest = flight.rest();
+            if place == 0 && begun {
+                charged = true;
+                let mut victim = flight.rest();
+                victim.end = victim.first + 1;
+                rest.first += 1;
+                self.put_back(rest);
+                self.charge(victim, cause.as_ref(), Mourner { birth, worker, pid }, now);
+            } else {
+                self.put_back(rest);
+            }
+        }
+        self.slots[at].vacate(now);
+        self.output.end_worker(worker);
+        if !self.mourned.iter().any(|mourned| mourned.birth == birth) {
+            self.statuses.remove(&birth);
+        }
+        if charged || sound || cause.is_some() {
+            self.barren_deaths = 0;
+        } else {
+            self.barren_deaths += 1;
+            self.slots[at].process = Process::Absent { retry_at: now + backoff(self.barren_deaths) };
+            if self.barren_deaths > MAX_BARREN_DEATHS + 3 * self.slots.len() as u32 {
+                self.end(End::Broken(format!("{} workers in a row: {reason}", self.barren_deaths)));
+            }
+        }
+    }
+
+    /// The item that a dead worker was running pays: with another attempt if it has one, else with its outcome.
+    fn charge(&mut self, mut victim: super::job::Pending, cause: Option<&Cause>, mourner: Mourner, now: Instant) {
+        let Some(job) = self.jobs.get(victim.job) else { return };
+        let index = victim.block.base + u64::from(victim.first);
+        let attempt = victim.attempts + 1;
+        let Mourner { birth, worker, pid } = mourner;
+        let what = match cause {
+            Some(Cause::Timeout(limit)) => Some(What::Timeout(*limit)),
+            Some(Cause::Violation(why)) => Some(What::Lost(Loss::Violation(why.clone()))),
+            Some(Cause::Dismissed) | None => None,
+        };
+        let may_retry = !matches!(what, Some(What::Timeout(_))) && victim.attempts < job.retries;
+        if may_retry {
+            victim.attempts += 1;
+            self.put_back(victim);
+            return;
+        }
+        match what {
+            Some(what) => {
+                let failure = Failure { what, worker, pid, attempt };
+                file_failure(&mut self.jobs, &mut self.touched, victim.job, index, failure);
+            }
+            None => {
+                let until = now + OBITUARY_TIMEOUT;
+                self.mourned.push(Mourned { birth, job: victim.job, index, worker, pid, attempt, until });
+            }
+        }
+    }
+
+    /// Gives their outcome to the charged items whose worker's end is known, or has remained unknown for long enough.
+    pub(super) fn settle_mourned(&mut self, now: Instant) {
+        let mut at = 0;
+        while at < self.mourned.len() {
+            let loss = match self.statuses.remove(&self.mourned[at].birth) {
+                Some(Status::Signaled(signal)) => Loss::Signaled(signal),
+                Some(Status::Exited(code)) => Loss::Exited(code),
+                None if self.mourned[at].until <= now => Loss::Unknown,
+                None => {
+                    at += 1;
+                    continue;
+                }
+            };
+            let Mourned { job, index, worker, pid, attempt, .. } = self.mourned.swap_remove(at);
+            let failure = Failure { what: What::Lost(loss), worker, pid, attempt };
+            file_failure(&mut self.jobs, &mut self.touched, job, index, failure);
+        }
+    }
+}
+
+/// Who died.
+#[derive(Clone, Copy)]
+struct Mourner {
+    birth: u64,
+    worker: u32,
+    pid: u32,
+}
+
+/// How long to wait before the next attempt to start a worker, after this many failures in a row.
+fn backoff(deaths: u32) -> Duration {
+    match deaths.checked_sub(FREE_DEATHS + 1) {
+        None => Duration::ZERO,
+        Some(doublings) => Duration::from_millis(1 << doublings.min(9)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_deaths_cost_no_time_and_a_series_slows_down() {
+        assert_eq!(backoff(1), Duration::ZERO);
+        assert_eq!(backoff(3), Duration::ZERO);
+        assert_eq!(backoff(4), Duration::from_millis(1));
+        assert_eq!(backoff(8), Duration::from_millis(16));
+        assert_eq!(backoff(100), Duration::from_millis(512));
+    }
+}

@@ -1,0 +1,155 @@
+//! Supervision: one thread that waits for everything that can happen to any pool, and the pools' shared state.
+//!
+//! ```text
+//! caller ── submit ──► Core ── task ring ──► worker          one Core a pool, behind its lock
+//! caller ◄─ channel ── Core ◄─ reply ring ── worker
+//!                       ▲
+//!      epoll: doorbells, pidfds, control sockets of zygotes and keepers, timers
+//! ```
+//!
+//! The path of a task: [`core`] puts it into a [`slot`]'s ring, as far ahead as the slot's [`pace`] allows; the worker
+//! replies; [`slot`] files the outcome with its [`job`]; the job hands it to whoever waits. [`life`] is birth and death
+//! of workers, [`nursery`] where they come from.
+
+pub(crate) mod core;
+pub(crate) mod job;
+mod life;
+pub(crate) mod nursery;
+mod pace;
+pub(crate) mod slot;
+mod watch;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use wasmp_ipc::Spinner;
+
+use self::core::Core;
+pub(crate) use self::watch::{Supervisor, Watched};
+
+/// How often a pool that brings a steady stream of replies is looked at, instead of being rung for.
+const POLL_INTERVAL: Duration = Duration::from_micros(100);
+
+/// So many replies in one turn are a steady stream.
+const STREAM: usize = 64;
+
+/// A pool as its callers and the supervisor thread share it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) id: u32,
+    supervisor: &'static Supervisor,
+    core: Mutex<Core>,
+    /// The pool is over and its processes are gone.
+    gone: Condvar,
+    /// When the supervisor has to take a turn even if nobody rings, on the supervisor's clock.
+    timer: AtomicU64,
+    /// Held by the caller that looks for replies at the moment.
+    looking: Mutex<Spinner>,
+}
+
+impl Shared {
+    pub(crate) fn new(id: u32, supervisor: &'static Supervisor, core: Core) -> Self {
+        Self {
+            id,
+            supervisor,
+            core: Mutex::new(core),
+            gone: Condvar::new(),
+            timer: AtomicU64::new(u64::MAX),
+            looking: Mutex::new(Spinner::new()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        // Whoever panicked held no promise that the next turn does not keep: each store in Core is complete by itself.
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something to the pool, then takes a turn.
+    pub(crate) fn act<T>(&self, change: impl FnOnce(&mut Core, Instant) -> T) -> T {
+        let now = Instant::now();
+        let mut core = self.lock();
+        let changed = change(&mut core, now);
+        let collected = core.turn(now);
+        self.leave(&mut core, now, collected);
+        changed
+    }
+
+    /// Reads something of the pool.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&Core) -> T) -> T {
+        look(&self.lock())
+    }
+
+    /// Makes sure that the next reply will be noticed: the worker rings, or the supervisor looks soon.
+    fn leave(&self, core: &mut Core, now: Instant, mut collected: usize) {
+        let mut poll = None;
+        loop {
+            if collected >= STREAM {
+                poll = Some(now + POLL_INTERVAL);
+                break;
+            }
+            if core.arm() {
+                break;
+            }
+            collected = core.turn(now);
+        }
+        let timer = [core.next_timer(), poll].into_iter().flatten().min();
+        let timer = timer.map_or(u64::MAX, |at| self.supervisor.clock(at));
+        self.timer.store(timer, Ordering::Relaxed);
+        self.supervisor.wake_before(timer);
+        if core.is_gone() {
+            self.gone.notify_all();
+        }
+    }
+
+    /// Looks for what `ready` finds, for as long as looking has lately paid off; `None` means that it is time to sleep.
+    ///
+    /// Whoever looks takes the supervisor's turns meanwhile, so that a result goes from the worker to its caller
+    /// without a third process in between. One caller at a time does that; the others sleep at once.
+    pub(crate) fn attend<T>(&self, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
+        let mut found = ready();
+        if found.is_some() {
+            return found;
+        }
+        let Ok(mut spinner) = self.looking.try_lock() else { return None };
+        self.lock().disarm();
+        spinner.spin(|| {
+            if let Ok(mut core) = self.core.try_lock()
+                && core.has_replies()
+            {
+                core.turn(Instant::now());
+            }
+            found = ready();
+            found.is_some()
+        });
+        drop(spinner);
+        let now = Instant::now();
+        let mut core = self.lock();
+        self.leave(&mut core, now, 0);
+        drop(core);
+        found.or_else(ready)
+    }
+
+    /// A turn of the supervisor thread.
+    fn tick(&self) {
+        self.act(Core::enforce_deadlines);
+    }
+
+    /// Waits until the pool is over and all of its processes are gone. False: not by `deadline`.
+    pub(crate) fn wait_until_gone(&self, deadline: Option<Instant>) -> bool {
+        let mut core = self.lock();
+        while !core.is_gone() {
+            core = match deadline {
+                None => self.gone.wait(core).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    self.gone.wait_timeout(core, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        true
+    }
+}

@@ -1,0 +1,539 @@
+//! One worker as the supervisor sees it: its rings, its process, and the items it has been given.
+//!
+//! Everything that comes out of the reply ring was written by a worker that may be hostile. It is believed only as far
+//! as it fits what this side knows: replies come in the order of dispatch, one for each item, for items that were sent.
+//! Whatever does not fit is a [`Violation`], which costs the worker its life and nobody else anything.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wasmp_ipc::ring::{Consumer, Corrupt, Producer, Ticket, ring_bytes};
+use wasmp_ipc::{Doorbell, Mapping};
+
+use super::job::{Batch, Block, Failure, Item, JobKey, Jobs, Outcome, Pending, What};
+use super::pace::Pace;
+use crate::output::{OutputSender, Stream};
+use crate::process::lifeline::Lifeline;
+use crate::wire::{Call, ReplyHead, ReplyKind, TaskHead};
+
+/// Bytes of each ring: room for some two thousand small items, and small enough to be mapped whole for each worker.
+pub(crate) const RING_CAPACITY: usize = 128 * 1024;
+
+/// Bytes of the memory that both rings of a worker share.
+pub(crate) const LINK_BYTES: usize = 2 * ring_bytes(RING_CAPACITY);
+
+/// Where the reply ring starts.
+pub(crate) const REPLIES_AT: usize = ring_bytes(RING_CAPACITY);
+
+/// Most records taken from one worker before the others get their turn.
+const DRAIN_LIMIT: usize = 4096;
+
+/// A worker did what no honest worker does.
+#[derive(Debug)]
+pub(super) struct Violation(pub(super) String);
+
+impl From<Corrupt> for Violation {
+    fn from(corrupt: Corrupt) -> Self {
+        Self(corrupt.to_string())
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The host's ends of what connects it to one worker.
+#[derive(Debug)]
+pub(super) struct Link {
+    tasks: Producer,
+    replies: Consumer,
+    pub(super) doorbell: Doorbell,
+    _lifeline: Lifeline,
+}
+
+impl Link {
+    /// A fresh link, and the worker's ends of it: ring memory, doorbell, lifeline.
+    pub(super) fn new() -> io::Result<(Self, [OwnedFd; 3])> {
+        let (memory, mapping) = Mapping::create("wasmp-rings", LINK_BYTES)?;
+        let mapping = Arc::new(mapping);
+        let doorbell = Doorbell::create()?;
+        let their_doorbell = doorbell.as_fd().try_clone_to_owned()?;
+        let (lifeline, their_lifeline) = Lifeline::pair()?;
+        let link = Self {
+            tasks: Producer::new(&mapping, 0, RING_CAPACITY)?,
+            replies: Consumer::new(&mapping, REPLIES_AT, RING_CAPACITY)?,
+            doorbell,
+            _lifeline: lifeline,
+        };
+        Ok((link, [memory, their_doorbell, their_lifeline]))
+    }
+}
+
+/// The process of a slot.
+#[derive(Debug)]
+pub(super) enum Process {
+    /// There is none; one is to be started at this time.
+    Absent { retry_at: Instant },
+    /// One was ordered.
+    Ordered,
+    Running { pid: u32, pidfd: OwnedFd },
+}
+
+/// Why the supervisor killed a worker.
+#[derive(Clone, Debug)]
+pub(super) enum Cause {
+    /// The item at the head of its window ran longer than this.
+    Timeout(Duration),
+    Violation(String),
+    /// The pool is being terminated, or needs it no more.
+    Dismissed,
+}
+
+/// A call that was dispatched: items of one block, of which the first `done` have an outcome.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) job: JobKey,
+    pub(super) block: Arc<Block>,
+    pub(super) first: u32,
+    pub(super) end: u32,
+    pub(super) done: u32,
+    pub(super) attempts: u32,
+    seq: u64,
+    ticket: Ticket,
+}
+
+impl Flight {
+    /// The items that have no outcome yet.
+    pub(super) fn rest(&self) -> Pending {
+        Pending {
+            job: self.job,
+            block: Arc::clone(&self.block),
+            first: self.first + self.done,
+            end: self.end,
+            attempts: self.attempts,
+        }
+    }
+}
+
+/// A reply that comes in several records.
+#[derive(Debug)]
+struct Partial {
+    kind: ReplyKind,
+    seq: u64,
+    body: Vec<u8>,
+}
+
+/// What one look at a worker has brought.
+#[derive(Debug, Default)]
+pub(super) struct Drained {
+    /// Items that got their outcome.
+    pub(super) items: usize,
+    /// There was more than one turn may take.
+    pub(super) more: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// From 1; what the guest sees as its worker slot.
+    pub(super) number: u32,
+    /// Which of all workers that were ever started lives here.
+    pub(super) birth: u64,
+    pub(super) link: Option<Link>,
+    pub(super) process: Process,
+    pub(super) cause: Option<Cause>,
+    /// The worker has said that it is up.
+    pub(super) ready: bool,
+    pub(super) ordered_at: Instant,
+    pub(super) flights: VecDeque<Flight>,
+    /// Items of `flights` without an outcome.
+    pub(super) under_way: usize,
+    /// Since when the item at the head of the window can have been running.
+    pub(super) head_since: Instant,
+    pub(super) pace: Pace,
+    next_seq: u64,
+    /// How much of the body of the last flight has been written, if not all of it.
+    sent: Option<usize>,
+    partial: Option<Partial>,
+    /// The process has ended: what it left is taken without regard to limits.
+    pub(super) dead: bool,
+    /// Output that the forwarding thread has no room for yet.
+    held_output: Option<(Stream, Vec<u8>)>,
+}
+
+impl Slot {
+    pub(super) fn new(number: u32, now: Instant) -> Self {
+        Self {
+            number,
+            birth: 0,
+            link: None,
+            process: Process::Absent { retry_at: now },
+            cause: None,
+            ready: false,
+            ordered_at: now,
+            flights: VecDeque::new(),
+            under_way: 0,
+            head_since: now,
+            pace: Pace::new(now),
+            next_seq: 0,
+            sent: None,
+            partial: None,
+            dead: false,
+            held_output: None,
+        }
+    }
+
+    /// Back to a slot without a worker, one life later.
+    pub(super) fn vacate(&mut self, retry_at: Instant) {
+        let number = self.number;
+        *self = Self::new(number, retry_at);
+    }
+
+    /// The process id, 0 if it is not known.
+    pub(super) fn pid(&self) -> u32 {
+        match self.process {
+            Process::Running { pid, .. } => pid,
+            Process::Absent { .. } | Process::Ordered => 0,
+        }
+    }
+
+    /// How many more items this worker may be given.
+    pub(super) fn room(&self) -> usize {
+        if self.link.is_none() || self.sent.is_some() || self.cause.is_some() {
+            return 0;
+        }
+        self.pace.window().saturating_sub(self.under_way)
+    }
+
+    /// Whether it has nothing to do.
+    pub(super) fn is_idle(&self) -> bool {
+        self.flights.is_empty()
+    }
+
+    /// Writes the first `count` items of `pending` to the worker. False: its ring has no room now.
+    pub(super) fn dispatch(
+        &mut self,
+        pending: &mut Pending,
+        task: u32,
+        count: usize,
+        now: Instant,
+    ) -> Result<bool, Violation> {
+        let Some(link) = &mut self.link else { return Ok(false) };
+        let (first, end) = (pending.first as usize, pending.first as usize + count);
+        let body = &pending.block.bytes()[pending.block.span(first, end)];
+        let call = Call { count: count as u32, task, seq: self.next_seq, total: body.len() as u64 };
+        let head = TaskHead::call_bytes(&call);
+        let now_sent = body.len().min(link.tasks.max_record() - head.len());
+        let Some(ticket) = write(&mut link.tasks, &[&head, &body[..now_sent]])? else { return Ok(false) };
+        if now_sent < body.len() {
+            self.sent = Some(now_sent);
+        }
+        if self.flights.is_empty() {
+            self.head_since = now;
+            self.pace.began(now);
+        }
+        self.flights.push_back(Flight {
+            job: pending.job,
+            block: Arc::clone(&pending.block),
+            first: pending.first,
+            end: end as u32,
+            done: 0,
+            attempts: pending.attempts,
+            seq: self.next_seq,
+            ticket,
+        });
+        pending.first = end as u32;
+        self.next_seq += count as u64;
+        self.under_way += count;
+        Ok(true)
+    }
+
+    /// Writes as much of a large body as there is room for.
+    pub(super) fn send_more(&mut self) -> Result<(), Violation> {
+        let (Some(sent), Some(link), Some(flight)) = (self.sent, &mut self.link, self.flights.back()) else {
+            return Ok(());
+        };
+        let span = flight.block.span(flight.first as usize, flight.end as usize);
+        let body = &flight.block.bytes()[span];
+        let mut at = sent;
+        while at < body.len() {
+            let len = (body.len() - at).min(link.tasks.max_record() - TaskHead::SHORT_LEN);
+            if write(&mut link.tasks, &[&TaskHead::MORE_BYTES, &body[at..at + len]])?.is_none() {
+                break;
+            }
+            at += len;
+        }
+        self.sent = (at < body.len()).then_some(at);
+        Ok(())
+    }
+
+    /// Tells the worker that no task will follow.
+    pub(super) fn send_stop(&mut self) -> Result<bool, Violation> {
+        let Some(link) = &mut self.link else { return Ok(true) };
+        Ok(write(&mut link.tasks, &[&TaskHead::STOP_BYTES])?.is_some())
+    }
+
+    /// Makes what was written visible, and wakes the worker if it sleeps.
+    pub(super) fn publish(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.tasks.publish();
+            if link.tasks.consumer_parked() {
+                link.tasks.wake_consumer();
+            }
+        }
+    }
+
+    /// Takes back the newest call that the worker has not begun.
+    pub(super) fn revoke_last(&mut self) -> Option<Pending> {
+        let flight = self.flights.back()?;
+        if self.sent.is_some() || !self.link.as_mut()?.tasks.revoke(&flight.ticket) {
+            return None;
+        }
+        let pending = self.flights.pop_back()?.rest();
+        self.under_way -= pending.len();
+        Some(pending)
+    }
+
+    /// Whether the worker has begun the call at the head of its window.
+    pub(super) fn head_has_begun(&self) -> bool {
+        match (self.flights.front(), &self.link) {
+            (Some(flight), Some(link)) => flight.done > 0 || link.tasks.is_taken(&flight.ticket),
+            _ => false,
+        }
+    }
+
+    /// Whether somebody should look at this worker's replies now.
+    pub(super) fn has_replies(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| !link.replies.is_empty()) && self.held_output.is_none()
+    }
+
+    /// Asks the worker to ring for its next reply. False: there is one already.
+    pub(super) fn arm(&mut self) -> bool {
+        match &mut self.link {
+            Some(link) if self.held_output.is_none() => link.replies.prepare_park(),
+            _ => true,
+        }
+    }
+
+    /// Asks the worker not to ring: somebody keeps looking.
+    pub(super) fn disarm(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.replies.cancel_park();
+        }
+    }
+
+    /// Takes the replies that are there, and files them with their jobs.
+    pub(super) fn drain(
+        &mut self,
+        jobs: &mut Jobs,
+        touched: &mut Vec<JobKey>,
+        output: &OutputSender,
+        limits: &Limits,
+        now: Instant,
+    ) -> Result<Drained, Violation> {
+        let mut drained = Drained::default();
+        let outcome = self.drain_records(jobs, touched, output, limits, now, &mut drained);
+        if drained.items > 0 {
+            self.head_since = now;
+            self.pace.delivered(drained.items, self.flights.is_empty(), now);
+        }
+        if let Some(link) = &mut self.link {
+            link.replies.release();
+            if link.replies.producer_parked() {
+                link.replies.wake_producer();
+            }
+        }
+        outcome.map(|()| drained)
+    }
+
+    fn drain_records(
+        &mut self,
+        jobs: &mut Jobs,
+        touched: &mut Vec<JobKey>,
+        output: &OutputSender,
+        limits: &Limits,
+        now: Instant,
+        drained: &mut Drained,
+    ) -> Result<(), Violation> {
+        if let Some((stream, bytes)) = self.held_output.take()
+            && let Err(bytes) = output.send(self.number, stream, bytes, self.dead)
+        {
+            self.held_output = Some((stream, bytes));
+            return Ok(());
+        }
+        for _ in 0..DRAIN_LIMIT {
+            let Some(link) = &mut self.link else { return Ok(()) };
+            let Some(record) = link.replies.peek()? else { return Ok(()) };
+            let mut head = [0; ReplyHead::LEN];
+            link.replies.read(0, &mut head)?;
+            let head = ReplyHead::parse(&head).ok_or_else(|| Violation("an unknown kind of reply".into()))?;
+            let body_len = record.len() - ReplyHead::LEN;
+
+            // The common case, without a detour: a whole result, straight into its job's batch.
+            if head.kind == ReplyKind::Done && !head.more && self.partial.is_none() {
+                let (key, index) = settle(&mut self.flights, head.seq)?;
+                if let Some(job) = jobs.get(key) {
+                    let start = job.batch.bytes.len();
+                    job.batch.bytes.resize(start + body_len, 0);
+                    link.replies.read(ReplyHead::LEN, &mut job.batch.bytes[start..])?;
+                    if job.batch.items.is_empty() {
+                        touched.push(key);
+                    }
+                    job.batch.items.push(Item { index, outcome: Outcome::Done { start, len: body_len } });
+                    job.outstanding -= 1;
+                }
+                link.replies.advance();
+                self.under_way -= 1;
+                drained.items += 1;
+                continue;
+            }
+
+            let mut body = vec![0; body_len];
+            link.replies.read(ReplyHead::LEN, &mut body)?;
+            link.replies.advance();
+            let Some((kind, seq, body)) = self.assemble(head, body, limits)? else { continue };
+            match kind {
+                ReplyKind::Ready => {
+                    self.ready = true;
+                    self.head_since = now;
+                    self.pace.began(now);
+                }
+                ReplyKind::Done => {
+                    self.settle_large(jobs, touched, seq, body)?;
+                    drained.items += 1;
+                }
+                ReplyKind::Failed => {
+                    self.fail_item(jobs, touched, seq, What::Reported(body))?;
+                    drained.items += 1;
+                }
+                ReplyKind::Stdout | ReplyKind::Stderr => {
+                    let stream = if kind == ReplyKind::Stdout { Stream::Stdout } else { Stream::Stderr };
+                    if let Err(body) = output.send(self.number, stream, body, self.dead) {
+                        self.held_output = Some((stream, body));
+                        return Ok(());
+                    }
+                }
+                ReplyKind::More => return Err(Violation("the middle of a reply without its beginning".into())),
+            }
+        }
+        drained.more = true;
+        Ok(())
+    }
+
+    /// Puts a reply together that comes in several records; `None` until it is whole.
+    fn assemble(
+        &mut self,
+        head: ReplyHead,
+        body: Vec<u8>,
+        limits: &Limits,
+    ) -> Result<Option<(ReplyKind, u64, Vec<u8>)>, Violation> {
+        let whole = match (self.partial.take(), head.kind) {
+            (None, ReplyKind::More) => return Err(Violation("the middle of a reply without its beginning".into())),
+            (None, kind) => Partial { kind, seq: head.seq, body },
+            (Some(mut partial), ReplyKind::More) => {
+                if partial.body.len() + body.len() > limits.max_message {
+                    return Err(Violation("a reply larger than a message may be".into()));
+                }
+                partial.body.extend_from_slice(&body);
+                partial
+            }
+            (Some(_), _) => return Err(Violation("a reply inside another".into())),
+        };
+        if head.more {
+            self.partial = Some(whole);
+            return Ok(None);
+        }
+        Ok(Some((whole.kind, whole.seq, whole.body)))
+    }
+
+    fn settle_large(
+        &mut self,
+        jobs: &mut Jobs,
+        touched: &mut Vec<JobKey>,
+        seq: u64,
+        body: Vec<u8>,
+    ) -> Result<(), Violation> {
+        let (key, index) = settle(&mut self.flights, seq)?;
+        self.under_way -= 1;
+        if let Some(job) = jobs.get(key) {
+            job.outstanding -= 1;
+            if job.batch.items.is_empty() {
+                touched.push(key);
+            }
+            let Batch { bytes, items } = &mut job.batch;
+            let (start, len) = (bytes.len(), body.len());
+            if bytes.is_empty() {
+                *bytes = body;
+            } else {
+                bytes.extend_from_slice(&body);
+            }
+            items.push(Item { index, outcome: Outcome::Done { start, len } });
+        }
+        Ok(())
+    }
+
+    /// Files a failure of the item at the head of the window, which has this number.
+    fn fail_item(
+        &mut self,
+        jobs: &mut Jobs,
+        touched: &mut Vec<JobKey>,
+        seq: u64,
+        what: What,
+    ) -> Result<(), Violation> {
+        let attempt = self.flights.front().map_or(0, |flight| flight.attempts) + 1;
+        let (worker, pid) = (self.number, self.pid());
+        let (key, index) = settle(&mut self.flights, seq)?;
+        self.under_way -= 1;
+        file_failure(jobs, touched, key, index, Failure { what, worker, pid, attempt });
+        Ok(())
+    }
+}
+
+/// Writes a record; if there is no room, the worker will ring when there is.
+fn write(tasks: &mut Producer, parts: &[&[u8]]) -> Result<Option<Ticket>, Violation> {
+    loop {
+        if let Some(ticket) = tasks.try_write(parts)? {
+            return Ok(Some(ticket));
+        }
+        if !tasks.ask_for_space()? {
+            return Ok(None);
+        }
+    }
+}
+
+/// Files a failure with its job.
+pub(super) fn file_failure(jobs: &mut Jobs, touched: &mut Vec<JobKey>, key: JobKey, index: u64, failure: Failure) {
+    if let Some(job) = jobs.get(key) {
+        job.outstanding -= 1;
+        if job.batch.items.is_empty() {
+            touched.push(key);
+        }
+        job.batch.items.push(Item { index, outcome: Outcome::Failed(Box::new(failure)) });
+    }
+}
+
+/// Crosses off the item that must come next, which must have this number. Returns its job, and its index there.
+fn settle(flights: &mut VecDeque<Flight>, seq: u64) -> Result<(JobKey, u64), Violation> {
+    let Some(flight) = flights.front_mut().filter(|flight| flight.seq + u64::from(flight.done) == seq) else {
+        return Err(Violation("a reply to a task that it was not given".into()));
+    };
+    let index = flight.block.base + u64::from(flight.first + flight.done);
+    let job = flight.job;
+    flight.done += 1;
+    if flight.first + flight.done == flight.end {
+        flights.pop_front();
+    }
+    Ok((job, index))
+}
+
+/// What a worker may cost its host.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Largest result, in bytes.
+    pub(super) max_message: usize,
+}

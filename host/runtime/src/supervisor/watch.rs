@@ -1,0 +1,391 @@
+//! The supervisor thread: one `epoll` over everything that can happen to any pool of this process.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use wasmp_ipc::Doorbell;
+
+use super::Shared;
+use super::job::End;
+use super::nursery::Zygote;
+use super::slot::Process;
+use crate::error::{Error, Result};
+use crate::process::control::Channel;
+use crate::process::launcher::Keeper;
+use crate::process::message::{FromKeeper, FromZygote, MAX_MESSAGE, Status, decode};
+
+/// What a descriptor in the `epoll` set is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Watched {
+    /// Somebody wants the supervisor to look at its timers.
+    Wake,
+    /// A worker of this pool has rung.
+    Doorbell { pool: u32 },
+    /// The process in this slot has ended.
+    Death { pool: u32, slot: usize },
+    /// The control socket with this number.
+    Control { id: u32 },
+}
+
+impl Watched {
+    /// Fits the 64 bits that `epoll` keeps: kind, pool, slot.
+    fn token(self) -> u64 {
+        let (kind, pool, slot) = match self {
+            Self::Wake => (0, 0, 0),
+            Self::Doorbell { pool } => (1, pool, 0),
+            Self::Death { pool, slot } => (2, pool, slot as u64),
+            Self::Control { id } => (3, id, 0),
+        };
+        kind << 60 | u64::from(pool) << 24 | slot
+    }
+
+    fn from_token(token: u64) -> Self {
+        let pool = (token >> 24) as u32;
+        match token >> 60 {
+            1 => Self::Doorbell { pool },
+            2 => Self::Death { pool, slot: (token & 0xff_ffff) as usize },
+            3 => Self::Control { id: pool },
+            _ => Self::Wake,
+        }
+    }
+}
+
+/// Who is at the other end of a control socket.
+#[derive(Clone, Debug)]
+enum Correspondent {
+    Keeper(Arc<Keeper>),
+    /// Lives as long as its nursery.
+    Zygote(Weak<Zygote>),
+}
+
+/// Where a worker lives.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    pool: u32,
+    slot: usize,
+}
+
+/// Who is who among the workers.
+#[derive(Debug, Default)]
+struct Births {
+    places: HashMap<u64, Place>,
+    by_pid: HashMap<u32, u64>,
+}
+
+/// What the supervisor thread watches over.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    epoll: OwnedFd,
+    bell: Doorbell,
+    /// Zero of the clock that timers are kept on.
+    origin: Instant,
+    /// When the thread wakes up by itself.
+    alarm: AtomicU64,
+    next_pool: AtomicU32,
+    next_control: AtomicU32,
+    next_birth: AtomicU64,
+    pools: Mutex<HashMap<u32, Weak<Shared>>>,
+    correspondents: Mutex<HashMap<u32, Correspondent>>,
+    births: Mutex<Births>,
+}
+
+/// The one supervisor of this process. Its thread starts with the first pool, and lives as long as the process.
+static SUPERVISOR: Mutex<Option<&'static Supervisor>> = Mutex::new(None);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Supervisor {
+    /// The supervisor of this process.
+    pub(crate) fn get() -> io::Result<&'static Self> {
+        let mut current = lock(&SUPERVISOR);
+        if let Some(supervisor) = *current {
+            return Ok(supervisor);
+        }
+        let supervisor: &'static Self = Box::leak(Box::new(Self {
+            epoll: epoll::create(CreateFlags::CLOEXEC)?,
+            bell: Doorbell::create()?,
+            origin: Instant::now(),
+            alarm: AtomicU64::new(u64::MAX),
+            next_pool: AtomicU32::new(1),
+            next_control: AtomicU32::new(1),
+            next_birth: AtomicU64::new(1),
+            pools: Mutex::default(),
+            correspondents: Mutex::default(),
+            births: Mutex::default(),
+        }));
+        supervisor.watch(&supervisor.bell, Watched::Wake)?;
+        std::thread::Builder::new().name("wasmp-supervisor".into()).spawn(|| supervisor.run())?;
+        *current = Some(supervisor);
+        Ok(supervisor)
+    }
+
+    /// A number for a new pool.
+    pub(crate) fn next_pool(&self) -> u32 {
+        self.next_pool.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A number for a new worker.
+    pub(super) fn next_birth(&self) -> u64 {
+        self.next_birth.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_pool(&self, pool: &Arc<Shared>) {
+        lock(&self.pools).insert(pool.id, Arc::downgrade(pool));
+    }
+
+    /// Reports when `fd` has something to say: edge-triggered, until it is closed.
+    pub(super) fn watch(&self, fd: impl AsFd, what: Watched) -> io::Result<()> {
+        let flags = EventFlags::IN | EventFlags::ET;
+        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(what.token()), flags)?)
+    }
+
+    /// The keeper for this executable, watched over.
+    pub(crate) fn keeper(&self, worker_exe: Option<&Path>) -> Result<Arc<Keeper>> {
+        let (keeper, started) = Keeper::get(worker_exe)?;
+        if started {
+            let id = self.next_control.fetch_add(1, Ordering::Relaxed);
+            lock(&self.correspondents).insert(id, Correspondent::Keeper(Arc::clone(&keeper)));
+            self.watch(keeper.control(), Watched::Control { id })
+                .map_err(|source| Error::Start { what: "watch the keeper process", source })?;
+        }
+        Ok(keeper)
+    }
+
+    /// Has a pool looked at: something that it was waiting for has changed.
+    pub(crate) fn nudge(&self, pool: u32) {
+        if let Some(pool) = self.pool(pool) {
+            pool.act(|_, _| ());
+        }
+    }
+
+    pub(super) fn watch_zygote(&self, zygote: &Arc<Zygote>) -> io::Result<()> {
+        let id = self.next_control.fetch_add(1, Ordering::Relaxed);
+        lock(&self.correspondents).insert(id, Correspondent::Zygote(Arc::downgrade(zygote)));
+        self.watch(zygote.control(), Watched::Control { id })
+    }
+
+    pub(super) fn expect_birth(&self, birth: u64, pool: u32, slot: usize) {
+        lock(&self.births).places.insert(birth, Place { pool, slot });
+    }
+
+    /// A worker that will never come, or whose end is known.
+    pub(super) fn forget_birth(&self, birth: u64) {
+        lock(&self.births).places.remove(&birth);
+    }
+
+    /// An instant on the clock of the timers.
+    pub(super) fn clock(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Makes sure that the thread wakes up by then.
+    pub(super) fn wake_before(&self, timer: u64) {
+        if timer < self.alarm.load(Ordering::Acquire) {
+            self.bell.ring();
+        }
+    }
+
+    fn run(&self) -> ! {
+        let mut events = Vec::with_capacity(64);
+        let mut buffer = vec![0; MAX_MESSAGE];
+        loop {
+            let timeout = self.set_alarm();
+            events.clear();
+            // An interruption is a wake-up like any other.
+            let _ = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref());
+            // Nobody needs to ring while this thread is awake: it looks at the timers before it sleeps.
+            self.alarm.store(0, Ordering::Release);
+            for event in &events {
+                match Watched::from_token(event.data.u64()) {
+                    Watched::Wake => {}
+                    Watched::Doorbell { pool } => {
+                        if let Some(pool) = self.pool(pool) {
+                            pool.act(|_, _| ());
+                        }
+                    }
+                    Watched::Death { pool, slot } => self.on_death(pool, slot),
+                    Watched::Control { id } => self.correspond(id, &mut buffer),
+                }
+            }
+            let now = self.clock(Instant::now());
+            for pool in self.all_pools() {
+                if pool.timer.load(Ordering::Acquire) <= now {
+                    pool.tick();
+                }
+            }
+        }
+    }
+
+    /// Announces until when this thread will sleep, and returns how long that is.
+    fn set_alarm(&self) -> Option<Timespec> {
+        loop {
+            let earliest = self.earliest_timer();
+            self.alarm.store(earliest, Ordering::SeqCst);
+            // A timer that was set while nobody had to ring is seen here, one that is set from now on rings.
+            if self.earliest_timer() >= earliest {
+                let left = earliest.saturating_sub(self.clock(Instant::now()));
+                return (earliest != u64::MAX).then(|| Timespec::try_from(Duration::from_nanos(left)).ok()).flatten();
+            }
+        }
+    }
+
+    fn earliest_timer(&self) -> u64 {
+        self.all_pools().iter().map(|pool| pool.timer.load(Ordering::SeqCst)).min().unwrap_or(u64::MAX)
+    }
+
+    fn pool(&self, id: u32) -> Option<Arc<Shared>> {
+        lock(&self.pools).get(&id)?.upgrade()
+    }
+
+    /// The pools that there are; those that are gone are forgotten.
+    fn all_pools(&self) -> Vec<Arc<Shared>> {
+        let mut pools = lock(&self.pools);
+        pools.retain(|_, pool| pool.strong_count() > 0);
+        pools.values().filter_map(Weak::upgrade).collect()
+    }
+
+    fn on_death(&self, pool: u32, at: usize) {
+        let Some(pool) = self.pool(pool) else { return };
+        pool.act(|core, now| {
+            // The event may be about the process before this one.
+            if let Some(slot) = core.slots.get(at)
+                && let Process::Running { pidfd, .. } = &slot.process
+                && poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+            {
+                core.on_death(at, now);
+            }
+        });
+    }
+
+    /// Reads what a keeper or a zygote has to say.
+    fn correspond(&self, id: u32, buffer: &mut [u8]) {
+        let correspondent = lock(&self.correspondents).get(&id).cloned();
+        match correspondent {
+            Some(Correspondent::Keeper(keeper)) => {
+                self.read_all(id, keeper.control(), buffer, |message, _| self.hear_keeper(message));
+                if !self.is_watched(id) {
+                    self.on_keeper_gone(&keeper);
+                }
+            }
+            Some(Correspondent::Zygote(zygote)) => {
+                let Some(zygote) = zygote.upgrade() else {
+                    lock(&self.correspondents).remove(&id);
+                    return;
+                };
+                self.read_all(id, zygote.control(), buffer, |message, fds| self.hear_zygote(&zygote, message, fds));
+                if !self.is_watched(id) {
+                    let why = zygote.set_gone();
+                    for birth in zygote.unanswered() {
+                        self.on_not_forked(birth, &why);
+                    }
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Reads every message that is there. When the socket is closed, or speaks in tongues, it is watched no more.
+    fn read_all(
+        &self,
+        id: u32,
+        control: &Channel,
+        buffer: &mut [u8],
+        mut hear: impl FnMut(&[u8], Vec<OwnedFd>) -> io::Result<()>,
+    ) {
+        loop {
+            let heard = match control.try_recv(buffer) {
+                Ok(Some((len, fds))) => hear(&buffer[..len], fds),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Ok(None) => Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(error) => Err(error),
+            };
+            if heard.is_err() {
+                lock(&self.correspondents).remove(&id);
+                return;
+            }
+        }
+    }
+
+    fn is_watched(&self, id: u32) -> bool {
+        lock(&self.correspondents).contains_key(&id)
+    }
+
+    fn hear_keeper(&self, message: &[u8]) -> io::Result<()> {
+        match decode(message)? {
+            FromKeeper::Exited { pid, status } => self.on_exited(pid, status),
+            FromKeeper::Failed { why } => tracing::warn!(why, "the keeper could not start a process"),
+            FromKeeper::Hello { .. } => return Err(io::ErrorKind::InvalidData.into()),
+        }
+        Ok(())
+    }
+
+    fn hear_zygote(&self, zygote: &Zygote, message: &[u8], fds: Vec<OwnedFd>) -> io::Result<()> {
+        match decode(message)? {
+            FromZygote::Ready => zygote.set_ready(),
+            FromZygote::Unusable { why } => zygote.set_unusable(why),
+            FromZygote::Forked { birth, pid } => {
+                zygote.answered(birth);
+                self.on_forked(birth, pid, fds);
+            }
+            FromZygote::NotForked { birth, why } => {
+                zygote.answered(birth);
+                self.on_not_forked(birth, &why);
+            }
+            FromZygote::Exited { pid, status } => self.on_exited(pid, status),
+        }
+        Ok(())
+    }
+
+    fn on_forked(&self, birth: u64, pid: u32, fds: Vec<OwnedFd>) {
+        let Some(pidfd) = fds.into_iter().next() else { return };
+        let mut births = lock(&self.births);
+        let Some(place) = births.places.get(&birth).copied() else { return };
+        births.by_pid.insert(pid, birth);
+        drop(births);
+        if let Some(pool) = self.pool(place.pool) {
+            pool.act(|core, _| core.on_forked(place.slot, birth, pid, pidfd));
+        }
+    }
+
+    fn on_not_forked(&self, birth: u64, why: &str) {
+        let place = lock(&self.births).places.remove(&birth);
+        if let Some(place) = place
+            && let Some(pool) = self.pool(place.pool)
+        {
+            pool.act(|core, now| core.on_not_forked(place.slot, birth, why, now));
+        }
+    }
+
+    fn on_exited(&self, pid: u32, status: Status) {
+        let mut births = lock(&self.births);
+        let Some(birth) = births.by_pid.remove(&pid) else { return };
+        let place = births.places.remove(&birth);
+        drop(births);
+        if let Some(place) = place
+            && let Some(pool) = self.pool(place.pool)
+        {
+            pool.act(|core, now| core.on_status(birth, status, now));
+        }
+    }
+
+    /// Without its keeper a pool cannot replace a worker, nor learn how one ended: that is its end.
+    fn on_keeper_gone(&self, keeper: &Arc<Keeper>) {
+        let how = keeper.bury();
+        for pool in self.all_pools() {
+            pool.act(|core, _| {
+                if core.nursery.is_of(keeper) {
+                    core.end(End::Broken(format!("the keeper process, which starts its workers, ended ({how})")));
+                }
+            });
+        }
+    }
+}

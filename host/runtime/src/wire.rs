@@ -1,0 +1,223 @@
+//! The frames that cross between host and worker: the only thing the two sides of this crate share.
+//!
+//! A frame is a header and a body. It travels as one record of a ring, or, when the body is larger than a record may
+//! be, as one record with the header and the first part of the body, followed by [`TaskHead::More`] or
+//! [`ReplyHead::More`] records with the rest; nothing comes between them, since each ring has one producer.
+//!
+//! ```text
+//! host → worker   Call   kind u8 · 3 × 0 · count u32 · task u32 · 0 u32 · seq u64 · total u64, then `total` bytes:
+//!                        `count` items, each len u32 and its CBOR arguments
+//!                 More   kind u8 · 7 × 0, then the next part of the body
+//!                 Stop   kind u8 · 7 × 0
+//! worker → host   Done / Failed / Output …   kind u8 · more u8 · 6 × 0 · seq u64, then the body
+//! ```
+//!
+//! Items are numbered per worker in the order of dispatch (`seq` is that of a call's first item), so that replies,
+//! which come in the same order, need no lookup. Numbers are little-endian. Everything that comes from a worker is
+//! parsed here, and nothing in it is believed.
+
+use serde::{Deserialize, Serialize};
+use wasmp_abi::ErrorKind;
+
+/// Bytes before an item's arguments in the body of a call: their length.
+pub(crate) const ITEM_PREFIX: usize = 4;
+
+/// Header of a record in the task ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TaskHead {
+    /// Run a chunk: one call of the guest, one reply an item.
+    Call(Call),
+    /// The next part of the body of the call before.
+    More,
+    /// Finish: no task will follow.
+    Stop,
+}
+
+/// What a call frame says beside its items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Call {
+    /// How many items the body holds.
+    pub(crate) count: u32,
+    /// Which task, by its place in the module's list.
+    pub(crate) task: u32,
+    /// The number of the first item.
+    pub(crate) seq: u64,
+    /// Length of the whole body.
+    pub(crate) total: u64,
+}
+
+const CALL: u8 = 1;
+const MORE: u8 = 2;
+const STOP: u8 = 3;
+
+impl TaskHead {
+    /// Length of the header of a call.
+    pub(crate) const CALL_LEN: usize = 32;
+    /// Length of every other header.
+    pub(crate) const SHORT_LEN: usize = 8;
+
+    /// The bytes of a call's header.
+    pub(crate) fn call_bytes(call: &Call) -> [u8; Self::CALL_LEN] {
+        let mut bytes = [0; Self::CALL_LEN];
+        bytes[0] = CALL;
+        bytes[4..8].copy_from_slice(&call.count.to_le_bytes());
+        bytes[8..12].copy_from_slice(&call.task.to_le_bytes());
+        bytes[16..24].copy_from_slice(&call.seq.to_le_bytes());
+        bytes[24..32].copy_from_slice(&call.total.to_le_bytes());
+        bytes
+    }
+
+    /// The header of a record that continues a body.
+    pub(crate) const MORE_BYTES: [u8; Self::SHORT_LEN] = [MORE, 0, 0, 0, 0, 0, 0, 0];
+
+    /// The header (and whole record) that ends a worker.
+    pub(crate) const STOP_BYTES: [u8; Self::SHORT_LEN] = [STOP, 0, 0, 0, 0, 0, 0, 0];
+
+    /// Reads the header at the start of a record, of which `bytes` are the first up to [`Self::CALL_LEN`] bytes.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        match *bytes.first()? {
+            CALL => Some(Self::Call(Call {
+                count: u32_at(bytes, 4)?,
+                task: u32_at(bytes, 8)?,
+                seq: u64_at(bytes, 16)?,
+                total: u64_at(bytes, 24)?,
+            })),
+            MORE => Some(Self::More),
+            STOP => Some(Self::Stop),
+            _ => None,
+        }
+    }
+}
+
+/// What a record in the reply ring is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReplyKind {
+    /// The worker is locked down and takes tasks. `seq` is its protocol version.
+    Ready = 1,
+    /// Item `seq` has a result: the body is its CBOR.
+    Done = 2,
+    /// Item `seq` failed: the body is a [`Fault`].
+    Failed = 3,
+    /// The guest wrote the body to its standard output.
+    Stdout = 4,
+    /// The guest wrote the body to its standard error.
+    Stderr = 5,
+    /// The next part of the body of the reply before.
+    More = 6,
+}
+
+/// Header of a record in the reply ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReplyHead {
+    pub(crate) kind: ReplyKind,
+    /// Whether records with more of the body follow.
+    pub(crate) more: bool,
+    pub(crate) seq: u64,
+}
+
+impl ReplyHead {
+    /// Length of the header.
+    pub(crate) const LEN: usize = 16;
+
+    /// The header's bytes.
+    pub(crate) fn bytes(self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[0] = self.kind as u8;
+        bytes[1] = u8::from(self.more);
+        bytes[8..].copy_from_slice(&self.seq.to_le_bytes());
+        bytes
+    }
+
+    /// Reads the header at the start of a record.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let kind = match *bytes.first()? {
+            1 => ReplyKind::Ready,
+            2 => ReplyKind::Done,
+            3 => ReplyKind::Failed,
+            4 => ReplyKind::Stdout,
+            5 => ReplyKind::Stderr,
+            6 => ReplyKind::More,
+            _ => return None,
+        };
+        let more = match *bytes.get(1)? {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        Some(Self { kind, more, seq: u64_at(bytes, 8)? })
+    }
+}
+
+/// Why an item failed, as the worker saw it: the CBOR body of a [`ReplyKind::Failed`] frame.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct Fault {
+    /// Number of an [`ErrorKind`].
+    pub(crate) kind: u16,
+    pub(crate) message: String,
+    pub(crate) backtrace: Option<String>,
+    pub(crate) exit_code: Option<i32>,
+}
+
+impl Fault {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind: kind as u16, message: message.into(), ..Self::default() }
+    }
+
+    /// The bytes of the frame's body.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(self, &mut bytes).expect("plain data into a Vec cannot fail");
+        bytes
+    }
+
+    /// Reads a body; what cannot be read is itself a fault that says so.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        ciborium::from_reader(bytes)
+            .unwrap_or_else(|error| Self::new(ErrorKind::WorkerLost, format!("the worker sent a garbled failure: {error}")))
+    }
+
+    /// The kind, for what it is worth: a number that no kind has reads as a lost worker.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        ErrorKind::from_code(self.kind).unwrap_or(ErrorKind::WorkerLost)
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_read_back_as_written() {
+        let call = Call { count: 3, task: 1, seq: 1 << 40, total: 5_000_000_000 };
+        assert_eq!(TaskHead::parse(&TaskHead::call_bytes(&call)), Some(TaskHead::Call(call)));
+        assert_eq!(TaskHead::parse(&TaskHead::MORE_BYTES), Some(TaskHead::More));
+        assert_eq!(TaskHead::parse(&TaskHead::STOP_BYTES), Some(TaskHead::Stop));
+        let head = ReplyHead { kind: ReplyKind::Failed, more: true, seq: 9 };
+        assert_eq!(ReplyHead::parse(&head.bytes()), Some(head));
+    }
+
+    #[test]
+    fn a_short_or_unknown_header_is_refused() {
+        let call = TaskHead::call_bytes(&Call { count: 1, task: 0, seq: 0, total: 4 });
+        assert_eq!(TaskHead::parse(&call[..31]), None);
+        assert_eq!(TaskHead::parse(&[9; 32]), None);
+        assert_eq!(ReplyHead::parse(&[2; 15]), None);
+        assert_eq!(ReplyHead::parse(&[7; 16]), None);
+        assert_eq!(ReplyHead::parse(&[]), None);
+    }
+
+    #[test]
+    fn a_garbled_fault_is_still_a_fault() {
+        assert_eq!(Fault::from_bytes(b"\xff\xff").kind(), ErrorKind::WorkerLost);
+        let fault = Fault::new(ErrorKind::Panic, "no");
+        assert_eq!(Fault::from_bytes(&fault.to_bytes()), fault);
+    }
+}

@@ -1,0 +1,78 @@
+//! What became of a guest that did not return: a trap, a panic, an exit, a limit.
+
+use std::fmt::Write;
+
+use wasmp_abi::ErrorKind;
+use wasmtime::{Error, Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use super::state::State;
+use crate::wire::Fault;
+
+/// The fault behind an error that a guest call ended with. Takes what the state knows about it.
+pub(super) fn of_call(error: &Error, state: &mut State) -> Fault {
+    let panic = state.panic.take();
+    let refused = state.limits.refused.take();
+    if let Some(I32Exit(code)) = error.downcast_ref() {
+        return Fault {
+            exit_code: Some(*code),
+            ..Fault::new(ErrorKind::Exit, format!("the guest ended with exit code {code}"))
+        };
+    }
+    let trap = error.downcast_ref::<Trap>();
+    let mut fault = match (panic, refused, trap) {
+        (Some(message), ..) => Fault::new(ErrorKind::Panic, message),
+        (None, Some(wanted), _) => {
+            let (wanted, max) = (mebibytes(wanted), mebibytes(state.limits.max));
+            Fault::new(ErrorKind::MemoryLimit, format!("needed {wanted} MiB of memory, and {max} MiB are allowed"))
+        }
+        (None, None, Some(trap)) => Fault::new(ErrorKind::Trap, trap.to_string()),
+        (None, None, None) => Fault::new(ErrorKind::Trap, error.root_cause().to_string()),
+    };
+    fault.backtrace = error.downcast_ref().map(describe).filter(|backtrace| !backtrace.is_empty());
+    fault
+}
+
+/// The fault behind an error that instantiation ended with.
+pub(super) fn of_instantiation(error: &Error, state: &mut State) -> Fault {
+    let fault = of_call(error, state);
+    match fault.kind() {
+        ErrorKind::Trap => {
+            Fault { message: format!("the module cannot be instantiated: {error:#}"), kind: ErrorKind::Instantiate as u16, ..fault }
+        }
+        _ => fault,
+    }
+}
+
+fn mebibytes(bytes: usize) -> usize {
+    bytes.div_ceil(1 << 20)
+}
+
+/// The guest's stack, innermost call first: functions, and their places where the module has debug information.
+fn describe(backtrace: &WasmBacktrace) -> String {
+    let mut text = String::new();
+    for (number, frame) in backtrace.frames().iter().enumerate() {
+        let places = frame.symbols();
+        if places.is_empty() {
+            let name = frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), demangle);
+            let _ = writeln!(text, "{number:>3}: {name}");
+        }
+        for place in places {
+            let name = place.name().or(frame.func_name()).map_or_else(|| "an unnamed function".into(), demangle);
+            let _ = write!(text, "{number:>3}: {name}");
+            if let Some(file) = place.file() {
+                let _ = write!(text, " at {file}");
+                for number in [place.line(), place.column()].into_iter().flatten() {
+                    let _ = write!(text, ":{number}");
+                }
+            }
+            text.push('\n');
+        }
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn demangle(name: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(name))
+}

@@ -1,0 +1,101 @@
+//! The functions of `wasmp_v1`: what a guest calls back. Their meaning is written down in `wasmp_abi::import`.
+//!
+//! A pointer out of bounds, or a call out of turn, is a bug of the guest and traps.
+
+use wasmp_abi::{END, ErrorKind, FAIL_ARGUMENTS, FAIL_ERROR, FAIL_RESULT, IMPORT_MODULE, import};
+use wasmtime::{Caller, Error, Extern, Linker, Memory, Result, Trap, bail};
+
+use super::state::State;
+use crate::wire::{Fault, ReplyKind};
+
+/// Longest message of a failure that is taken from a guest; the rest of a longer one is cut off.
+const MAX_MESSAGE: usize = 64 * 1024;
+
+pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+    linker
+        .func_wrap(IMPORT_MODULE, import::TASK_NEXT, task_next)?
+        .func_wrap(IMPORT_MODULE, import::TASK_RETURN, task_return)?
+        .func_wrap(IMPORT_MODULE, import::TASK_FAIL, task_fail)?
+        .func_wrap(IMPORT_MODULE, import::TASK_PANIC, task_panic)?
+        .func_wrap(IMPORT_MODULE, import::WORKER_SLOT, worker_slot)?;
+    Ok(())
+}
+
+fn task_next(mut caller: Caller<'_, State>, buffer: u32, capacity: u32) -> Result<i64> {
+    let memory = memory(&mut caller)?;
+    let (bytes, state) = memory.data_and_store_mut(&mut caller);
+    if state.link.is_running() && !state.link.is_announced() {
+        bail!("`task_next` was called before the last item had an outcome");
+    }
+    let Some(len) = state.link.next_item(state.one_item)? else { return Ok(END) };
+    if len <= capacity as usize {
+        state.link.read_item(slice(bytes, buffer, len)?)?;
+    }
+    Ok(len as i64)
+}
+
+fn task_return(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<()> {
+    let memory = memory(&mut caller)?;
+    let (bytes, state) = memory.data_and_store_mut(&mut caller);
+    let body = slice(bytes, ptr, len as usize)?;
+    expect_running(state, "task_return")?;
+    Ok(state.link.commit(ReplyKind::Done, body)?)
+}
+
+fn task_fail(mut caller: Caller<'_, State>, kind: i32, ptr: u32, len: u32) -> Result<()> {
+    let memory = memory(&mut caller)?;
+    let (bytes, state) = memory.data_and_store_mut(&mut caller);
+    let message = message(slice(bytes, ptr, len as usize)?);
+    let kind = match kind {
+        FAIL_ERROR => ErrorKind::Error,
+        FAIL_ARGUMENTS => ErrorKind::Arguments,
+        FAIL_RESULT => ErrorKind::Result,
+        _ => bail!("`task_fail` was called with the unknown kind {kind}"),
+    };
+    expect_running(state, "task_fail")?;
+    Ok(state.link.commit(ReplyKind::Failed, &Fault::new(kind, message).to_bytes())?)
+}
+
+fn task_panic(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<()> {
+    let memory = memory(&mut caller)?;
+    let (bytes, state) = memory.data_and_store_mut(&mut caller);
+    state.panic = Some(message(slice(bytes, ptr, len as usize)?));
+    Ok(())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "wasmtime passes the caller by value")]
+fn worker_slot(caller: Caller<'_, State>) -> u32 {
+    caller.data().slot
+}
+
+fn expect_running(state: &State, import: &str) -> Result<()> {
+    if !state.link.is_running() {
+        bail!("`{import}` was called while no item was running");
+    }
+    Ok(())
+}
+
+/// The guest's memory.
+fn memory(caller: &mut Caller<'_, State>) -> Result<Memory> {
+    if let Some(memory) = caller.data().memory {
+        return Ok(memory);
+    }
+    let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
+        bail!("the module does not export its memory as `memory`");
+    };
+    caller.data_mut().memory = Some(memory);
+    Ok(memory)
+}
+
+/// A range of the guest's memory.
+fn slice(bytes: &mut [u8], ptr: u32, len: usize) -> Result<&mut [u8]> {
+    bytes
+        .get_mut(ptr as usize..)
+        .and_then(|rest| rest.get_mut(..len))
+        .ok_or_else(|| Error::from(Trap::MemoryOutOfBounds))
+}
+
+/// A message of the guest's, for people.
+fn message(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_MESSAGE)]).into_owned()
+}

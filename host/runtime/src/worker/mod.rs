@@ -1,0 +1,184 @@
+//! The worker side: what happens in the process that runs guests.
+//!
+//! A zygote prepares a [`Template`] (engine, linked module, grants, system call filter) and forks. The child locks
+//! itself down, tells its host that it is ready, and then turns task frames into replies until it is told to stop or
+//! its host is gone. The way of a task: [`link`] takes it from the ring, [`session`] calls the guest, [`imports`] is
+//! what the guest calls back, and [`link`] again puts the outcome into the reply ring. [`fault`] is what became of a
+//! guest that failed.
+
+mod fault;
+mod imports;
+mod link;
+mod plain;
+mod session;
+mod state;
+pub(crate) mod wasi;
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use wasmtime::{Engine, InstancePre, Linker, Module};
+
+use self::link::Link;
+use self::session::Session;
+use self::state::State;
+use self::wasi::{GrantedDir, Strings, WasiSpec};
+use crate::engine::{self, EngineOptions, EngineRole};
+use crate::lockdown::{self, Dir, Filter, Profile, Role};
+use crate::module::ModuleKind;
+use crate::pool::Isolation;
+use crate::process::lifeline;
+
+/// A directory grant as it travels to the zygote; its descriptor travels beside it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct DirSpec {
+    pub(crate) guest: String,
+    pub(crate) writable: bool,
+}
+
+/// Everything that the workers of a pool are told.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Spec {
+    pub(crate) options: EngineOptions,
+    pub(crate) kind: ModuleKind,
+    /// For each task, the export that implements it.
+    pub(crate) exports: Vec<String>,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) dirs: Vec<DirSpec>,
+    pub(crate) max_memory: u64,
+    pub(crate) isolation: Isolation,
+    /// Whether what a command prints is its result; else it is passed on as it comes.
+    pub(crate) capture: bool,
+}
+
+impl Spec {
+    /// The settings in a memfd, and the same bytes again.
+    pub(crate) fn to_memfd(&self) -> io::Result<(OwnedFd, Vec<u8>)> {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(self, &mut bytes).map_err(io::Error::other)?;
+        let mut file = File::from(rustix::fs::memfd_create("wasmp-spec", rustix::fs::MemfdFlags::CLOEXEC)?);
+        file.write_all(&bytes)?;
+        Ok((file.into(), bytes))
+    }
+
+    fn from_memfd(fd: OwnedFd, len: u64) -> io::Result<Self> {
+        let mut file = File::from(fd);
+        let mut bytes = Vec::new();
+        file.rewind()?;
+        file.take(len).read_to_end(&mut bytes)?;
+        ciborium::from_reader(&bytes[..]).map_err(io::Error::other)
+    }
+}
+
+/// What a zygote prepares once, and every worker inherits.
+pub(crate) struct Template {
+    spec: Spec,
+    engine: Engine,
+    module: InstancePre<State>,
+    wasi: Arc<WasiSpec>,
+    filter: Filter,
+    /// Descriptors that wasmtime maps the initial memory of instances from.
+    images: Vec<RawFd>,
+}
+
+impl Template {
+    /// Loads and links the module. `fds`: the spec, the compiled module, the granted directories.
+    pub(crate) fn load(fds: Vec<OwnedFd>, spec_len: u64) -> Result<Self, String> {
+        let mut fds = fds.into_iter();
+        let (Some(spec), Some(artifact)) = (fds.next(), fds.next()) else {
+            return Err("the settings or the module did not arrive".into());
+        };
+        let spec = Spec::from_memfd(spec, spec_len).map_err(|error| format!("the settings are unreadable: {error}"))?;
+        let grants: Vec<GrantedDir> = spec
+            .dirs
+            .iter()
+            .zip(fds)
+            .map(|(dir, fd)| GrantedDir { dir: fd, guest: dir.guest.clone(), writable: dir.writable })
+            .collect();
+        let wasi = Strings::args(&spec.args)
+            .and_then(|args| {
+                let env = Strings::env(spec.env.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
+                WasiSpec::new(args, env, &grants)
+            })
+            .map_err(|error| format!("the guest cannot be given what it was granted: {error}"))?;
+        let filter = Filter::compile(Role::Worker, !grants.is_empty())
+            .map_err(|error| format!("the system call filter cannot be made: {error}"))?;
+        let (linked, images) = lockdown::opened_by(|| link_module(&spec, artifact))
+            .map_err(|error| format!("open descriptors cannot be listed: {error}"))?;
+        let (engine, module) = linked.map_err(|error| format!("the module cannot be loaded: {error:#}"))?;
+        Ok(Self { spec, engine, module, wasi: Arc::new(wasi), filter, images })
+    }
+}
+
+fn link_module(spec: &Spec, artifact: OwnedFd) -> wasmtime::Result<(Engine, InstancePre<State>)> {
+    let engine = Engine::new(&engine::config(&spec.options, EngineRole::Run))?;
+    // SAFETY: the file is sealed, so it cannot change, and it holds what this library's compiler made, or what the
+    // embedder vouched for.
+    let module = unsafe { Module::deserialize_open_file(&engine, File::from(artifact))? };
+    module.initialize_copy_on_write_image()?;
+    let mut linker = Linker::new(&engine);
+    wasi::add_to_linker(&mut linker)?;
+    imports::add_to_linker(&mut linker)?;
+    let module = linker.instantiate_pre(&module)?;
+    Ok((engine, module))
+}
+
+/// What one worker is given at birth.
+#[derive(Debug)]
+pub(crate) struct Belongings {
+    slot: u32,
+    rings: OwnedFd,
+    doorbell: OwnedFd,
+    lifeline: OwnedFd,
+    stdin: Option<OwnedFd>,
+}
+
+impl Belongings {
+    /// From the descriptors that came with the order to fork. `None` if they are not what the order says.
+    pub(crate) fn from_order(slot: u32, fds: Vec<OwnedFd>, stdin: bool) -> Option<Self> {
+        let mut fds = fds.into_iter();
+        let (rings, doorbell, lifeline) = (fds.next()?, fds.next()?, fds.next()?);
+        let stdin = if stdin { Some(fds.next()?) } else { None };
+        Some(Self { slot, rings, doorbell, lifeline, stdin })
+    }
+}
+
+/// Runs as a worker until the host says stop. Never returns.
+pub(crate) fn main(template: &Template, belongings: Belongings) -> ! {
+    let code = i32::from(run(template, belongings).is_err());
+    // SAFETY: ends this process at once; nothing in it has to be cleaned up.
+    unsafe { libc::_exit(code) }
+}
+
+fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
+    let Belongings { slot, rings, doorbell, lifeline, stdin } = belongings;
+    lifeline::arm(lifeline.as_fd())?;
+    let link = Link::open(rings.as_fd(), doorbell)?;
+    drop(rings);
+
+    let mut keep = vec![link.doorbell(), lifeline.as_fd()];
+    keep.extend(stdin.as_ref().map(AsFd::as_fd));
+    let dirs: Vec<Dir<'_>> = template
+        .wasi
+        .dirs()
+        .iter()
+        .zip(&template.spec.dirs)
+        // SAFETY: the template owns these descriptors, and lives as long as this process.
+        .map(|(fd, dir)| Dir { fd: unsafe { BorrowedFd::borrow_raw(*fd) }, writable: dir.writable })
+        .collect();
+    lockdown::lock_down(&Profile {
+        role: Role::Worker,
+        keep: &keep,
+        images: &template.images,
+        dirs: &dirs,
+        max_memory: template.spec.max_memory,
+        filter: &template.filter,
+    })
+    .map_err(io::Error::other)?;
+    Engine::tls_eager_initialize();
+    Session::new(template, link, slot, stdin)?.serve()
+}

@@ -1,0 +1,100 @@
+//! What the host side of a guest instance knows while it runs: the data of a wasmtime store.
+
+use wasmtime::{Memory, ResourceLimiter};
+
+use super::link::Link;
+use super::wasi::{HasWasi, WasiState};
+use crate::output::Stream;
+use crate::wire::ReplyKind;
+
+/// Elements that the tables of an instance may have in all: each takes 8 bytes of the host's memory.
+const MAX_TABLE_ELEMENTS: usize = 10_000_000;
+
+/// The data of a guest's store.
+pub(super) struct State {
+    pub(super) link: Link,
+    pub(super) wasi: WasiState,
+    pub(super) limits: MemoryLimit,
+    /// The worker's number.
+    pub(super) slot: u32,
+    /// The guest's memory, looked up once.
+    pub(super) memory: Option<Memory>,
+    /// The guest said that it panics, and why.
+    pub(super) panic: Option<String>,
+    /// Whether a guest call ends with its item, so that the next gets a fresh instance.
+    pub(super) one_item: bool,
+    /// What a command has printed so far, if that is its result.
+    pub(super) captured: Option<Vec<u8>>,
+}
+
+impl HasWasi for State {
+    fn wasi(&mut self) -> &mut WasiState {
+        &mut self.wasi
+    }
+
+    fn output(&mut self, stream: Stream, bytes: &[u8]) -> wasmtime::Result<()> {
+        let kind = match (stream, &mut self.captured) {
+            (Stream::Stdout, Some(captured)) => {
+                captured.extend_from_slice(bytes);
+                return Ok(());
+            }
+            (Stream::Stdout, None) => ReplyKind::Stdout,
+            (Stream::Stderr, _) => ReplyKind::Stderr,
+        };
+        Ok(self.link.output(kind, bytes)?)
+    }
+}
+
+/// Bounds the memory of an instance: the sum over all of its memories.
+#[derive(Debug)]
+pub(super) struct MemoryLimit {
+    pub(super) max: usize,
+    used: usize,
+    table_elements: usize,
+    /// A growth that was refused while the current item ran: how much would have been used then.
+    pub(super) refused: Option<usize>,
+}
+
+impl MemoryLimit {
+    pub(super) fn new(max: u64) -> Self {
+        Self { max: usize::try_from(max).unwrap_or(usize::MAX), used: 0, table_elements: 0, refused: None }
+    }
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let wanted = self.used.saturating_add(desired.saturating_sub(current));
+        if wanted > self.max {
+            self.refused = Some(wanted);
+            return Ok(false);
+        }
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        self.used = wanted;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let wanted = self.table_elements.saturating_add(desired.saturating_sub(current));
+        if wanted > MAX_TABLE_ELEMENTS || maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        self.table_elements = wanted;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_is_on_the_sum_of_all_memories() {
+        let mut limit = MemoryLimit::new(100);
+        assert!(limit.memory_growing(0, 60, None).unwrap());
+        assert!(limit.memory_growing(0, 40, None).unwrap());
+        assert!(!limit.memory_growing(40, 41, None).unwrap());
+        assert_eq!(limit.refused, Some(101));
+    }
+}
