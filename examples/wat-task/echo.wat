@@ -1,4 +1,4 @@
-;; A task module by hand, without any SDK: `wasmp call echo.wat echo '{"a": [1, 2]}'`.
+;; A task module by hand, without any SDK: `wasmp call examples/wat-task/echo.wat echo '{"a": [1, 2]}'`.
 ;; The contract it keeps is guest-sdk/abi/README.md.
 (module
   (import "wasmp_v1" "task_next" (func $task_next (param i32 i32) (result i64)))

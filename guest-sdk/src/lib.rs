@@ -14,12 +14,16 @@
 //! fn main() {}
 //! ```
 //!
-//! `wasmp build` compiles it to a wasm module, and a pool of worker processes runs it:
+//! The `wasmp` command compiles the crate to a wasm module and runs the task in a pool of worker processes:
 //!
 //! ```console
-//! $ wasmp call square.wasm square 7
+//! $ wasmp call . square 7
 //! 49
-//! $ seq 1000000 | wasmp map square.wasm square
+//! $ seq 4 | wasmp map . square
+//! 1
+//! 4
+//! 9
+//! 16
 //! ```
 //!
 //! # Arguments and results

@@ -1,1 +1,18 @@
-//! .
+//! What the end-to-end tests share: the guests they run, a view of the processes that wasmp starts, and a frame in
+//! which a test has a process of its own and must leave nothing behind.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `guests.rs` | builds each guest crate once |
+//! | `process.rs` | processes by descriptor: find, kill, wait for |
+//! | `isolated.rs` | a process for each test, and what must be gone after it |
+
+#![cfg(target_os = "linux")]
+
+mod guests;
+mod isolated;
+mod process;
+
+pub use guests::{program, tasks};
+pub use isolated::isolated;
+pub use process::{Process, descendants, eventually, own_fds};

@@ -1,4 +1,4 @@
-//! Work for the processor alone: `seq 100000 100000 1000000 | wasmp map primes.wasm count_primes`.
+//! Work for the processor alone: `seq 100000 100000 1000000 | wasmp map examples/primes count_primes`.
 
 #![allow(clippy::print_stdout, reason = "the count is this program's output")]
 

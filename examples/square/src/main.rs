@@ -1,4 +1,4 @@
-//! The smallest task module: `wasmp call square.wasm square 7`.
+//! The smallest task module: `wasmp call examples/square square 7`.
 
 use wasmp_guest::task;
 

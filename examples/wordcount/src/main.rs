@@ -1,4 +1,4 @@
-//! Counts words in many files at once: `ls *.txt | jq -R | wasmp map --dir . wordcount.wasm count_words`.
+//! Counts words in many files at once: `wasmp map --dir . examples/wordcount count_words *.md`.
 
 #![allow(clippy::print_stdout, reason = "the counts are this program's output")]
 

@@ -5,13 +5,10 @@ use std::num::NonZero;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The longest look: half of what it takes to wake a sleeping process on another CPU, so that looking in vain costs at
-/// most half as much again.
-const MAX_BUDGET: Duration = Duration::from_micros(4);
-/// What a new spinner begins with, and what one that has given up looks for now and then.
-const START_BUDGET: Duration = Duration::from_micros(2);
+/// The longest look: what it takes to wake a sleeping process on another CPU and to hear from it.
+const MAX_BUDGET: Duration = Duration::from_micros(25);
 /// Below this, looking is given up.
-const MIN_BUDGET: Duration = Duration::from_nanos(250);
+const MIN_BUDGET: Duration = Duration::from_micros(1);
 /// A spinner that has given up looks again every so many times, because the load may have changed.
 const PROBE_EVERY: u32 = 64;
 /// Looks between two looks at the clock, which takes as long as several of them.
@@ -19,10 +16,12 @@ const LOOKS_PER_TICK: u32 = 8;
 
 /// Looks for something for a short while before its owner goes to sleep, if that has paid off lately.
 ///
-/// Catching an event while looking is twenty times faster than being woken up, but looking takes a CPU away, from the
-/// very process that is waited for if it shares that CPU. So the time is short, grows while looking succeeds and
-/// shrinks to nothing while it fails, and on one CPU it is zero. Time and not turns: how long a turn takes differs
-/// tenfold between processors.
+/// Catching an event while looking is twenty times faster than being woken up, but looking takes a CPU away. So the time
+/// is short, is restored by a success and shrinks to nothing while looking fails, and on one CPU it is zero. Time and
+/// not turns: how long a turn takes differs tenfold between processors.
+///
+/// The process that is waited for may share this CPU, and then looking is what keeps it from running. So the CPU is
+/// offered to others between looks; if one of them keeps it, the time is up when it comes back.
 #[derive(Clone, Debug)]
 pub struct Spinner {
     budget: Duration,
@@ -39,7 +38,7 @@ impl Spinner {
     pub fn new() -> Spinner {
         let cpus = thread::available_parallelism().map_or(1, NonZero::get);
         Spinner {
-            budget: START_BUDGET,
+            budget: MAX_BUDGET,
             skipped: 0,
             off: cpus == 1,
         }
@@ -55,8 +54,8 @@ impl Spinner {
         };
         let caught = look(budget, ready);
         self.budget = match caught {
-            true => self.budget + (MAX_BUDGET - self.budget) / 8,
-            false => self.budget - self.budget / 8,
+            true => (self.budget * 2).clamp(MIN_BUDGET * 4, MAX_BUDGET),
+            false => self.budget / 2,
         };
         caught
     }
@@ -70,7 +69,7 @@ impl Spinner {
             return Some(self.budget);
         }
         self.skipped = (self.skipped + 1) % PROBE_EVERY;
-        (self.skipped == 0).then_some(START_BUDGET)
+        (self.skipped == 0).then_some(MAX_BUDGET)
     }
 }
 
@@ -92,6 +91,7 @@ fn look(budget: Duration, mut ready: impl FnMut() -> bool) -> bool {
         if Instant::now() >= deadline {
             return false;
         }
+        thread::yield_now();
     }
 }
 
@@ -147,8 +147,7 @@ mod tests {
                 looks == 3
             });
         }
-        assert!(spinner.budget > START_BUDGET);
-        assert!(spinner.budget <= MAX_BUDGET);
+        assert_eq!(spinner.budget, MAX_BUDGET);
     }
 
     #[test]

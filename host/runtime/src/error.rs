@@ -54,6 +54,8 @@ pub enum Error {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// The compiled module cannot be written.
+    Write(std::io::Error),
     /// No executable is known that can act as a worker.
     NoWorkerExecutable(String),
     /// The pool gave up: its workers cannot run, and this is why.
@@ -84,6 +86,7 @@ impl fmt::Display for Error {
             Self::StillRunning => f.write_str("the pool is still running: close or terminate it before join"),
             Self::WaitTimeout(limit) => write!(f, "no result within {limit:?}"),
             Self::Start { what, source } => write!(f, "cannot {what}: {source}"),
+            Self::Write(source) => write!(f, "the compiled module cannot be written: {source}"),
             Self::NoWorkerExecutable(why) => write!(f, "no worker executable: {why}"),
             Self::Broken(why) => write!(f, "the pool gave up: {why}"),
         }
@@ -96,6 +99,7 @@ impl std::error::Error for Error {
             Self::Module(error) => Some(error),
             Self::Task(error) => Some(error.as_ref()),
             Self::Grant { source, .. } | Self::Start { source, .. } => Some(source),
+            Self::Write(source) => Some(source),
             _ => None,
         }
     }

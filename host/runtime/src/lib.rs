@@ -1,7 +1,131 @@
 //! Python's `multiprocessing` for WebAssembly: pools of sandboxed worker processes that run the tasks of a wasm module.
+//!
+//! A task is a function that a module exports. A pool is a number of operating system processes, each with an instance
+//! of that module, and it is called as Python's `multiprocessing.Pool` is: [`apply`](Pool::apply), [`map`](Pool::map),
+//! [`imap`](Pool::imap) and their kin. Two walls stand around each task, the wasm sandbox and a process that has given
+//! up nearly everything a process can do, and whatever a task does wrong is the error of that one item.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use wasmp::{DirGrant, Error, ErrorKind, Pool};
+//!
+//! # fn main() -> wasmp::Result<()> {
+//! let pool = Pool::builder("tasks.wasm")
+//!     .processes(4)
+//!     .timeout(Duration::from_secs(10))
+//!     .dir(DirGrant::read_only("texts", "/texts"))
+//!     .build()?;
+//!
+//! let squares: Vec<i64> = pool.map("square", 0..1000)?;
+//! match pool.apply::<_, u64>("count_words", ("/texts/moby-dick.txt",)) {
+//!     Ok(words) => println!("{words} words"),
+//!     Err(Error::Task(error)) if error.kind == ErrorKind::Timeout => println!("gave up: {error}"),
+//!     Err(error) => return Err(error),
+//! }
+//! # drop(squares);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Any serde type goes in and comes out. Arguments are a tuple; `map` and `imap` take one argument an item.
+//!
+//! # Concepts
+//!
+//! * [`Module`]: a wasm module that has been looked at; its kind and its tasks are known, no code has run. Compiled
+//!   when a pool needs it, by a process of its own, and kept on disk for the next time.
+//! * **Task**: a function of the module, called by its name. [`Module::tasks`] tells name, parameters and documentation
+//!   as far as the module says them. Modules are of three kinds: see [`ModuleKind`].
+//! * [`Pool`]: the workers of one module. All its methods take `&self`; dropping it terminates it. [`PoolBuilder`] has
+//!   the settings: how many processes, limits, and what guests may see, which is nothing unless it says so.
+//! * [`Call`]: a task and how to call it, from [`Pool::task`], for what differs from call to call: chunk size,
+//!   deadline, retries. [`Pool::apply`] and the others are short for a call without options.
+//! * **Item**: one set of arguments and its one outcome. A `map` over a thousand inputs is a thousand items; each fails
+//!   or succeeds alone, however many go to a worker at a time ([`Chunksize`]).
+//! * [`AsyncResult`]: the outcome of one item to be waited for, from [`Pool::apply_async`].
+//! * [`Submitter`] and [`Results`]: the two ends of a stream, from [`Call::stream`], for inputs and results that are
+//!   handled by different threads.
+//! * **Worker**: a process with one thread and one instance of the module. A trap or a panic costs it the instance
+//!   ([`Isolation`] says what else does); a deadline or a signal costs the process, and the pool starts another.
+//!
+//! # Processes
+//!
+//! ```text
+//! your program                             control sockets
+//! ┌────────────────────────────────────┐                     exec of /proc/self/exe, once a program
+//! │ threads that call Pool             ├───────────────►┌──────────────┐
+//! │ one supervisor thread: epoll over  │                │ wasmp-keeper │ starts what follows; kills it when the
+//! │ doorbells, pidfds, control sockets ├─────────┐      └──┬────────┬──┘ program is gone
+//! └──────┬─────────────────────────────┘         │    fork │        │ fork
+//!        │                                       │ ┌───────▼──────┐ │
+//!        │ for each worker: a ring of tasks,     └►│ wasmp-zygote │ │ one for each module and its settings:
+//!        │ a ring of replies, an eventfd           └──────┬───────┘ │ compiled code mapped and linked
+//!        │                                           fork │  ┌──────▼────────┐
+//!        │          ┌──────────────┐                      │  │ wasmp-compile │ locked down; ends when the
+//!        └─────────►│ wasmp-worker │ … ◄──────────────────┘  └───────────────┘ module is compiled
+//!                   └──────────────┘ locked down, one thread, runs the guest
+//! ```
+//!
+//! The keeper is this very program, executed again; a constructor that this crate links in takes over before `main`, so
+//! `main` has nothing to do with it, and it works in tests, too. Where that is impossible, as in a library loaded by
+//! another language, [`PoolBuilder::worker_exe`] or the environment variable `WASMP_WORKER_EXE` names another
+//! executable; the `wasmp` command will do. Other constructors of the program may run in the keeper before it takes
+//! over.
+//!
+//! A worker dies with its host, also when that is killed: the kernel signals it when the last end of a pipe closes that
+//! only the host has. The workers of a zygote that dies go on.
+//!
+//! # Walls
+//!
+//! The first is wasm: a guest reaches its own memory and what it imports, which is [WASI preview 1][wasi] with the
+//! directories, the environment and the arguments that the builder gave, and no network. The second does not rely on
+//! the first: before a worker runs a guest it closes every descriptor that is not its own, leaves its session, gives up
+//! its capabilities, sets resource limits and `no_new_privs`, and installs Landlock rules and a seccomp filter. It
+//! cannot start processes or threads, make memory executable, or open anything but what lies in a granted directory.
+//! Everything that comes back from a worker is read as from an enemy.
+//!
+//! [wasi]: https://github.com/WebAssembly/WASI/tree/wasi-0.1/preview1
+//!
+//! # Errors
+//!
+//! [`Error`] is why a call failed. [`Error::Task`] among them is the outcome of an item, a [`TaskError`]: plain data
+//! with a [`kind`](TaskError::kind), a message, and the guest's backtrace if it had one. The rest is about the call
+//! itself: no such task, arguments that cannot be serialized, a pool that is closed.
+//!
+//! | what a task does | [`ErrorKind`] | the worker |
+//! | --- | --- | --- |
+//! | returns an error, or does not like its arguments | `Error`, `Arguments` | goes on |
+//! | panics, traps, exits | `Panic`, `Trap`, `Exit` | goes on with a new instance |
+//! | needs more memory than [`max_memory`](PoolBuilder::max_memory) | `MemoryLimit` | goes on with a new instance |
+//! | runs longer than [`timeout`](PoolBuilder::timeout) | `Timeout` | is killed and replaced |
+//! | loses its process | `WorkerLost`, unless a [retry](PoolBuilder::retries) succeeds | is replaced |
+//!
+//! Nothing waits for ever: what is open when a pool is terminated is `Cancelled`, and when its workers cannot run at
+//! all the pool gives up with [`Error::Broken`], which says why.
+//!
+//! # Inside
+//!
+//! What depends on what; `module`, `engine`, `output` and `error` are used all over.
+//!
+//! ```text
+//! pool           what callers see: builder, calls, streams, results
+//!  ├─ compile    a module's compiled code, had from the compiler process
+//!  └─ supervisor the backlog, the workers' rings, births and deaths; one thread for all pools
+//!      ├─ process      keeper, zygote, compiler; how they are started, and the messages they get
+//!      │   └─ worker   locks itself down, then turns task frames into replies
+//!      │       ├─ lockdown   the second wall
+//!      │       └─ wire       the frames: all that worker and supervisor know of each other
+//!      └─ wire
+//! wasmp-ipc      rings, futexes and doorbells in shared memory; knows neither wasm nor CBOR
+//! wasmp-abi      names and numbers that host and guest share
+//! ```
+//!
+//! # Platforms
+//!
+//! Linux 5.16 or later. x86-64 is tested; aarch64 is written for and has not been run.
 
 #![cfg(target_os = "linux")]
 
+mod compile;
 mod engine;
 mod error;
 mod lockdown;

@@ -10,14 +10,14 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::Pool;
+use crate::compile;
 use crate::engine::{Allocation, EngineOptions};
 use crate::error::{Error, Result};
 use crate::module::{Module, ModuleSource};
 use crate::output::{self, Framing, GuestOutput, OutputHandler};
-use crate::process::compiler::compile_in_helper;
 use crate::supervisor::core::Core;
 use crate::supervisor::nursery::Nursery;
-use crate::supervisor::{Shared, Supervisor};
+use crate::supervisor::Shared;
 use crate::worker::{DirSpec, Spec};
 
 /// Most workers of one pool.
@@ -92,9 +92,12 @@ pub struct PoolBuilder {
     args: Vec<String>,
     worker_exe: Option<PathBuf>,
     output: Option<OutputHandler>,
-    pub(crate) framing: Framing,
-    pub(crate) stdin: Option<OwnedFd>,
-    pub(crate) capture: bool,
+    /// How output is cut.
+    pub(super) framing: Framing,
+    /// What guests read from their standard input.
+    pub(super) stdin: Option<OwnedFd>,
+    /// Whether what a command prints is its result.
+    pub(super) capture: bool,
 }
 
 impl fmt::Debug for PoolBuilder {
@@ -210,15 +213,14 @@ impl PoolBuilder {
         }
         let start = |what| move |source| Error::Start { what, source };
         let module = Module::load(self.module)?;
-        let supervisor = Supervisor::get().map_err(start("start the supervisor thread"))?;
-        let keeper = supervisor.keeper(self.worker_exe.as_deref())?;
+        let (supervisor, keeper) = compile::processes(self.worker_exe.as_deref())?;
 
         let wanted = match self.isolation {
             Isolation::Worker => Allocation::OnDemand,
             Isolation::Task => Allocation::Pooling,
         };
         let options = EngineOptions { allocation: module.allocation(wanted) };
-        let artifact = module.artifact(&|wasm| compile_in_helper(&keeper, module.name(), wasm, &options))?;
+        let artifact = compile::artifact(&module, &keeper)?;
         let spec = Spec {
             options,
             kind: module.kind(),

@@ -3,6 +3,7 @@
 mod builder;
 mod call;
 mod codec;
+mod exec;
 pub(crate) mod feed;
 mod result;
 mod stream;

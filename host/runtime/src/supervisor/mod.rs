@@ -19,7 +19,7 @@ mod pace;
 pub(crate) mod slot;
 mod watch;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     gone: Condvar,
     /// When the supervisor has to take a turn even if nobody rings, on the supervisor's clock.
     timer: AtomicU64,
+    /// Replies come in a steady stream: the supervisor looks for them at intervals.
+    streaming: AtomicBool,
     /// Held by the caller that looks for replies at the moment.
     looking: Mutex<Spinner>,
 }
@@ -56,6 +58,7 @@ impl Shared {
             core: Mutex::new(core),
             gone: Condvar::new(),
             timer: AtomicU64::new(u64::MAX),
+            streaming: AtomicBool::new(false),
             looking: Mutex::new(Spinner::new()),
         }
     }
@@ -82,17 +85,12 @@ impl Shared {
 
     /// Makes sure that the next reply will be noticed: the worker rings, or the supervisor looks soon.
     fn leave(&self, core: &mut Core, now: Instant, mut collected: usize) {
-        let mut poll = None;
-        loop {
-            if collected >= STREAM {
-                poll = Some(now + POLL_INTERVAL);
-                break;
-            }
-            if core.arm() {
-                break;
-            }
+        while collected < STREAM && !core.arm() {
             collected = core.turn(now);
         }
+        let streaming = collected >= STREAM;
+        self.streaming.store(streaming, Ordering::Relaxed);
+        let poll = streaming.then(|| now + POLL_INTERVAL);
         let timer = [core.next_timer(), poll].into_iter().flatten().min();
         let timer = timer.map_or(u64::MAX, |at| self.supervisor.clock(at));
         self.timer.store(timer, Ordering::Relaxed);
@@ -110,6 +108,10 @@ impl Shared {
         let mut found = ready();
         if found.is_some() {
             return found;
+        }
+        if self.streaming.load(Ordering::Relaxed) {
+            // The supervisor looks soon, and brings many at once: sleeping costs less than looking for the first.
+            return None;
         }
         let Ok(mut spinner) = self.looking.try_lock() else { return None };
         self.lock().disarm();

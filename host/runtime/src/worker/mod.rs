@@ -107,18 +107,19 @@ impl Template {
             .map_err(|error| format!("the guest cannot be given what it was granted: {error}"))?;
         let filter = Filter::compile(Role::Worker, !grants.is_empty())
             .map_err(|error| format!("the system call filter cannot be made: {error}"))?;
-        let (linked, images) = lockdown::opened_by(|| link_module(&spec, artifact))
+        let (linked, images) = lockdown::opened_by(|| link_module(&spec, &artifact))
             .map_err(|error| format!("open descriptors cannot be listed: {error}"))?;
         let (engine, module) = linked.map_err(|error| format!("the module cannot be loaded: {error:#}"))?;
         Ok(Self { spec, engine, module, wasi: Arc::new(wasi), filter, images })
     }
 }
 
-fn link_module(spec: &Spec, artifact: OwnedFd) -> wasmtime::Result<(Engine, InstancePre<State>)> {
+/// Opens whatever wasmtime keeps open, and nothing else.
+fn link_module(spec: &Spec, artifact: &OwnedFd) -> wasmtime::Result<(Engine, InstancePre<State>)> {
     let engine = Engine::new(&engine::config(&spec.options, EngineRole::Run))?;
     // SAFETY: the file is sealed, so it cannot change, and it holds what this library's compiler made, or what the
     // embedder vouched for.
-    let module = unsafe { Module::deserialize_open_file(&engine, File::from(artifact))? };
+    let module = unsafe { Module::deserialize_open_file(&engine, File::from(artifact.try_clone()?))? };
     module.initialize_copy_on_write_image()?;
     let mut linker = Linker::new(&engine);
     wasi::add_to_linker(&mut linker)?;

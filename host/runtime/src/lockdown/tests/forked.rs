@@ -59,10 +59,9 @@ pub(crate) fn fork(child: impl FnOnce(&mut Reporter)) -> Forked {
         -1 => panic!("fork: {}", io::Error::last_os_error()),
         0 => {
             let mut reporter = Reporter(File::from(OwnedFd::from(writer)));
-            // What would be written on standard error is lost in a locked-down child.
-            panic::set_hook(Box::new(|_| {}));
             let outcome = panic::catch_unwind(AssertUnwindSafe(|| child(&mut reporter)));
             if let Err(panic) = &outcome {
+                // Standard error is closed to a locked-down child.
                 let text = panic.downcast_ref::<String>().map_or("a panic", String::as_str);
                 let _ = reporter.0.write_all(text.as_bytes());
             }

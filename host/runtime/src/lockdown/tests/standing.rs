@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::fd::AsFd;
 
-use rustix::process::getsid;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, dumpable_behavior, getrlimit, getsid, getuid, setrlimit};
 
 use super::forked::{End, fork};
-use super::{Role, lock_down_as};
+use super::{MAX_MEMORY, Role, lock_down_as};
+use crate::lockdown::{limits, privileges};
 
 /// The value of a field of `/proc/PID/status`.
 fn field<'a>(status: &'a str, name: &str) -> &'a str {
@@ -20,11 +22,7 @@ fn field<'a>(status: &'a str, name: &str) -> &'a str {
 fn a_worker_has_one_thread_no_privileges_and_nothing_but_its_own_descriptors() {
     let (mut gate, opener) = std::io::pipe().expect("a pipe");
     let mut worker = fork(|report| {
-        lock_down_as(
-            Role::Worker,
-            &[std::os::fd::AsFd::as_fd(report), std::os::fd::AsFd::as_fd(&gate)],
-            &[],
-        );
+        lock_down_as(Role::Worker, &[report.as_fd(), gate.as_fd()], &[]);
         report.say("locked");
         let _ = gate.read(&mut [0]);
     });
@@ -40,7 +38,7 @@ fn a_worker_has_one_thread_no_privileges_and_nothing_but_its_own_descriptors() {
         assert_eq!(field(&status, capabilities), "0000000000000000", "{capabilities}");
     }
     assert_eq!(field(&status, "SigBlk"), "0000000000000000");
-    let own_uid = rustix::process::getuid().as_raw().to_string();
+    let own_uid = getuid().as_raw().to_string();
     assert!(
         field(&status, "Uid").split_whitespace().all(|uid| uid == own_uid),
         "the user stays the same"
@@ -53,7 +51,7 @@ fn a_worker_has_one_thread_no_privileges_and_nothing_but_its_own_descriptors() {
         "500"
     );
 
-    if rustix::process::getuid().is_root() {
+    if getuid().is_root() {
         assert_eq!(field(&status, "CapBnd"), "0000000000000000");
         // Only root may look: a worker is not dumpable.
         let fds = fs::read_dir(format!("{proc}/fd")).expect("readable to root");
@@ -89,11 +87,21 @@ fn a_worker_has_one_thread_no_privileges_and_nothing_but_its_own_descriptors() {
 }
 
 #[test]
-fn limits_cannot_be_raised_again() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+fn nobody_of_the_same_user_may_look_inside() {
     let ended = fork(|report| {
-        super::super::limits::apply(Role::Worker, super::MAX_MEMORY, false).expect("limits");
-        super::super::privileges::renounce().expect("privileges");
+        privileges::renounce().expect("privileges");
+        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
+        report.say("done");
+    })
+    .wait();
+    assert_eq!((ended.how, ended.report.as_str()), (End::Exited(0), "done"));
+}
+
+#[test]
+fn limits_cannot_be_raised_again() {
+    let ended = fork(|report| {
+        limits::apply(Role::Worker, MAX_MEMORY, false).expect("limits");
+        privileges::renounce().expect("privileges");
         for resource in [
             Resource::Core,
             Resource::Nofile,
@@ -122,7 +130,7 @@ fn limits_cannot_be_raised_again() {
 #[test]
 fn memory_beyond_the_limit_is_refused_and_reserved_addresses_are_not_counted() {
     let ended = fork(|report| {
-        lock_down_as(Role::Worker, &[std::os::fd::AsFd::as_fd(report)], &[]);
+        lock_down_as(Role::Worker, &[report.as_fd()], &[]);
         let map = |len: usize, prot| {
             // SAFETY: a fresh mapping at an address of the kernel's choice.
             let memory = unsafe {
@@ -141,7 +149,7 @@ fn memory_beyond_the_limit_is_refused_and_reserved_addresses_are_not_counted() {
         assert!(map(1 << 40, libc::PROT_NONE).is_some());
         assert!(
             map(
-                usize::try_from(super::MAX_MEMORY).expect("fits"),
+                usize::try_from(MAX_MEMORY).expect("fits"),
                 libc::PROT_READ | libc::PROT_WRITE
             )
             .is_some()

@@ -7,6 +7,7 @@ use libc::{c_long, c_ulong};
 
 use super::forked::{End, fork};
 use super::{Role, lock_down_as};
+use crate::lockdown::{landlock, privileges};
 
 /// The process is killed for trying.
 const FATAL: Result<(), End> = Err(End::Killed(libc::SIGSYS));
@@ -286,8 +287,8 @@ fn a_compiler_may_start_threads_and_a_worker_may_not() {
 fn landlock_alone_denies_files_network_and_signals() {
     let parent = rustix::process::getpid();
     let ended = fork(|report| {
-        super::super::privileges::renounce().expect("privileges");
-        let status = super::super::landlock::restrict(&[]).expect("Landlock");
+        privileges::renounce().expect("privileges");
+        let status = landlock::restrict(&[]).expect("Landlock");
         if status.ruleset == ::landlock::RulesetStatus::NotEnforced {
             return report.say("unsupported");
         }
@@ -300,6 +301,34 @@ fn landlock_alone_denies_files_network_and_signals() {
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
             assert_eq!(rustix::process::test_kill_process(parent), Err(rustix::io::Errno::PERM));
         }
+        report.say("denied");
+    })
+    .wait();
+    assert_eq!(ended.how, End::Exited(0));
+    assert!(
+        ["denied", "unsupported"].contains(&ended.report.as_str()),
+        "{}",
+        ended.report
+    );
+}
+
+/// And this the one against executable memory without seccomp; Linux 6.3 and later.
+#[test]
+fn the_memory_policy_alone_denies_executable_memory() {
+    let ended = fork(|report| {
+        privileges::renounce().expect("privileges");
+        let unused: c_ulong = 0;
+        // SAFETY: takes zeros.
+        if unsafe { libc::prctl(libc::PR_GET_MDWE, unused, unused, unused, unused) } == -1 {
+            return report.say("unsupported");
+        }
+        // SAFETY: a fresh mapping at an address of the kernel's choice, and a change of nothing but that.
+        let changed = unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let memory = libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ, flags, -1, 0);
+            libc::mprotect(memory, 4096, libc::PROT_READ | libc::PROT_EXEC)
+        };
+        assert_eq!(changed, -1);
         report.say("denied");
     })
     .wait();

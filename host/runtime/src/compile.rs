@@ -1,0 +1,51 @@
+//! Compiling a module: in a process of its own, watched over by the supervisor.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::engine::EngineOptions;
+use crate::error::{Error, Result};
+use crate::module::{Artifact, Module};
+use crate::process::compiler::compile_in_helper;
+use crate::process::launcher::Keeper;
+use crate::supervisor::Supervisor;
+
+/// The supervisor and the keeper that everything else is started by.
+pub(crate) fn processes(worker_exe: Option<&Path>) -> Result<(&'static Supervisor, Arc<Keeper>)> {
+    let supervisor =
+        Supervisor::get().map_err(|source| Error::Start { what: "start the supervisor thread", source })?;
+    let keeper = supervisor.keeper(worker_exe)?;
+    Ok((supervisor, keeper))
+}
+
+/// The module's compiled code.
+pub(crate) fn artifact(module: &Module, keeper: &Keeper) -> Result<Artifact> {
+    // What may differ between pools makes no difference to compiled code.
+    let options = EngineOptions::default();
+    Ok(module.artifact(&|wasm| compile_in_helper(keeper, module.name(), wasm, &options))?)
+}
+
+impl Module {
+    /// Compiles the module ahead of time and writes it out, to be loaded with
+    /// [`ModuleSource::allow_precompiled`](crate::ModuleSource::allow_precompiled) by the same version of wasmp on the
+    /// same kind of CPU. What it contains is native code: load it only from where nobody else can write.
+    ///
+    /// # Errors
+    ///
+    /// If the module does not compile, or cannot be written.
+    ///
+    /// ```no_run
+    /// use std::fs::File;
+    /// use wasmp::Module;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// Module::load("tasks.wasm")?.compile_to(&mut File::create("tasks.cwasm")?)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn compile_to(&self, to: &mut dyn Write) -> Result<()> {
+        let (_, keeper) = processes(None)?;
+        self.write_precompiled(&artifact(self, &keeper)?, to).map_err(Error::Write)
+    }
+}

@@ -1,0 +1,204 @@
+"""The peer: what the benchmark does through wasmp, done through CPython's own process pools.
+
+    python3 peer.py ROW LIBRARY ITEMS      LIBRARY is multiprocessing or executor
+
+Says "ready" once its pool is warm. Then answers every line on its input with one sample: seconds, items a
+second or bytes, whichever the row is about. Ends with its input.
+"""
+
+import atexit
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import Pool, get_start_method
+
+WORKERS = 2
+WARM_UP = 1_000
+
+
+def square(x):
+    return x * x
+
+
+def spin(_):
+    while True:
+        pass
+
+
+class Multiprocessing:
+    """`multiprocessing.Pool`."""
+
+    def __init__(self, processes=WORKERS):
+        self.pool = Pool(processes)
+
+    def apply(self, function, argument):
+        return self.pool.apply(function, (argument,))
+
+    def submit(self, function, argument):
+        return self.pool.apply_async(function, (argument,)).get
+
+    def map(self, function, inputs, chunksize=None):
+        return self.pool.map(function, inputs, chunksize)
+
+    def imap(self, function, inputs):
+        return self.pool.imap(function, inputs, 1)
+
+    def pids(self):
+        return [process.pid for process in self.pool._pool]
+
+    def end(self):
+        self.pool.terminate()
+        self.pool.join()
+
+
+class Executor:
+    """`concurrent.futures.ProcessPoolExecutor`."""
+
+    def __init__(self, processes=WORKERS):
+        self.processes = processes
+        self.pool = ProcessPoolExecutor(processes)
+
+    def apply(self, function, argument):
+        return self.pool.submit(function, argument).result()
+
+    def submit(self, function, argument):
+        return self.pool.submit(function, argument).result
+
+    def map(self, function, inputs, chunksize=None):
+        if chunksize is None:
+            # It has no rule of its own but 1, which would not be a fair race: it gets that of the other.
+            chunksize = -(-len(inputs) // (self.processes * 4))
+        return list(self.pool.map(function, inputs, chunksize=chunksize))
+
+    def imap(self, function, inputs):
+        return self.pool.map(function, inputs, chunksize=1)
+
+    def pids(self):
+        return list(self.pool._processes)
+
+    def end(self):
+        self.pool.shutdown()
+
+
+def warm(library, processes=WORKERS):
+    """A pool whose workers have all worked, and that ends before the interpreter does."""
+    pool = library(processes)
+    pool.map(square, range(WARM_UP), 1)
+    atexit.register(pool.end)
+    return pool
+
+
+def rate(items, work):
+    """Items a second."""
+    begin = time.perf_counter()
+    results = work()
+    took = time.perf_counter() - begin
+    assert results == items * (items - 1) * (2 * items - 1) // 6, "a wrong result"
+    return items / took
+
+
+def throughput(library, items, work):
+    pool = warm(library)
+    return lambda: rate(items, lambda: sum(work(pool, range(items))))
+
+
+def apply(library, items):
+    pool = warm(library)
+
+    def sample():
+        took = []
+        for x in range(items):
+            begin = time.perf_counter_ns()
+            pool.apply(square, x)
+            took.append(time.perf_counter_ns() - begin)
+        took.sort()
+        return took[items // 2] / 1e9
+
+    return sample
+
+
+def first_result(library):
+    """Seconds from nothing to the first result of a pool."""
+    begin = time.perf_counter()
+    pool = library()
+    assert pool.apply(square, 7) == 49
+    took = time.perf_counter() - begin
+    pool.end()
+    return took
+
+
+def cold(library):
+    """As `first_result`, in an interpreter that has never made a pool before."""
+    again = [sys.executable, __file__, "first-result", library.__name__.lower(), "1"]
+    return float(subprocess.run(again, check=True, capture_output=True, text=True).stdout)
+
+
+def replacement():
+    """Seconds from the death of a busy worker to the first result of the one that takes its place."""
+    pool = Multiprocessing()
+    pool.map(square, range(WARM_UP))
+    for _ in range(WORKERS):
+        pool.submit(spin, None)
+    time.sleep(0.1)  # until both are busy
+    result = pool.submit(square, 7)
+    begin = time.perf_counter()
+    os.kill(pool.pids()[0], signal.SIGKILL)
+    assert result() == 49
+    took = time.perf_counter() - begin
+    pool.end()
+    return took
+
+
+def memory(library, processes):
+    """Bytes that each idle worker has for itself alone."""
+    pool = warm(library, processes)
+    return lambda: sum(map(private_bytes, pool.pids())) / processes
+
+
+def private_bytes(pid):
+    with open(f"/proc/{pid}/smaps_rollup") as rollup:
+        return sum(int(line.split()[1]) * 1024 for line in rollup if line.startswith("Private_"))
+
+
+def sampler(row, library, items):
+    match row:
+        case "map-chunk-1":
+            return throughput(library, items, lambda pool, inputs: pool.map(square, inputs, 1))
+        case "map-default":
+            return throughput(library, items, lambda pool, inputs: pool.map(square, inputs))
+        case "imap-chunk-1":
+            return throughput(library, items, lambda pool, inputs: pool.imap(square, inputs))
+        case "apply":
+            return apply(library, items)
+        case "pool-warm":
+            first_result(library)
+            return lambda: first_result(library)
+        case "pool-cold":
+            return lambda: cold(library)
+        case "replacement":
+            return replacement
+        case "memory":
+            return memory(library, items)
+    raise SystemExit(f"no such row: {row}")
+
+
+def main(row, library, items):
+    library = {"multiprocessing": Multiprocessing, "executor": Executor}[library]
+    if row == "first-result":
+        print(first_result(library))
+        return
+    sample = sampler(row, library, int(items))
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        print(sample(), flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["facts"]:
+        print(platform.python_implementation(), platform.python_version(), get_start_method())
+    else:
+        main(*sys.argv[1:])

@@ -1,0 +1,191 @@
+//! Tasks that behave, and tasks that misbehave in every way there is.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a guest prints is part of what is tested")]
+
+use std::hint::black_box;
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use wasmp_guest::{Unsupported, task, worker_slot};
+
+/// Squares a number.
+#[task]
+fn square(x: i64) -> i64 {
+    x * x
+}
+
+/// Adds two numbers.
+#[task]
+fn add(a: i64, b: i64) -> i64 {
+    a + b
+}
+
+/// Gives back what it gets.
+#[task]
+fn echo(text: &str) -> String {
+    text.to_owned()
+}
+
+/// Keeps a CPU busy for about as many microseconds as there are `rounds`, and returns what only that could have found.
+#[task]
+fn digest(seed: u64, rounds: u32) -> u64 {
+    (0..rounds.saturating_mul(500)).fold(seed, |state, round| {
+        (state ^ u64::from(round)).wrapping_mul(0x0100_0000_01b3).rotate_left(7)
+    })
+}
+
+/// Fails as it is told to, or returns 1 if that is `fine`.
+#[task]
+fn misbehave(how: &str) -> Result<i64, String> {
+    match how {
+        "fine" => Ok(1),
+        "error" => Err("told to fail".into()),
+        "panic" => panic!("told to panic"),
+        "unwrap" => Ok(black_box(None).unwrap()),
+        "index" => Ok([1, 2, 3][black_box(3)]),
+        "unreachable" => trap(),
+        "stack overflow" => Ok(descend(1)),
+        "exit 3" => std::process::exit(3),
+        "exit 0" => std::process::exit(0),
+        "allocate" => Ok(allocate(3 << 10)),
+        "loop" => loop {
+            black_box(());
+        },
+        _ => Err(format!("cannot {how}")),
+    }
+}
+
+fn trap() -> ! {
+    #[cfg(target_arch = "wasm32")]
+    core::arch::wasm32::unreachable();
+    #[cfg(not(target_arch = "wasm32"))]
+    std::process::abort();
+}
+
+#[allow(unconditional_recursion, reason = "this is how a stack overflows")]
+fn descend(depth: i64) -> i64 {
+    black_box(descend(black_box(depth + 1))) + depth
+}
+
+/// Uses so much memory, and returns how much it was.
+#[task]
+fn allocate(mebibytes: usize) -> i64 {
+    let memory = black_box(vec![1_u8; mebibytes << 20]);
+    (memory.len() >> 20) as i64
+}
+
+/// A result that serde cannot carry.
+struct Stubborn;
+
+impl Serialize for Stubborn {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("I will not"))
+    }
+}
+
+/// Returns what cannot be encoded.
+#[task]
+fn unencodable() -> Stubborn {
+    Stubborn
+}
+
+/// Says `begun`, and never ends.
+#[task]
+fn spin() {
+    println!("begun");
+    loop {
+        black_box(());
+    }
+}
+
+/// Says `begun`, and sleeps.
+#[task]
+fn sleep(milliseconds: u64) {
+    println!("begun");
+    std::thread::sleep(Duration::from_millis(milliseconds));
+}
+
+/// Says `begun`, waits until there is a file of that name, and returns `value`.
+#[task]
+fn wait_for(path: &str, value: i64) -> i64 {
+    println!("begun");
+    while !Path::new(path).exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    value
+}
+
+/// [`wait_for`], for a `value` that is negative; others come back at once.
+#[task]
+fn wait_if_negative(value: i64) -> i64 {
+    if value < 0 { wait_for("/gate/open", value) } else { value }
+}
+
+/// How often it was called in this instance.
+#[task]
+fn count() -> i64 {
+    static CALLS: AtomicI64 = AtomicI64::new(0);
+    CALLS.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// The number of the worker.
+#[task]
+fn slot() -> Result<u32, Unsupported> {
+    worker_slot()
+}
+
+/// Prints, and adds no line end.
+#[task]
+fn print(to_stdout: &str, to_stderr: &str) {
+    print!("{to_stdout}");
+    eprint!("{to_stderr}");
+}
+
+/// Prints so many numbered lines.
+#[task]
+fn print_lines(lines: u32) {
+    let mut out = std::io::stdout().lock();
+    for line in 0..lines {
+        let _ = writeln!(out, "line {line}");
+    }
+}
+
+/// So many bytes.
+#[task]
+fn make_bytes(len: usize) -> Vec<u8> {
+    (0..len).map(pattern).collect()
+}
+
+/// How many bytes it was given, and whether they are those of [`make_bytes`].
+#[task]
+fn check_bytes(bytes: &[u8]) -> (usize, bool) {
+    (bytes.len(), bytes.iter().enumerate().all(|(at, byte)| *byte == pattern(at)))
+}
+
+fn pattern(at: usize) -> u8 {
+    (at % 251) as u8
+}
+
+/// The text in a file.
+#[task]
+fn read_file(path: &str) -> std::io::Result<String> {
+    std::fs::read_to_string(path)
+}
+
+/// Writes a file.
+#[task]
+fn write_file(path: &str, text: &str) -> std::io::Result<()> {
+    std::fs::write(path, text)
+}
+
+/// What this guest can see: its arguments, its environment, its standard input.
+#[task]
+fn surroundings() -> std::io::Result<(Vec<String>, Vec<(String, String)>, String)> {
+    let stdin = std::io::read_to_string(std::io::stdin())?;
+    Ok((std::env::args().collect(), std::env::vars().collect(), stdin))
+}
+
+fn main() {}

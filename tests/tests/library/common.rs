@@ -1,0 +1,94 @@
+//! What several files of tests need.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use wasmp::{Error, Pool, PoolBuilder, Result, Stream, TaskError};
+use wasmp_tests::{Process, eventually, tasks};
+
+/// A line that a guest printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) worker: u32,
+    pub(crate) stream: Stream,
+    pub(crate) text: String,
+}
+
+/// Everything that guests print, as it comes.
+pub(crate) struct Lines(Receiver<Line>);
+
+impl Lines {
+    /// The next line.
+    #[track_caller]
+    pub(crate) fn next(&self) -> Line {
+        self.0.recv_timeout(Duration::from_secs(20)).expect("a guest prints")
+    }
+
+    /// Waits until a guest says that it has begun; returns the number of its worker.
+    #[track_caller]
+    pub(crate) fn wait_for_begun(&self) -> u32 {
+        let line = self.next();
+        assert_eq!(line.text, "begun\n");
+        line.worker
+    }
+
+    /// All lines until the pool is gone.
+    pub(crate) fn rest(self) -> Vec<Line> {
+        self.0.into_iter().collect()
+    }
+}
+
+/// A pool of the tasks of `guests/tasks`, to be set up.
+pub(crate) fn builder(processes: usize) -> PoolBuilder {
+    Pool::builder(tasks()).processes(processes)
+}
+
+/// A pool of the tasks of `guests/tasks`.
+pub(crate) fn pool(processes: usize) -> Pool {
+    builder(processes).build().expect("a pool")
+}
+
+/// Collects what the guests of a pool print.
+pub(crate) fn listen(builder: PoolBuilder) -> (PoolBuilder, Lines) {
+    let (sender, receiver) = channel();
+    let builder = builder.on_output(move |output| {
+        let text = String::from_utf8_lossy(output.line).into_owned();
+        // A test that has heard enough drops its end.
+        let _ = sender.send(Line { worker: output.worker, stream: output.stream, text });
+    });
+    (builder, Lines(receiver))
+}
+
+/// The worker processes of a pool, when all of them run.
+#[track_caller]
+pub(crate) fn workers(pool: &Pool) -> Vec<Process> {
+    eventually("all workers run", || {
+        let pids = pool.worker_pids();
+        let workers: Vec<Process> = pids.into_iter().filter_map(Process::open).collect();
+        let all = workers.len() == pool.processes() && workers.iter().all(|worker| worker.name() == "wasmp-worker");
+        all.then_some(workers)
+    })
+}
+
+/// The one worker of a pool.
+#[track_caller]
+pub(crate) fn worker(pool: &Pool) -> Process {
+    assert_eq!(pool.processes(), 1);
+    workers(pool).remove(0)
+}
+
+/// What became of the item that failed.
+#[track_caller]
+pub(crate) fn task_error<T: std::fmt::Debug>(result: Result<T>) -> TaskError {
+    match result {
+        Err(Error::Task(error)) => *error,
+        other => panic!("expected a failed item, got {other:?}"),
+    }
+}
+
+/// Closes a pool and waits until all of its processes have ended.
+#[track_caller]
+pub(crate) fn close(pool: &Pool) {
+    pool.close();
+    assert!(pool.join_timeout(Duration::from_secs(20)).expect("a closed pool can be joined"), "the workers go on");
+}

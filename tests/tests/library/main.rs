@@ -1,0 +1,9 @@
+//! The library, end to end: each test has a process of its own, real workers, and guests that were compiled for this.
+//! Ids like `pl_02` and `g_01` are those of CPython's behaviours that a test reproduces, or deliberately does not.
+
+#![cfg(target_os = "linux")]
+
+mod common;
+mod deaths;
+mod failures;
+mod pool;
