@@ -16,8 +16,16 @@ struct Guest {
 }
 
 static GUESTS: [Guest; 2] = [
-    Guest { folder: "tasks", variable: "WASMP_TEST_TASKS", built: OnceLock::new() },
-    Guest { folder: "program", variable: "WASMP_TEST_PROGRAM", built: OnceLock::new() },
+    Guest {
+        folder: "tasks",
+        variable: "WASMP_TEST_TASKS",
+        built: OnceLock::new(),
+    },
+    Guest {
+        folder: "program",
+        variable: "WASMP_TEST_PROGRAM",
+        built: OnceLock::new(),
+    },
 ];
 
 impl Guest {

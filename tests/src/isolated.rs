@@ -18,7 +18,7 @@ const TEST: &str = "WASMP_TEST";
 const REMAINS: &str = "WASMP_TEST_REMAINS";
 
 /// A test that takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// What wasmp keeps warm for the next pool, until its host ends.
 const KEPT: [&str; 2] = ["wasmp-keeper", "wasmp-zygote"];
@@ -63,7 +63,10 @@ pub fn isolated<F: FnOnce()>(test: F) {
     }
     let status = child.wait().expect("the status of a child");
     let mut said = String::new();
-    output.rewind().and_then(|()| output.read_to_string(&mut said)).expect("what the test said");
+    output
+        .rewind()
+        .and_then(|()| output.read_to_string(&mut said))
+        .expect("what the test said");
     assert!(in_time, "{name} hangs\n{said}");
     assert!(status.success(), "{name}: {status}\n{said}");
     let remains = fs::read_to_string(remains).unwrap_or_else(|error| panic!("{name} did not run: {error}\n{said}"));
@@ -82,7 +85,9 @@ fn code_cache() -> std::path::PathBuf {
 /// The name by which the test harness knows the function that this closure is in.
 fn test_name<F>() -> String {
     let path = type_name::<F>();
-    let path = path.strip_suffix("::{{closure}}").expect("`isolated` is called with a closure");
+    let path = path
+        .strip_suffix("::{{closure}}")
+        .expect("`isolated` is called with a closure");
     path.split_once("::").map_or(path, |(_crate, path)| path).to_owned()
 }
 

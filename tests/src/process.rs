@@ -26,7 +26,11 @@ impl Process {
         let pidfd = pidfd_open(Pid::from_raw(pid.try_into().ok()?)?, PidfdFlags::empty()).ok()?;
         let stat = Stat::of(pid)?;
         // Read after the descriptor was opened, so if this is not its process, that one is gone.
-        let process = Self { pid, name: stat.name, pidfd };
+        let process = Self {
+            pid,
+            name: stat.name,
+            pidfd,
+        };
         (!stat.zombie && !process.is_gone()).then_some(process)
     }
 
@@ -85,7 +89,12 @@ impl Process {
     /// If it goes on.
     #[track_caller]
     pub fn wait_until_gone(&self) {
-        assert!(self.ends_within(PATIENCE), "{} ({}) goes on after {PATIENCE:?}", self.name, self.pid);
+        assert!(
+            self.ends_within(PATIENCE),
+            "{} ({}) goes on after {PATIENCE:?}",
+            self.name,
+            self.pid
+        );
     }
 
     /// A line of `/proc/PID/status`.
@@ -95,9 +104,14 @@ impl Process {
     /// If it is gone, or there is no such line.
     #[track_caller]
     pub fn status(&self, field: &str) -> String {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("the status of a process that runs");
-        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        line.unwrap_or_else(|| panic!("no `{field}` in the status of a process")).trim().to_owned()
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("the status of a process that runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        line.unwrap_or_else(|| panic!("no `{field}` in the status of a process"))
+            .trim()
+            .to_owned()
     }
 }
 
@@ -116,7 +130,11 @@ impl Stat {
         let (_, name) = before.split_once(" (")?;
         let mut fields = after.split(' ');
         let state = fields.next()?;
-        Some(Self { name: name.to_owned(), zombie: state == "Z" || state == "X", parent: fields.next()?.parse().ok()? })
+        Some(Self {
+            name: name.to_owned(),
+            zombie: state == "Z" || state == "X",
+            parent: fields.next()?.parse().ok()?,
+        })
     }
 }
 
@@ -135,7 +153,9 @@ pub fn descendants(of: u32, name: &str) -> Vec<Process> {
         let ancestors = std::iter::successors(stats.get(&pid), |stat| stats.get(&stat.parent));
         ancestors.take(stats.len()).any(|stat| stat.parent == of)
     };
-    let found = stats.iter().filter(|(pid, stat)| stat.name == name && is_descendant(**pid));
+    let found = stats
+        .iter()
+        .filter(|(pid, stat)| stat.name == name && is_descendant(**pid));
     found.filter_map(|(pid, _)| Process::open(*pid)).collect()
 }
 
@@ -165,5 +185,8 @@ pub fn own_fds() -> Vec<String> {
     let fds = fs::read_dir("/proc/self/fd").expect("/proc/self/fd");
     // The one that the listing is read through is gone by now, and so has no target.
     let targets = fds.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
-    targets.map(|target| target.display().to_string()).filter(|target| !target.contains("/proc/")).collect()
+    targets
+        .map(|target| target.display().to_string())
+        .filter(|target| !target.contains("/proc/"))
+        .collect()
 }

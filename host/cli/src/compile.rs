@@ -1,5 +1,6 @@
 //! `wasmp compile`: a module becomes machine code, ahead of time.
 
+use std::fs;
 use std::process::ExitCode;
 
 use crate::args;
@@ -10,6 +11,9 @@ use crate::terminal::Messages;
 
 pub(crate) fn run(args: &args::Compile) -> Result<ExitCode, Error> {
     let module = module::load(&args.module, &Messages::new(false, Progress::none()))?;
-    let _ = (&module, &args.output);
+    let mut compiled = Vec::new();
+    module.compile_to(&mut compiled)?;
+    // Only now, so that a module that does not compile leaves the file as it was.
+    fs::write(&args.output, compiled).map_err(|error| Error::file("write", &args.output, error))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,16 +1,19 @@
 //! `wasmp exec`: a WASI command once, in the sandbox, as if it had been started here.
 
-use std::process::ExitCode;
+use std::fs::File;
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::iter;
+use std::process::{self, ExitCode};
 use std::sync::Arc;
 
-use wasmp::{ErrorKind, Module, ModuleKind};
+use wasmp::{GuestOutput, ModuleKind, Stream};
 
 use crate::args::{self, Limits};
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::progress::Progress;
-use crate::terminal::Messages;
-use crate::{FAILED, module, sandbox, stdout};
+use crate::terminal::{Escaper, Messages};
+use crate::{FAILED, UNUSABLE, input, module, sandbox, stdout};
 
 pub(crate) fn run(args: &args::Exec) -> Result<ExitCode, Error> {
     let messages = Arc::new(Messages::new(false, Progress::none()));
@@ -21,9 +24,18 @@ pub(crate) fn run(args: &args::Exec) -> Result<ExitCode, Error> {
             kind: module.kind().name(),
         });
     }
+    let arguments = iter::once(module.name().to_owned()).chain(args.arguments.iter().cloned());
+    let limits = Limits {
+        timeout: args.timeout,
+        retries: 0,
+        max_memory: args.max_memory,
+    };
+    let command = sandbox::pool(&module, &limits, &args.grants, &messages)
+        .args(arguments)
+        .on_output(pass_on(stdout::open()?, Arc::clone(&messages)));
     // Ctrl-C needs no handler: it ends this process, and the command dies with it.
-    match execute(&module, args, &messages) {
-        // An exit code has eight bits, for a shell.
+    match command.exec(input::stdin()?) {
+        // A shell sees eight bits of an exit code.
         Ok(code) => Ok(ExitCode::from(code as u8)),
         Err(error) => {
             messages.error(&Failure::from_library(error)?.in_full());
@@ -32,22 +44,24 @@ pub(crate) fn run(args: &args::Exec) -> Result<ExitCode, Error> {
     }
 }
 
-/// Runs the command on this process's standard streams, and returns its exit code.
-fn execute(module: &Module, args: &args::Exec, messages: &Arc<Messages>) -> wasmp::Result<i32> {
-    let argv = std::iter::once(module.name().to_owned()).chain(args.arguments.iter().cloned());
-    let limits = Limits {
-        timeout: args.timeout,
-        retries: 0,
-        max_memory: args.max_memory,
-    };
-    let pool = sandbox::pool(module, &limits, &args.grants, messages)
-        .args(argv)
-        .processes(1)
-        .build()?;
-    let printed: wasmp::Result<String> = pool.apply("_start", ("",));
-    match printed {
-        Ok(text) => stdout::print(text.as_bytes()).map(|()| 0).or(Ok(0)),
-        Err(wasmp::Error::Task(error)) if error.kind == ErrorKind::Exit => Ok(error.exit_code.unwrap_or(1)),
-        Err(error) => Err(error),
+/// Passes on what the command prints, as it comes: byte for byte, except on a terminal.
+fn pass_on(mut stdout: File, messages: Arc<Messages>) -> impl FnMut(GuestOutput<'_>) + Send + 'static {
+    let mut on_terminal = io::stdout().is_terminal().then(Escaper::default);
+    move |GuestOutput { stream, line, .. }| {
+        if stream == Stream::Stderr {
+            return messages.guest(line);
+        }
+        let written = match &mut on_terminal {
+            Some(escaper) => stdout.write_all(escaper.push(line).as_bytes()),
+            None => stdout.write_all(line),
+        };
+        if let Err(error) = written {
+            // The command cannot be told, and may print for ever. It ends with this process.
+            if error.kind() == ErrorKind::BrokenPipe {
+                process::exit(0);
+            }
+            messages.error(&stdout::failed(error).to_string());
+            process::exit(UNUSABLE.into());
+        }
     }
 }

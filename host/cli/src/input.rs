@@ -63,14 +63,7 @@ impl Inputs {
                 File::open(path).map_err(|e| Error::file("read", path, e))?,
                 path.display().to_string(),
             ),
-            None => {
-                // Not `io::stdin`: it has a buffer of its own.
-                let stdin = io::stdin().as_fd().try_clone_to_owned();
-                (
-                    stdin.map_err(|e| Error::stream("read", STDIN, e))?.into(),
-                    STDIN.to_owned(),
-                )
-            }
+            None => (stdin()?, STDIN.to_owned()),
         };
         Ok(Self {
             source: Source::Read {
@@ -94,6 +87,15 @@ impl Inputs {
 }
 
 const STDIN: &str = "standard input";
+
+/// Standard input as a plain file: `io::stdin` has a buffer of its own.
+pub(crate) fn stdin() -> Result<File, Error> {
+    io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map(File::from)
+        .map_err(|error| Error::stream("read", STDIN, error))
+}
 
 /// How much is shown of a record that is too long.
 const SHOWN: usize = 1000;

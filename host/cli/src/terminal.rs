@@ -112,6 +112,32 @@ pub(crate) fn visible<'a>(text: &'a str, allowed: &str) -> Cow<'a, str> {
     Cow::Owned(shown)
 }
 
+/// Makes a stream of bytes fit for a terminal, piece by piece. A piece may end within a character: the rest of it is in
+/// the next one.
+#[derive(Debug, Default)]
+pub(crate) struct Escaper {
+    begun: Vec<u8>,
+}
+
+impl Escaper {
+    /// The text that the terminal may see of what has come so far.
+    pub(crate) fn push(&mut self, piece: &[u8]) -> String {
+        let bytes = [mem::take(&mut self.begun), piece.to_vec()].concat();
+        let whole = match bytes.utf8_chunks().last() {
+            // Bytes at the very end that could still become a character.
+            Some(chunk) if is_begun(chunk.invalid()) => bytes.len() - chunk.invalid().len(),
+            _ => bytes.len(),
+        };
+        self.begun = bytes[whole..].to_vec();
+        visible(&String::from_utf8_lossy(&bytes[..whole]), "\t\n").into_owned()
+    }
+}
+
+/// Whether these bytes are the beginning of a character and not merely wrong.
+fn is_begun(bytes: &[u8]) -> bool {
+    str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use std::sync::Arc;
@@ -165,6 +191,18 @@ pub(crate) mod tests {
         let (messages, written) = messages(true, true);
         messages.error("no:\n  a (os error 2)\u{7}");
         assert_eq!(written.text(), "wasmp: no:\n  a\\u{7}\n");
+    }
+
+    #[test]
+    fn a_character_may_come_in_two_pieces() {
+        let mut escaper = Escaper::default();
+        let (first, second) = "x🦀y".as_bytes().split_at(3);
+        assert_eq!([escaper.push(first), escaper.push(second)], ["x", "🦀y"]);
+        assert_eq!(
+            [escaper.push(b"a\xff"), escaper.push(b"b\x1b")],
+            ["a\u{fffd}", "b\\u{1b}"]
+        );
+        assert_eq!([escaper.push(b"\xf0"), escaper.push(b"c")], ["", "\u{fffd}c"]);
     }
 
     #[test]

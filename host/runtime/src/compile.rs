@@ -13,8 +13,10 @@ use crate::supervisor::Supervisor;
 
 /// The supervisor and the keeper that everything else is started by.
 pub(crate) fn processes(worker_exe: Option<&Path>) -> Result<(&'static Supervisor, Arc<Keeper>)> {
-    let supervisor =
-        Supervisor::get().map_err(|source| Error::Start { what: "start the supervisor thread", source })?;
+    let supervisor = Supervisor::get().map_err(|source| Error::Start {
+        what: "start the supervisor thread",
+        source,
+    })?;
     let keeper = supervisor.keeper(worker_exe)?;
     Ok((supervisor, keeper))
 }
@@ -46,6 +48,7 @@ impl Module {
     /// ```
     pub fn compile_to(&self, to: &mut dyn Write) -> Result<()> {
         let (_, keeper) = processes(None)?;
-        self.write_precompiled(&artifact(self, &keeper)?, to).map_err(Error::Write)
+        self.write_precompiled(&artifact(self, &keeper)?, to)
+            .map_err(Error::Write)
     }
 }

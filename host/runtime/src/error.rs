@@ -191,7 +191,10 @@ mod tests {
 
     #[test]
     fn an_unknown_task_is_reported_with_what_there_is() {
-        let error = Error::NoSuchTask { name: "squre".into(), tasks: vec!["square".into(), "cube".into()] };
+        let error = Error::NoSuchTask {
+            name: "squre".into(),
+            tasks: vec!["square".into(), "cube".into()],
+        };
         assert_eq!(
             error.to_string(),
             "no task `squre` in the module; did you mean `square`? (its tasks are: square, cube)"

@@ -61,7 +61,11 @@ pub(crate) fn inherit(output: GuestOutput<'_>) {
 }
 
 enum Message {
-    Output { worker: u32, stream: Stream, bytes: Vec<u8> },
+    Output {
+        worker: u32,
+        stream: Stream,
+        bytes: Vec<u8>,
+    },
     /// This worker is gone: what it left of a line is all there will be.
     End { worker: u32 },
     /// Everything before this is passed on when the sender of it is dropped.
@@ -83,7 +87,9 @@ pub(crate) struct OutputSender {
 
 impl fmt::Debug for OutputSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OutputSender").field("level", &self.level).finish_non_exhaustive()
+        f.debug_struct("OutputSender")
+            .field("level", &self.level)
+            .finish_non_exhaustive()
     }
 }
 
@@ -124,7 +130,10 @@ pub(crate) fn start(
 ) -> io::Result<OutputSender> {
     let (sender, receiver) = unbounded();
     let level = Arc::new(Level::default());
-    let sender = OutputSender { sender, level: Arc::clone(&level) };
+    let sender = OutputSender {
+        sender,
+        level: Arc::clone(&level),
+    };
     std::thread::Builder::new()
         .name("wasmp-output".into())
         .spawn(move || forward(&receiver, handler, framing, &level, caught_up))?;
@@ -144,7 +153,11 @@ fn forward(
             Message::Output { worker, stream, bytes } => {
                 let len = bytes.len();
                 if framing == Framing::Raw {
-                    handler(GuestOutput { worker, stream, line: &bytes });
+                    handler(GuestOutput {
+                        worker,
+                        stream,
+                        line: &bytes,
+                    });
                 } else {
                     let rest = rests.entry((worker, stream)).or_default();
                     rest.extend_from_slice(&bytes);
@@ -152,14 +165,19 @@ fn forward(
                     rest.drain(..passed);
                 }
                 level.queued.fetch_sub(len, Ordering::SeqCst);
-                if level.queued.load(Ordering::SeqCst) <= MAX_QUEUED / 2 && level.refused.swap(false, Ordering::SeqCst) {
+                if level.queued.load(Ordering::SeqCst) <= MAX_QUEUED / 2 && level.refused.swap(false, Ordering::SeqCst)
+                {
                     caught_up();
                 }
             }
             Message::End { worker } => {
                 for stream in [Stream::Stdout, Stream::Stderr] {
                     if let Some(rest) = rests.remove(&(worker, stream)).filter(|rest| !rest.is_empty()) {
-                        handler(GuestOutput { worker, stream, line: &rest });
+                        handler(GuestOutput {
+                            worker,
+                            stream,
+                            line: &rest,
+                        });
                     }
                 }
             }
@@ -190,8 +208,11 @@ mod tests {
     fn collect(framing: Framing, feed: impl FnOnce(&OutputSender)) -> Vec<(u32, Stream, Vec<u8>)> {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&lines);
-        let handler: OutputHandler =
-            Box::new(move |output| kept.lock().unwrap().push((output.worker, output.stream, output.line.to_vec())));
+        let handler: OutputHandler = Box::new(move |output| {
+            kept.lock()
+                .unwrap()
+                .push((output.worker, output.stream, output.line.to_vec()))
+        });
         let sender = start(handler, framing, || ()).unwrap();
         feed(&sender);
         sender.flush();
@@ -207,7 +228,10 @@ mod tests {
             sender.end_worker(1);
         });
         let stdout = |worker, line: &[u8]| (worker, Stream::Stdout, line.to_vec());
-        assert_eq!(lines, [stdout(2, b"two\n"), stdout(1, b"one line\n"), stdout(1, b"rest")]);
+        assert_eq!(
+            lines,
+            [stdout(2, b"two\n"), stdout(1, b"one line\n"), stdout(1, b"rest")]
+        );
     }
 
     #[test]

@@ -22,6 +22,9 @@ use wasmp_abi::ErrorKind;
 /// Bytes before an item's arguments in the body of a call: their length.
 pub(crate) const ITEM_PREFIX: usize = 4;
 
+/// Largest result of an item, in bytes. A worker refuses a larger one; a host that gets one has a hostile worker.
+pub(crate) const MAX_RESULT: usize = 1 << 30;
+
 /// Header of a record in the task ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TaskHead {
@@ -144,7 +147,11 @@ impl ReplyHead {
             1 => true,
             _ => return None,
         };
-        Some(Self { kind, more, seq: u64_at(bytes, 8)? })
+        Some(Self {
+            kind,
+            more,
+            seq: u64_at(bytes, 8)?,
+        })
     }
 }
 
@@ -160,7 +167,11 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind: kind as u16, message: message.into(), ..Self::default() }
+        Self {
+            kind: kind as u16,
+            message: message.into(),
+            ..Self::default()
+        }
     }
 
     /// The bytes of the frame's body.
@@ -172,8 +183,12 @@ impl Fault {
 
     /// Reads a body; what cannot be read is itself a fault that says so.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
-        ciborium::from_reader(bytes)
-            .unwrap_or_else(|error| Self::new(ErrorKind::WorkerLost, format!("the worker sent a garbled failure: {error}")))
+        ciborium::from_reader(bytes).unwrap_or_else(|error| {
+            Self::new(
+                ErrorKind::WorkerLost,
+                format!("the worker sent a garbled failure: {error}"),
+            )
+        })
     }
 
     /// The kind, for what it is worth: a number that no kind has reads as a lost worker.
@@ -196,17 +211,34 @@ mod tests {
 
     #[test]
     fn headers_read_back_as_written() {
-        let call = Call { count: 3, task: 1, seq: 1 << 40, total: 5_000_000_000 };
-        assert_eq!(TaskHead::parse(&TaskHead::call_bytes(&call)), Some(TaskHead::Call(call)));
+        let call = Call {
+            count: 3,
+            task: 1,
+            seq: 1 << 40,
+            total: 5_000_000_000,
+        };
+        assert_eq!(
+            TaskHead::parse(&TaskHead::call_bytes(&call)),
+            Some(TaskHead::Call(call))
+        );
         assert_eq!(TaskHead::parse(&TaskHead::MORE_BYTES), Some(TaskHead::More));
         assert_eq!(TaskHead::parse(&TaskHead::STOP_BYTES), Some(TaskHead::Stop));
-        let head = ReplyHead { kind: ReplyKind::Failed, more: true, seq: 9 };
+        let head = ReplyHead {
+            kind: ReplyKind::Failed,
+            more: true,
+            seq: 9,
+        };
         assert_eq!(ReplyHead::parse(&head.bytes()), Some(head));
     }
 
     #[test]
     fn a_short_or_unknown_header_is_refused() {
-        let call = TaskHead::call_bytes(&Call { count: 1, task: 0, seq: 0, total: 4 });
+        let call = TaskHead::call_bytes(&Call {
+            count: 1,
+            task: 0,
+            seq: 0,
+            total: 4,
+        });
         assert_eq!(TaskHead::parse(&call[..31]), None);
         assert_eq!(TaskHead::parse(&[9; 32]), None);
         assert_eq!(ReplyHead::parse(&[2; 15]), None);

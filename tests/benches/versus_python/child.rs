@@ -26,8 +26,13 @@ pub(crate) fn role() -> Option<Role> {
         return None;
     }
     match arguments.next()?.as_str() {
-        "first-result" => Some(Role::FirstResult { wasm: arguments.next()? }),
-        "kernel" => Some(Role::Kernel { name: arguments.next()?, rounds: arguments.next()?.parse().ok()? }),
+        "first-result" => Some(Role::FirstResult {
+            wasm: arguments.next()?,
+        }),
+        "kernel" => Some(Role::Kernel {
+            name: arguments.next()?,
+            rounds: arguments.next()?.parse().ok()?,
+        }),
         _ => None,
     }
 }

@@ -39,8 +39,18 @@ impl Machine {
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cores, processor, kernel, python, wasmp, load } = self;
+        let Self {
+            cores,
+            processor,
+            kernel,
+            python,
+            wasmp,
+            load,
+        } = self;
         let python = python.as_deref().unwrap_or("no Python");
-        write!(f, "{cores} cores ({processor}), Linux {kernel}, {python}, wasmp {wasmp}, load {load} before")
+        write!(
+            f,
+            "{cores} cores ({processor}), Linux {kernel}, {python}, wasmp {wasmp}, load {load} before"
+        )
     }
 }

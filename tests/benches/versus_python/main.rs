@@ -21,7 +21,11 @@
 //!
 //! Started other than by `cargo bench`, as by `cargo test --benches`, it takes only the few samples of `--quick`.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what it prints is what it is for")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what it prints is what it is for"
+)]
 
 mod child;
 #[path = "guest/src/kernels.rs"]
@@ -43,7 +47,6 @@ use wasmp::Module;
 
 use self::machine::Machine;
 use self::python::Python;
-
 
 /// What went wrong, for whoever reads the terminal.
 type Failure = Box<dyn Error>;
@@ -120,7 +123,12 @@ fn run(options: &Options) -> Result<bool, Failure> {
 
     let wasm = build_guest()?;
     let module = Module::load(wasm.as_path())?;
-    let stage = Stage { quick: options.quick || !options.bench, wasm, module, python };
+    let stage = Stage {
+        quick: options.quick || !options.bench,
+        wasm,
+        module,
+        python,
+    };
     let mut measured = Vec::new();
     for row in &rows {
         eprintln!("{}: {}", row.name, row.work);
@@ -144,6 +152,8 @@ fn run(options: &Options) -> Result<bool, Failure> {
 /// Compiles the tasks to wasm.
 fn build_guest() -> Result<PathBuf, Failure> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/versus_python/guest");
-    let built = wasmp_build::build(&wasmp_build::GuestBuild::new(dir), &mut |message| eprintln!("{message}"))?;
+    let built = wasmp_build::build(&wasmp_build::GuestBuild::new(dir), &mut |message| {
+        eprintln!("{message}")
+    })?;
     Ok(built.wasm)
 }

@@ -86,7 +86,11 @@ pub(crate) fn measure(row: &'static Row, stage: &Stage) -> Result<Measured, Fail
     }
     let mut sides = take_turns(sides, stage.samples())?.into_iter();
     let ours = sides.next().ok_or("a row has no samples of ours")?;
-    let mut peers: Vec<_> = names.into_iter().zip(sides).map(|(name, samples)| PeerSamples { name, samples }).collect();
+    let mut peers: Vec<_> = names
+        .into_iter()
+        .zip(sides)
+        .map(|(name, samples)| PeerSamples { name, samples })
+        .collect();
     peers.sort_by(|one, other| one.samples.median().total_cmp(&other.samples.median()));
     if row.unit.more_is_better() {
         peers.reverse();
@@ -97,7 +101,13 @@ pub(crate) fn measure(row: &'static Row, stage: &Stage) -> Result<Measured, Fail
         (Subject::Ratio, Some(ratios)) => ratios.verdict(&row.bar),
         (Subject::Ratio, None) => Verdict::NoPeer,
     };
-    Ok(Measured { row, ours, peers, ratios, verdict })
+    Ok(Measured {
+        row,
+        ours,
+        peers,
+        ratios,
+        verdict,
+    })
 }
 
 fn prepare(row: &Row, peer: &Peer, stage: &Stage) -> Result<Option<Sampler>, Failure> {
@@ -105,7 +115,9 @@ fn prepare(row: &Row, peer: &Peer, stage: &Stage) -> Result<Option<Sampler>, Fai
         Peer::Native(sampler) => sampler(stage).map(Some),
         Peer::Python { library, items } => {
             let python = stage.python.as_ref();
-            python.map(|python| python.sampler(row.name, library.argument(), stage.items(*items))).transpose()
+            python
+                .map(|python| python.sampler(row.name, library.argument(), stage.items(*items)))
+                .transpose()
         }
     }
 }

@@ -27,8 +27,15 @@ pub(crate) fn svg(machine: &Machine, measured: &[Measured]) -> String {
     for (exponent, label) in [(-2, "1/100"), (-1, "1/10"), (0, "the bar"), (1, "10 ×"), (2, "100 ×")] {
         let x = place(10_f64.powi(exponent));
         let color = if exponent == 0 { "#333" } else { "#ddd" };
-        let _ = writeln!(svg, "<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{height}\" stroke=\"{color}\"/>");
-        let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>", TOP - 6.0);
+        let _ = writeln!(
+            svg,
+            "<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{height}\" stroke=\"{color}\"/>"
+        );
+        let _ = writeln!(
+            svg,
+            "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{label}</text>",
+            TOP - 6.0
+        );
     }
     for (line, measured) in (0..).map(f64::from).zip(measured) {
         let middle = TOP + LINE * (line + 0.5);

@@ -24,12 +24,21 @@ impl Python {
             .output()
             .map_err(|error| format!("python3 cannot be started: {error}"))?;
         if !output.status.success() {
-            return Err(format!("python3 does not work: {}", String::from_utf8_lossy(&output.stderr).trim()).into());
+            return Err(format!(
+                "python3 does not work: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            )
+            .into());
         }
         let facts = String::from_utf8_lossy(&output.stdout);
         let facts: Vec<_> = facts.split_whitespace().collect();
-        let [implementation, version, method] = facts[..] else { return Err("python3 speaks in riddles".into()) };
-        Ok(Self { script, facts: format!("{implementation} {version} (start method {method})") })
+        let [implementation, version, method] = facts[..] else {
+            return Err("python3 speaks in riddles".into());
+        };
+        Ok(Self {
+            script,
+            facts: format!("{implementation} {version} (start method {method})"),
+        })
     }
 
     /// A process that takes samples of this row.
@@ -56,12 +65,20 @@ impl Samples {
     pub(crate) fn start(mut command: Command) -> Result<Self, Failure> {
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let answers = BufReader::new(process.stdout.take().ok_or("no pipe from the process")?);
-        Ok(Self { ask: process.stdin.take(), process, answers })
+        Ok(Self {
+            ask: process.stdin.take(),
+            process,
+            answers,
+        })
     }
 
     /// Has it begin, without waiting for the answer.
     pub(crate) fn ask(&mut self) -> Result<(), Failure> {
-        Ok(self.ask.as_mut().ok_or("no pipe to the process")?.write_all(b"sample\n")?)
+        Ok(self
+            .ask
+            .as_mut()
+            .ok_or("no pipe to the process")?
+            .write_all(b"sample\n")?)
     }
 
     pub(crate) fn answer(&mut self) -> Result<f64, Failure> {

@@ -19,10 +19,23 @@ pub(crate) fn table(measured: &[Measured]) -> String {
          | --- | --- | --- | --- | --- | --- | --- | --- |\n",
     );
     for measured in measured {
-        let Measured { row, ours, peers, ratios, verdict } = measured;
-        let mut peers = peers.iter().map(|PeerSamples { name, samples }| format!("{} {name}", spread(row.unit, samples)));
+        let Measured {
+            row,
+            ours,
+            peers,
+            ratios,
+            verdict,
+        } = measured;
+        let mut peers = peers
+            .iter()
+            .map(|PeerSamples { name, samples }| format!("{} {name}", spread(row.unit, samples)));
         let ratio = ratios.as_ref().map(|ratios| {
-            format!("{} ({}–{})", short(ratios.median()), short(ratios.min()), short(ratios.max()))
+            format!(
+                "{} ({}–{})",
+                short(ratios.median()),
+                short(ratios.min()),
+                short(ratios.max())
+            )
         });
         let cells = [
             row.name.to_owned(),
@@ -52,7 +65,13 @@ pub(crate) fn json(machine: &Machine, measured: &[Measured]) -> String {
 }
 
 fn row(measured: &Measured) -> Value {
-    let Measured { row, ours, peers, ratios, verdict } = measured;
+    let Measured {
+        row,
+        ours,
+        peers,
+        ratios,
+        verdict,
+    } = measured;
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
     let in_unit = |samples: &Samples| samples_json(samples, |sample| row.unit.of(sample));
@@ -68,7 +87,10 @@ fn row(measured: &Measured) -> Value {
     put("verdict", verdict.name().into());
     put("ours_spread", in_unit(ours));
     put("peer_spread", best.map(|peer| in_unit(&peer.samples)).into());
-    put("ratio_spread", ratios.as_ref().map(|ratios| samples_json(ratios, |ratio| ratio)).into());
+    put(
+        "ratio_spread",
+        ratios.as_ref().map(|ratios| samples_json(ratios, |ratio| ratio)).into(),
+    );
     if let Some(other) = peers.get(1) {
         put("other_peer", row.unit.of(other.samples.median()).into());
         put("other_peer_name", other.name.into());

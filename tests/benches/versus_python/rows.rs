@@ -20,7 +20,10 @@ type Prepare = fn(&Stage) -> Result<Sampler, Failure>;
 /// Who else does the work of a row.
 #[derive(Debug)]
 pub(crate) enum Peer {
-    Python { library: Library, items: u64 },
+    Python {
+        library: Library,
+        items: u64,
+    },
     /// The same Rust code without wasm.
     Native(Prepare),
 }
@@ -28,8 +31,14 @@ pub(crate) enum Peer {
 impl Peer {
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Python { library: Library::Multiprocessing, .. } => "multiprocessing.Pool",
-            Self::Python { library: Library::Executor, .. } => "ProcessPoolExecutor",
+            Self::Python {
+                library: Library::Multiprocessing,
+                ..
+            } => "multiprocessing.Pool",
+            Self::Python {
+                library: Library::Executor,
+                ..
+            } => "ProcessPoolExecutor",
             Self::Native(_) => "native",
         }
     }
@@ -114,11 +123,19 @@ pub(crate) enum Limit {
 
 impl Bar {
     const fn ratio(limit: Limit, text: &'static str) -> Self {
-        Self { subject: Subject::Ratio, limit, text }
+        Self {
+            subject: Subject::Ratio,
+            limit,
+            text,
+        }
     }
 
     const fn figure(limit: Limit, text: &'static str) -> Self {
-        Self { subject: Subject::Figure, limit, text }
+        Self {
+            subject: Subject::Figure,
+            limit,
+            text,
+        }
     }
 
     pub(crate) fn is_cleared_by(&self, value: f64) -> bool {
@@ -138,8 +155,14 @@ impl Bar {
 macro_rules! both {
     ($multiprocessing:expr, $executor:expr) => {
         &[
-            Peer::Python { library: Library::Multiprocessing, items: $multiprocessing },
-            Peer::Python { library: Library::Executor, items: $executor },
+            Peer::Python {
+                library: Library::Multiprocessing,
+                items: $multiprocessing,
+            },
+            Peer::Python {
+                library: Library::Executor,
+                items: $executor,
+            },
         ]
     };
 }
@@ -210,7 +233,10 @@ static ROWS: [Row; 13] = [
         bar: Bar::figure(Limit::AtMost(5e-3), "≤ 5 ms"),
         ours: latency::replacement,
         // An executor is broken by the death of a worker, for good.
-        peers: &[Peer::Python { library: Library::Multiprocessing, items: 1 }],
+        peers: &[Peer::Python {
+            library: Library::Multiprocessing,
+            items: 1,
+        }],
     },
     Row {
         name: "cpu-nbody",

@@ -54,7 +54,11 @@ pub(crate) fn listen(builder: PoolBuilder) -> (PoolBuilder, Lines) {
     let builder = builder.on_output(move |output| {
         let text = String::from_utf8_lossy(output.line).into_owned();
         // A test that has heard enough drops its end.
-        let _ = sender.send(Line { worker: output.worker, stream: output.stream, text });
+        let _ = sender.send(Line {
+            worker: output.worker,
+            stream: output.stream,
+            text,
+        });
     });
     (builder, Lines(receiver))
 }
@@ -90,5 +94,9 @@ pub(crate) fn task_error<T: std::fmt::Debug>(result: Result<T>) -> TaskError {
 #[track_caller]
 pub(crate) fn close(pool: &Pool) {
     pool.close();
-    assert!(pool.join_timeout(Duration::from_secs(20)).expect("a closed pool can be joined"), "the workers go on");
+    assert!(
+        pool.join_timeout(Duration::from_secs(20))
+            .expect("a closed pool can be joined"),
+        "the workers go on"
+    );
 }

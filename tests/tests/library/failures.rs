@@ -20,7 +20,10 @@ fn only_this_fails(how: &str) -> TaskError {
         assert_eq!(result.unwrap(), 1, "a neighbour of {how:?} failed");
     }
     assert_eq!(worker(&pool).pid(), pid, "it costs the instance, not the process");
-    assert_eq!((error.task.as_str(), error.index, error.worker, error.pid, error.attempt), ("misbehave", 2, 1, pid, 1));
+    assert_eq!(
+        (error.task.as_str(), error.index, error.worker, error.pid, error.attempt),
+        ("misbehave", 2, 1, pid, 1)
+    );
     assert_eq!(error.signal, None);
     close(&pool);
     error
@@ -67,7 +70,11 @@ fn an_index_out_of_bounds_is_a_panic() {
     isolated(|| {
         let error = only_this_fails("index");
         assert_eq!(error.kind, ErrorKind::Panic);
-        assert!(error.message.contains("the len is 3 but the index is 3"), "{}", error.message);
+        assert!(
+            error.message.contains("the len is 3 but the index is 3"),
+            "{}",
+            error.message
+        );
     });
 }
 
@@ -123,10 +130,18 @@ fn arguments_that_do_not_fit_the_task() {
         let pid = worker(&pool).pid();
         let error = task_error(pool.apply::<_, i64>("add", (1,)));
         assert_eq!(error.kind, ErrorKind::Arguments);
-        assert!(error.message.contains('2') && error.message.contains('1'), "{}", error.message);
+        assert!(
+            error.message.contains('2') && error.message.contains('1'),
+            "{}",
+            error.message
+        );
         let error = task_error(pool.apply::<_, i64>("add", (1, "two")));
         assert_eq!(error.kind, ErrorKind::Arguments);
-        assert!(error.message.contains('b') && error.message.contains("i64"), "{}", error.message);
+        assert!(
+            error.message.contains('b') && error.message.contains("i64"),
+            "{}",
+            error.message
+        );
         let error = task_error(pool.apply::<_, i64>("square", (u64::MAX,)));
         assert_eq!(error.kind, ErrorKind::Arguments);
         assert_eq!(pool.apply::<_, i64>("add", (1, 2)).unwrap(), 3);
@@ -169,9 +184,22 @@ fn what_a_guest_printed_before_it_failed_is_passed_on() {
         task_error(pool.apply::<_, i64>("misbehave", ("unreachable",)));
         close(&pool);
         drop(pool);
-        let lines: HashSet<_> = lines.rest().into_iter().map(|line| (line.worker, line.stream, line.text)).collect();
-        let expected = [(1, Stream::Stdout, "whole\n"), (1, Stream::Stdout, "half"), (1, Stream::Stderr, "aside\n")];
-        assert_eq!(lines, expected.map(|(worker, stream, text)| (worker, stream, text.to_owned())).into());
+        let lines: HashSet<_> = lines
+            .rest()
+            .into_iter()
+            .map(|line| (line.worker, line.stream, line.text))
+            .collect();
+        let expected = [
+            (1, Stream::Stdout, "whole\n"),
+            (1, Stream::Stdout, "half"),
+            (1, Stream::Stderr, "aside\n"),
+        ];
+        assert_eq!(
+            lines,
+            expected
+                .map(|(worker, stream, text)| (worker, stream, text.to_owned()))
+                .into()
+        );
     });
 }
 
@@ -195,7 +223,18 @@ fn a_failure_leaves_a_fresh_instance_and_a_success_leaves_its_state() {
 fn failures_of_every_kind_at_once_do_not_disturb_the_others() {
     isolated(|| {
         let pool = builder(2).max_memory(1 << 30).on_output(|_| ()).build().unwrap();
-        let hows = ["fine", "error", "fine", "panic", "fine", "unreachable", "fine", "exit 3", "fine", "allocate"];
+        let hows = [
+            "fine",
+            "error",
+            "fine",
+            "panic",
+            "fine",
+            "unreachable",
+            "fine",
+            "exit 3",
+            "fine",
+            "allocate",
+        ];
         let inputs: Vec<&str> = hows.into_iter().cycle().take(1000).collect();
         let results = pool.imap::<_, i64>("misbehave", inputs.clone()).unwrap();
         let mut seen = 0;

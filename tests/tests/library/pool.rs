@@ -41,7 +41,12 @@ fn pl_02_map_keeps_the_order_of_its_inputs() {
     isolated(|| {
         let pool = pool(4);
         assert_eq!(pool.map::<_, i64>("square", 0..1000).unwrap(), squares(1000));
-        for chunksize in [Chunksize::Exact(1), Chunksize::Exact(20), Chunksize::Exact(5000), Chunksize::Python] {
+        for chunksize in [
+            Chunksize::Exact(1),
+            Chunksize::Exact(20),
+            Chunksize::Exact(5000),
+            Chunksize::Python,
+        ] {
             let results: Vec<i64> = pool.task("square").chunksize(chunksize).map(0..1000).unwrap();
             assert_eq!(results, squares(1000), "{chunksize:?}");
         }
@@ -55,7 +60,11 @@ fn pl_03_starmap_spreads_each_input_over_the_parameters() {
         let sums: Vec<i64> = pool.starmap("add", (0..100).map(|x| (x, 2 * x))).unwrap();
         assert_eq!(sums, (0..100).map(|x| 3 * x).collect::<Vec<i64>>());
         let error = task_error(pool.map::<_, i64>("add", (0..3).map(|x| (x, x))));
-        assert_eq!(error.kind, ErrorKind::Arguments, "without the star a tuple is one argument");
+        assert_eq!(
+            error.kind,
+            ErrorKind::Arguments,
+            "without the star a tuple is one argument"
+        );
     });
 }
 
@@ -64,7 +73,11 @@ fn map_runs_everything_and_reports_the_first_failure() {
     isolated(|| {
         let pool = pool(2);
         let inputs = ["fine", "fine", "error", "fine", "panic", "fine"];
-        let error = task_error(pool.task("misbehave").chunksize(Chunksize::Exact(2)).map::<_, i64>(inputs));
+        let error = task_error(
+            pool.task("misbehave")
+                .chunksize(Chunksize::Exact(2))
+                .map::<_, i64>(inputs),
+        );
         assert_eq!((error.kind, error.index), (ErrorKind::Error, 2));
     });
 }
@@ -75,7 +88,10 @@ fn pl_07_unserializable_arguments_are_the_callers_error() {
         let pool = pool(2);
         let is_encode = |error: Error| matches!(&error, Error::Encode(why) if why.contains("it is negative"));
         assert!(is_encode(pool.apply::<_, i64>("square", (Touchy(-1),)).unwrap_err()));
-        assert!(is_encode(pool.map::<_, i64>("square", (0..5000).map(|x| Touchy(4000 - x))).unwrap_err()));
+        assert!(is_encode(
+            pool.map::<_, i64>("square", (0..5000).map(|x| Touchy(4000 - x)))
+                .unwrap_err()
+        ));
         // What was under way by then has been given up, and the pool is as it was.
         assert_eq!(pool.map::<_, i64>("square", 0..100).unwrap(), squares(100));
         close(&pool);
@@ -147,8 +163,10 @@ fn pl_16_a_pool_has_as_many_workers_as_asked() {
         let pool = pool(3);
         let mut pids: Vec<u32> = workers(&pool).iter().map(|worker| worker.pid()).collect();
         pids.sort_unstable();
-        let mut found: Vec<u32> =
-            descendants(std::process::id(), "wasmp-worker").iter().map(|worker| worker.pid()).collect();
+        let mut found: Vec<u32> = descendants(std::process::id(), "wasmp-worker")
+            .iter()
+            .map(|worker| worker.pid())
+            .collect();
         found.sort_unstable();
         assert_eq!(pids, found);
         assert_eq!(pids.len(), 3);
@@ -189,7 +207,10 @@ fn pl_19_a_pool_that_was_closed_or_terminated_takes_no_more_work() {
             end(&pool);
             assert!(matches!(pool.apply::<_, i64>("square", (3,)), Err(Error::NotRunning)));
             assert!(matches!(pool.map::<_, i64>("square", 0..3), Err(Error::NotRunning)));
-            assert!(matches!(pool.imap::<_, i64>("square", 0..3).map(|_| ()), Err(Error::NotRunning)));
+            assert!(matches!(
+                pool.imap::<_, i64>("square", 0..3).map(|_| ()),
+                Err(Error::NotRunning)
+            ));
             pool.join().unwrap();
             assert!(pool.worker_pids().is_empty());
         }
@@ -222,11 +243,16 @@ fn join_before_close_is_an_error() {
 fn close_finishes_what_was_submitted() {
     isolated(|| {
         let pool = pool(2);
-        let pending: Vec<_> = (0..500).map(|x| pool.apply_async::<_, i64>("square", (x,)).unwrap()).collect();
+        let pending: Vec<_> = (0..500)
+            .map(|x| pool.apply_async::<_, i64>("square", (x,)).unwrap())
+            .collect();
         pool.close();
         pool.join().unwrap();
         // Everything is there by now, without another wait.
-        let results: Vec<i64> = pending.iter().map(|result| result.get_timeout(Duration::ZERO).unwrap()).collect();
+        let results: Vec<i64> = pending
+            .iter()
+            .map(|result| result.get_timeout(Duration::ZERO).unwrap())
+            .collect();
         assert_eq!(results, squares(500));
     });
 }
@@ -270,7 +296,9 @@ fn g_14_dropping_a_pool_resolves_what_is_pending() {
         inputs.submit(&(2,)).unwrap();
         drop(pool);
         assert_eq!(waiter.join().unwrap(), ErrorKind::Cancelled);
-        let kinds: Vec<_> = results.map(|(index, result)| (index, task_error(result).kind)).collect();
+        let kinds: Vec<_> = results
+            .map(|(index, result)| (index, task_error(result).kind))
+            .collect();
         assert_eq!(kinds, [(0, ErrorKind::Cancelled), (1, ErrorKind::Cancelled)]);
         assert!(matches!(inputs.submit(&(3,)), Err(Error::NotRunning)));
     });
@@ -279,10 +307,17 @@ fn g_14_dropping_a_pool_resolves_what_is_pending() {
 #[test]
 fn g_19_a_task_past_its_deadline_does_not_delay_the_end_of_the_pool() {
     isolated(|| {
-        let pool = builder(1).timeout(Duration::from_millis(100)).on_output(|_| ()).build().unwrap();
+        let pool = builder(1)
+            .timeout(Duration::from_millis(100))
+            .on_output(|_| ())
+            .build()
+            .unwrap();
         let started = Instant::now();
         let result = pool.apply_async::<_, ()>("sleep", (60_000,)).unwrap();
-        assert!(matches!(result.get_timeout(Duration::from_millis(10)), Err(Error::WaitTimeout(_))));
+        assert!(matches!(
+            result.get_timeout(Duration::from_millis(10)),
+            Err(Error::WaitTimeout(_))
+        ));
         close(&pool);
         assert_eq!(task_error(result.get()).kind, ErrorKind::Timeout);
         assert!(started.elapsed() < Duration::from_secs(30));
@@ -300,10 +335,13 @@ fn pl_23_arguments_are_released_when_they_are_submitted() {
         }
         let pool = pool(1);
         let token = Arc::new(());
-        let result = pool.apply_async::<_, i64>("square", (Tracked(Arc::clone(&token)),)).unwrap();
+        let result = pool
+            .apply_async::<_, i64>("square", (Tracked(Arc::clone(&token)),))
+            .unwrap();
         assert_eq!(Arc::strong_count(&token), 1);
         assert_eq!(result.get().unwrap(), 4);
-        pool.map::<_, i64>("square", (0..10).map(|_| Tracked(Arc::clone(&token)))).unwrap();
+        pool.map::<_, i64>("square", (0..10).map(|_| Tracked(Arc::clone(&token))))
+            .unwrap();
         assert_eq!(Arc::strong_count(&token), 1);
     });
 }
@@ -329,8 +367,14 @@ fn a_task_that_does_not_exist_is_named_with_those_that_do() {
         let error = pool.apply::<_, i64>("squar", (3,)).unwrap_err();
         assert!(matches!(&error, Error::NoSuchTask { name, tasks } if name == "squar" && tasks.len() > 10));
         assert!(error.to_string().contains("did you mean `square`?"), "{error}");
-        assert!(matches!(pool.map::<_, i64>("nothing", 0..3), Err(Error::NoSuchTask { .. })));
-        assert!(matches!(pool.imap::<_, i64>("nothing", 0..3).map(|_| ()), Err(Error::NoSuchTask { .. })));
+        assert!(matches!(
+            pool.map::<_, i64>("nothing", 0..3),
+            Err(Error::NoSuchTask { .. })
+        ));
+        assert!(matches!(
+            pool.imap::<_, i64>("nothing", 0..3).map(|_| ()),
+            Err(Error::NoSuchTask { .. })
+        ));
     });
 }
 
@@ -400,7 +444,9 @@ fn whole_lines_of_output_come_from_every_worker() {
         let mut counts = vec![0; 1000];
         for line in lines.rest() {
             let number = line.text.strip_prefix("line ").and_then(|rest| rest.strip_suffix('\n'));
-            let number: usize = number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{line:?}"));
+            let number: usize = number
+                .and_then(|number| number.parse().ok())
+                .unwrap_or_else(|| panic!("{line:?}"));
             counts[number] += 1;
         }
         assert_eq!(counts, vec![6; 1000]);

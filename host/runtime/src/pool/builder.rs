@@ -15,9 +15,9 @@ use crate::engine::{Allocation, EngineOptions};
 use crate::error::{Error, Result};
 use crate::module::{Module, ModuleSource};
 use crate::output::{self, Framing, GuestOutput, OutputHandler};
+use crate::supervisor::Shared;
 use crate::supervisor::core::Core;
 use crate::supervisor::nursery::Nursery;
-use crate::supervisor::Shared;
 use crate::worker::{DirSpec, Spec};
 
 /// Most workers of one pool.
@@ -25,9 +25,6 @@ const MAX_PROCESSES: usize = 1000;
 
 /// Most directories that can be granted: they travel in one message.
 const MAX_DIRS: usize = 12;
-
-/// Largest result that is taken from a guest.
-const MAX_MESSAGE: usize = 1 << 30;
 
 /// A memory32 cannot grow beyond this.
 const MAX_MEMORY: u64 = 4 << 30;
@@ -54,19 +51,28 @@ pub struct DirGrant {
 impl DirGrant {
     /// Guests may read what is in `host`, which they see as `guest`.
     pub fn read_only(host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
-        Self { host: host.into(), guest: guest.into(), writable: false }
+        Self {
+            host: host.into(),
+            guest: guest.into(),
+            writable: false,
+        }
     }
 
     /// Guests may read and change what is in `host`, which they see as `guest`.
     pub fn read_write(host: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
-        Self { writable: true, ..Self::read_only(host, guest) }
+        Self {
+            writable: true,
+            ..Self::read_only(host, guest)
+        }
     }
 
     /// Opens the directory, so that the grant is for what is there now.
     fn open(&self) -> Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open(&self.host, flags, Mode::empty())
-            .map_err(|error| Error::Grant { path: self.host.clone(), source: error.into() })
+        rustix::fs::open(&self.host, flags, Mode::empty()).map_err(|error| Error::Grant {
+            path: self.host.clone(),
+            source: error.into(),
+        })
     }
 }
 
@@ -200,7 +206,9 @@ impl PoolBuilder {
     /// If the module is unusable, a setting makes no sense, a directory cannot be opened, or no process can be started.
     pub fn build(self) -> Result<Pool> {
         let processes = match self.processes {
-            None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(MAX_PROCESSES),
+            None => std::thread::available_parallelism()
+                .map_or(1, std::num::NonZero::get)
+                .min(MAX_PROCESSES),
             Some(processes @ 1..=MAX_PROCESSES) => processes,
             Some(processes) => {
                 return Err(Error::Invalid(format!(
@@ -219,7 +227,9 @@ impl PoolBuilder {
             Isolation::Worker => Allocation::OnDemand,
             Isolation::Task => Allocation::Pooling,
         };
-        let options = EngineOptions { allocation: module.allocation(wanted) };
+        let options = EngineOptions {
+            allocation: module.allocation(wanted),
+        };
         let artifact = compile::artifact(&module, &keeper)?;
         let spec = Spec {
             options,
@@ -227,7 +237,14 @@ impl PoolBuilder {
             exports: module.tasks().iter().map(|task| task.export.clone()).collect(),
             args: self.args,
             env: self.env,
-            dirs: self.dirs.iter().map(|dir| DirSpec { guest: dir.guest.clone(), writable: dir.writable }).collect(),
+            dirs: self
+                .dirs
+                .iter()
+                .map(|dir| DirSpec {
+                    guest: dir.guest.clone(),
+                    writable: dir.writable,
+                })
+                .collect(),
             max_memory: self.max_memory,
             isolation: self.isolation,
             capture: self.capture,
@@ -237,11 +254,18 @@ impl PoolBuilder {
         let spec_len = key.len() as u64;
         key.extend_from_slice(&module.digest());
         let mut fds = vec![Arc::new(spec_fd)];
-        fds.push(Arc::new(artifact.fd().try_clone_to_owned().map_err(start("pass the module on"))?));
+        fds.push(Arc::new(
+            artifact
+                .fd()
+                .try_clone_to_owned()
+                .map_err(start("pass the module on"))?,
+        ));
         for dir in &self.dirs {
             let fd = dir.open()?;
-            let stat = rustix::fs::fstat(fd.as_fd())
-                .map_err(|error| Error::Grant { path: dir.host.clone(), source: error.into() })?;
+            let stat = rustix::fs::fstat(fd.as_fd()).map_err(|error| Error::Grant {
+                path: dir.host.clone(),
+                source: error.into(),
+            })?;
             key.extend_from_slice(format!("{}:{};", stat.st_dev, stat.st_ino).as_bytes());
             fds.push(Arc::new(fd));
         }
@@ -251,12 +275,21 @@ impl PoolBuilder {
         let handler = self.output.unwrap_or_else(|| Box::new(output::inherit));
         let caught_up = move || supervisor.nudge(id);
         let output = output::start(handler, self.framing, caught_up).map_err(start("start the output thread"))?;
-        let core = Core::new(id, supervisor, nursery, processes, output.clone(), MAX_MESSAGE, self.stdin);
+        let core = Core::new(id, supervisor, nursery, processes, output.clone(), self.stdin);
         let shared = Arc::new(Shared::new(id, supervisor, core));
         supervisor.add_pool(&shared);
         // The first turn orders the workers.
         shared.act(|_, _| ());
-        let settings = Settings { processes, timeout: self.timeout, retries: self.retries };
-        Ok(Pool { shared, module, settings, output })
+        let settings = Settings {
+            processes,
+            timeout: self.timeout,
+            retries: self.retries,
+        };
+        Ok(Pool {
+            shared,
+            module,
+            settings,
+            output,
+        })
     }
 }

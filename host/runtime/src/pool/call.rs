@@ -14,9 +14,7 @@ use super::stream::{self, IMap, Order, Results, Submitter};
 use super::{Pool, Settings};
 use crate::error::{Error, Result};
 use crate::supervisor::Shared;
-use crate::supervisor::job::{
-    BLOCK_ITEMS, Block, ChunkRule, Delivery, Item, Job, JobKey, OneShot, Outcome, Sink,
-};
+use crate::supervisor::job::{BLOCK_ITEMS, Block, ChunkRule, Delivery, Item, Job, JobKey, OneShot, Outcome, Sink};
 
 /// How many items make one call of the guest: one trip to a worker and back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +41,9 @@ impl Chunksize {
                 Ok(ChunkRule::Exact(u32::try_from(items).unwrap_or(u32::MAX)))
             }
             (Self::Python, None) => Ok(ChunkRule::Exact(1)),
-            (Self::Exact(0), _) => Err(Error::Invalid("a chunksize of 0 makes no sense: it must be 1 or more".into())),
+            (Self::Exact(0), _) => Err(Error::Invalid(
+                "a chunksize of 0 makes no sense: it must be 1 or more".into(),
+            )),
             (Self::Exact(items), _) => Ok(ChunkRule::Exact(items)),
         }
     }
@@ -118,7 +118,10 @@ impl<'p> Call<'p> {
     /// # Errors
     ///
     /// If there is no such task, the arguments cannot be serialized, or the pool takes no more work.
-    #[expect(clippy::needless_pass_by_value, reason = "arguments are given away, as to a function")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "arguments are given away, as to a function"
+    )]
     pub fn apply_async<A: Serialize, R: DeserializeOwned>(&self, args: A) -> Result<AsyncResult<R>> {
         let shot = Arc::new(OneShot::default());
         let block = codec::single(&args)?;
@@ -172,7 +175,10 @@ impl<'p> Call<'p> {
         I: IntoIterator<Item: Serialize>,
         R: DeserializeOwned,
     {
-        Ok(IMap::new(inputs.into_iter(), stream::open(self, Spread::One, Order::Input)?))
+        Ok(IMap::new(
+            inputs.into_iter(),
+            stream::open(self, Spread::One, Order::Input)?,
+        ))
     }
 
     /// [`imap`](Self::imap), but results come as they are finished.
@@ -185,7 +191,10 @@ impl<'p> Call<'p> {
         I: IntoIterator<Item: Serialize>,
         R: DeserializeOwned,
     {
-        Ok(IMap::new(inputs.into_iter(), stream::open(self, Spread::One, Order::Completion)?))
+        Ok(IMap::new(
+            inputs.into_iter(),
+            stream::open(self, Spread::One, Order::Completion)?,
+        ))
     }
 
     /// A stream: inputs, each a tuple (or other sequence) of all arguments, go in at one end, results come out at the
@@ -251,7 +260,12 @@ impl<'p> Call<'p> {
     {
         let (sender, deliveries) = unbounded();
         let job = self.open_job(Sink::Many(sender), chunk, None)?;
-        let mut gather = Gather { task: &self.task, results: Vec::new(), first_failed: None, missing: 0 };
+        let mut gather = Gather {
+            task: &self.task,
+            results: Vec::new(),
+            first_failed: None,
+            missing: 0,
+        };
         match self.send_all(job, spread, chunk, inputs) {
             Ok(total) => gather.expect(total),
             Err(refused) => {
@@ -364,7 +378,11 @@ mod tests {
     fn the_python_rule_is_that_of_cpython() {
         // Measured on CPython with four workers.
         for (inputs, chunk) in [(7, 1), (16, 1), (17, 2), (100, 7), (1000, 63)] {
-            assert_eq!(Chunksize::Python.rule(Some(inputs), 4).unwrap(), ChunkRule::Exact(chunk), "{inputs} inputs");
+            assert_eq!(
+                Chunksize::Python.rule(Some(inputs), 4).unwrap(),
+                ChunkRule::Exact(chunk),
+                "{inputs} inputs"
+            );
         }
     }
 

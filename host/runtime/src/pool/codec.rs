@@ -84,12 +84,15 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     pub(crate) fn new() -> Self {
-        Self { scratch: Box::new([0; 4096]) }
+        Self {
+            scratch: Box::new([0; 4096]),
+        }
     }
 
     /// The value in these bytes.
     pub(crate) fn read<R: DeserializeOwned>(&mut self, bytes: &[u8]) -> Result<R> {
-        ciborium::de::from_reader_with_buffer(bytes, &mut self.scratch[..]).map_err(|error| Error::Decode(error.to_string()))
+        ciborium::de::from_reader_with_buffer(bytes, &mut self.scratch[..])
+            .map_err(|error| Error::Decode(error.to_string()))
     }
 }
 
@@ -101,7 +104,12 @@ impl std::fmt::Debug for Decoder {
 
 /// What became of item `index` of a call of `task`, in words.
 pub(crate) fn task_error(task: &str, index: u64, failure: &Failure) -> TaskError {
-    let Failure { what, worker, pid, attempt } = failure;
+    let Failure {
+        what,
+        worker,
+        pid,
+        attempt,
+    } = failure;
     let mut error = TaskError {
         kind: ErrorKind::WorkerLost,
         message: String::new(),
@@ -207,9 +215,21 @@ mod tests {
 
     #[test]
     fn a_killed_worker_is_reported_with_its_signal() {
-        let failure = Failure { what: What::Lost(Loss::Signaled(9)), worker: 2, pid: 123, attempt: 1 };
+        let failure = Failure {
+            what: What::Lost(Loss::Signaled(9)),
+            worker: 2,
+            pid: 123,
+            attempt: 1,
+        };
         let error = task_error("square", 4, &failure);
-        assert_eq!((error.kind, error.signal, error.index), (ErrorKind::WorkerLost, Some(9), 4));
-        assert!(error.message.contains("worker 2 (pid 123) was killed by signal 9"), "{}", error.message);
+        assert_eq!(
+            (error.kind, error.signal, error.index),
+            (ErrorKind::WorkerLost, Some(9), 4)
+        );
+        assert!(
+            error.message.contains("worker 2 (pid 123) was killed by signal 9"),
+            "{}",
+            error.message
+        );
     }
 }

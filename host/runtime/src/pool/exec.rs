@@ -26,7 +26,10 @@ impl PoolBuilder {
     /// Those of [`build`](Self::build); [`Error::Task`] if the command did not come to an end of its own: a trap, a
     /// deadline, a limit.
     pub fn exec(mut self, stdin: impl Read + Send + 'static) -> Result<i32> {
-        let start = |source| Error::Start { what: "pass standard input on", source };
+        let start = |source| Error::Start {
+            what: "pass standard input on",
+            source,
+        };
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| start(error.into()))?;
         self.framing = Framing::Raw;
         self.capture = false;

@@ -56,8 +56,19 @@ pub(crate) struct Feed {
 
 impl Feed {
     pub(crate) fn new(limit: usize) -> Self {
-        let state = State { block: Block::new(0), submitted: 0, consumed: 0, mean: 0, limit, closed: false };
-        Self { state: Mutex::new(state), room: Condvar::new(), hungry: AtomicBool::new(true) }
+        let state = State {
+            block: Block::new(0),
+            submitted: 0,
+            consumed: 0,
+            mean: 0,
+            limit,
+            closed: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            room: Condvar::new(),
+            hungry: AtomicBool::new(true),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::builder::{DirGrant, Isolation, PoolBuilder};
 pub(crate) use self::builder::Settings;
+pub use self::builder::{DirGrant, Isolation, PoolBuilder};
 pub use self::call::{Call, Chunksize};
 pub use self::result::AsyncResult;
 pub use self::stream::{IMap, Order, Results, Submitter};
@@ -52,7 +52,10 @@ pub struct Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("module", &self.module).field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("module", &self.module)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 

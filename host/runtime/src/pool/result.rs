@@ -26,13 +26,21 @@ pub struct AsyncResult<R> {
 
 impl<R> fmt::Debug for AsyncResult<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AsyncResult").field("task", &self.task).field("ready", &self.ready()).finish_non_exhaustive()
+        f.debug_struct("AsyncResult")
+            .field("task", &self.task)
+            .field("ready", &self.ready())
+            .finish_non_exhaustive()
     }
 }
 
 impl<R: DeserializeOwned> AsyncResult<R> {
     pub(super) fn new(pool: Arc<Shared>, task: Arc<str>, shot: Arc<OneShot>) -> Self {
-        Self { pool, task, shot, result: PhantomData }
+        Self {
+            pool,
+            task,
+            shot,
+            result: PhantomData,
+        }
     }
 
     /// Waits for the result and returns it. May be called again.
@@ -72,7 +80,9 @@ impl<R: DeserializeOwned> AsyncResult<R> {
 
 impl<R> AsyncResult<R> {
     fn reply(&self, deadline: Option<Instant>) -> Option<Arc<Reply>> {
-        self.pool.attend(|| self.shot.get()).or_else(|| self.shot.wait(deadline))
+        self.pool
+            .attend(|| self.shot.get())
+            .or_else(|| self.shot.wait(deadline))
     }
 
     /// Waits until the result is there.

@@ -37,7 +37,9 @@ pub struct Submitter<A> {
 
 impl<A> fmt::Debug for Submitter<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Submitter").field("feed", &self.feed).finish_non_exhaustive()
+        f.debug_struct("Submitter")
+            .field("feed", &self.feed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,7 +96,10 @@ pub struct Results<R> {
 
 impl<R> fmt::Debug for Results<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Results").field("task", &self.task).field("feed", &self.feed).finish_non_exhaustive()
+        f.debug_struct("Results")
+            .field("task", &self.task)
+            .field("feed", &self.feed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -117,7 +122,12 @@ enum Entry<R> {
 
 impl<R> Window<R> {
     fn new(order: Order) -> Self {
-        Self { order, base: 0, entries: VecDeque::new(), finished: VecDeque::new() }
+        Self {
+            order,
+            base: 0,
+            entries: VecDeque::new(),
+            finished: VecDeque::new(),
+        }
     }
 
     fn put(&mut self, index: u64, result: Result<R>) {
@@ -175,7 +185,8 @@ impl<R: DeserializeOwned> Results<R> {
             }
             Delivery::End(end) => {
                 let submitted = self.feed.close();
-                self.window.close(submitted, |index| Err(ended(&self.task, index, &end)));
+                self.window
+                    .close(submitted, |index| Err(ended(&self.task, index, &end)));
             }
         }
     }
@@ -245,8 +256,13 @@ pub(super) fn open<A, R>(call: &Call<'_>, spread: Spread, order: Order) -> Resul
     let feed = Arc::new(Feed::new(pool.read(Core::appetite)));
     let (sender, deliveries) = unbounded();
     let job = call.open_job(Sink::Many(sender), call.stream_chunk()?, Some(Arc::clone(&feed)))?;
-    let submitter =
-        Submitter { pool: Arc::clone(pool), feed: Arc::clone(&feed), job, spread, input: PhantomData };
+    let submitter = Submitter {
+        pool: Arc::clone(pool),
+        feed: Arc::clone(&feed),
+        job,
+        spread,
+        input: PhantomData,
+    };
     let results = Results {
         pool: Arc::clone(pool),
         task: call.task_name(),
@@ -273,13 +289,20 @@ pub struct IMap<I: Iterator, R> {
 
 impl<I: Iterator, R> fmt::Debug for IMap<I, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IMap").field("results", &self.results).finish_non_exhaustive()
+        f.debug_struct("IMap")
+            .field("results", &self.results)
+            .finish_non_exhaustive()
     }
 }
 
 impl<I: Iterator, R> IMap<I, R> {
     pub(super) fn new(inputs: I, (submitter, results): (Submitter<I::Item>, Results<R>)) -> Self {
-        Self { inputs, submitter: Some(submitter), results, failed: None }
+        Self {
+            inputs,
+            submitter: Some(submitter),
+            results,
+            failed: None,
+        }
     }
 }
 

@@ -32,10 +32,19 @@ pub(super) fn main(control: &Channel) -> ! {
 fn serve(control: &Channel) -> io::Result<()> {
     rustix::thread::set_name(c"wasmp-compile")?;
     let mut buffer = vec![0; MAX_MESSAGE];
-    let Some((len, fds)) = control.recv(&mut buffer)? else { return Ok(()) };
-    let CompileRequest { wasm_len, memory_limit, options } = decode(&buffer[..len])?;
+    let Some((len, fds)) = control.recv(&mut buffer)? else {
+        return Ok(());
+    };
+    let CompileRequest {
+        wasm_len,
+        memory_limit,
+        options,
+    } = decode(&buffer[..len])?;
     let Ok([wasm, code, lifeline]) = <[OwnedFd; 3]>::try_from(fds) else {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a compile order has three descriptors"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a compile order has three descriptors",
+        ));
     };
     lifeline::arm(lifeline.as_fd())?;
     let mut source = Vec::new();
@@ -44,16 +53,27 @@ fn serve(control: &Channel) -> io::Result<()> {
 
     let keep: [BorrowedFd<'_>; 3] = [control.as_fd(), code.as_fd(), lifeline.as_fd()];
     let filter = Filter::compile(Role::Compiler, false).map_err(io::Error::other)?;
-    let profile = Profile { role: Role::Compiler, keep: &keep, images: &[], dirs: &[], max_memory: memory_limit, filter: &filter };
+    let profile = Profile {
+        role: Role::Compiler,
+        keep: &keep,
+        images: &[],
+        dirs: &[],
+        max_memory: memory_limit,
+        filter: &filter,
+    };
     lockdown::lock_down(&profile).map_err(io::Error::other)?;
 
     let reply = match engine::compile(&source, &options) {
         Ok(artifact) => match code.write_all(&artifact) {
             Ok(()) => CompileReply::Compiled,
-            Err(error) => CompileReply::Refused { why: format!("the compiled code cannot be written: {error}") },
+            Err(error) => CompileReply::Refused {
+                why: format!("the compiled code cannot be written: {error}"),
+            },
         },
         // Whatever the module made the compiler say must still fit a message.
-        Err(why) => CompileReply::Refused { why: why.chars().take(MAX_MESSAGE / 8).collect() },
+        Err(why) => CompileReply::Refused {
+            why: why.chars().take(MAX_MESSAGE / 8).collect(),
+        },
     };
     control.send(&encode(&reply), &[])
 }
@@ -65,15 +85,25 @@ pub(crate) fn compile_in_helper(
     wasm: &[u8],
     options: &EngineOptions,
 ) -> Result<Artifact, ModuleError> {
-    let failed = |message| ModuleError::Compile { module: name.to_owned(), message };
-    let request = CompileRequest { wasm_len: wasm.len() as u64, memory_limit: MEMORY_LIMIT, options: options.clone() };
+    let failed = |message| ModuleError::Compile {
+        module: name.to_owned(),
+        message,
+    };
+    let request = CompileRequest {
+        wasm_len: wasm.len() as u64,
+        memory_limit: MEMORY_LIMIT,
+        options: options.clone(),
+    };
     let (reply, code) = ask(keeper, wasm, &request).map_err(|error| {
         failed(match error.kind() {
             io::ErrorKind::TimedOut => {
                 format!("the compiler took longer than {} s and was stopped", DEADLINE.as_secs())
             }
             io::ErrorKind::UnexpectedEof => {
-                format!("the compiler died: it crashed, or needed more than {} GiB of memory", MEMORY_LIMIT >> 30)
+                format!(
+                    "the compiler died: it crashed, or needed more than {} GiB of memory",
+                    MEMORY_LIMIT >> 30
+                )
             }
             _ => format!("the compiler process cannot be used: {error}"),
         })

@@ -130,8 +130,10 @@ mod tests {
 
     use rustix::io::{FdFlags, fcntl_getfd};
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    use rustix::process::{Resource, Rlimit, setrlimit};
 
     use super::{Channel, MAX_BYTES, MAX_FDS};
+    use crate::lockdown::tests::forked::{End, fork};
 
     fn open_files(count: usize) -> Vec<OwnedFd> {
         (0..count)
@@ -201,6 +203,24 @@ mod tests {
             ErrorKind::InvalidData
         );
         assert_eq!(there.recv(&mut buffer).expect("received").map(|(len, _)| len), Some(4));
+    }
+
+    #[test]
+    fn a_descriptor_without_room_is_an_error() {
+        let ended = fork(|report| {
+            let (here, there) = Channel::pair().expect("a pair");
+            here.send(b"x", &[report.as_fd()]).expect("room");
+            let none = Rlimit {
+                current: Some(0),
+                maximum: Some(0),
+            };
+            setrlimit(Resource::Nofile, none).expect("lower");
+            let error = there.recv(&mut [0; 1]).expect_err("no number is left for it");
+            assert_eq!(error.kind(), ErrorKind::InvalidData);
+            report.say("done");
+        })
+        .wait();
+        assert_eq!((ended.how, ended.report.as_str()), (End::Exited(0), "done"));
     }
 
     #[test]

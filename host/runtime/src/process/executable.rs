@@ -43,17 +43,23 @@ pub(crate) fn find(asked: Option<&Path>) -> Result<PathBuf> {
     if hook_is_in_main_executable() {
         return Ok(PathBuf::from("/proc/self/exe"));
     }
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join("wasmp")));
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|exe| Some(exe.parent()?.join("wasmp")));
     let on_path = std::env::var_os("PATH")
         .into_iter()
         .flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>())
         .map(|folder| folder.join("wasmp"));
-    beside.into_iter().chain(on_path).find(|candidate| candidate.is_file()).ok_or_else(|| {
-        Error::NoWorkerExecutable(format!(
-            "this library is not part of the main executable, so it cannot start itself again; \
+    beside
+        .into_iter()
+        .chain(on_path)
+        .find(|candidate| candidate.is_file())
+        .ok_or_else(|| {
+            Error::NoWorkerExecutable(format!(
+                "this library is not part of the main executable, so it cannot start itself again; \
              install the `wasmp` command, or name it with `PoolBuilder::worker_exe` or {EXECUTABLE_VARIABLE}"
-        ))
-    })
+            ))
+        })
 }
 
 /// Whether the constructor has run here and lies in the program that `/proc/self/exe` names.
@@ -72,10 +78,13 @@ fn object_of(address: usize) -> Option<Vec<u8>> {
         let (info, search) = unsafe { (&*info, &mut *data.cast::<Search>()) };
         // SAFETY: `dlpi_phdr` points to `dlpi_phnum` headers for as long as the object is loaded.
         let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
-        let inside = headers.iter().filter(|header| header.p_type == libc::PT_LOAD).any(|header| {
-            let start = (info.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize);
-            (start..start.saturating_add(header.p_memsz as usize)).contains(&search.address)
-        });
+        let inside = headers
+            .iter()
+            .filter(|header| header.p_type == libc::PT_LOAD)
+            .any(|header| {
+                let start = (info.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize);
+                (start..start.saturating_add(header.p_memsz as usize)).contains(&search.address)
+            });
         if inside {
             // SAFETY: `dlpi_name` is a C string, or null for some linkers' main executable.
             let name = (!info.dlpi_name.is_null()).then(|| unsafe { CStr::from_ptr(info.dlpi_name) });

@@ -27,8 +27,11 @@ fn serve(nonce: &str) -> io::Result<()> {
     rustix::thread::set_name(c"wasmp-keeper")?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let children = ChildSignal::new()?;
-    let hello =
-        FromKeeper::Hello { version: env!("CARGO_PKG_VERSION").into(), nonce: nonce.into(), threads: thread_count() };
+    let hello = FromKeeper::Hello {
+        version: env!("CARGO_PKG_VERSION").into(),
+        nonce: nonce.into(),
+        threads: thread_count(),
+    };
     control.send(&encode(&hello), &[])?;
 
     let mut buffer = vec![0; MAX_MESSAGE];
@@ -44,7 +47,9 @@ fn serve(nonce: &str) -> io::Result<()> {
             lost?;
         }
         if attention.order {
-            let Some((len, fds)) = control.recv(&mut buffer)? else { return Ok(()) };
+            let Some((len, fds)) = control.recv(&mut buffer)? else {
+                return Ok(());
+            };
             let Some(socket) = fds.into_iter().next() else { continue };
             let run = match decode(&buffer[..len])? {
                 ToKeeper::Zygote => super::zygote::main,
@@ -90,7 +95,8 @@ fn kill_children() {
         }
         let mut raw = 0;
         // SAFETY: `raw` is a valid place for the status.
-        if unsafe { libc::waitpid(-1, &mut raw, 0) } == -1 && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted
+        if unsafe { libc::waitpid(-1, &mut raw, 0) } == -1
+            && io::Error::last_os_error().kind() != io::ErrorKind::Interrupted
         {
             return;
         }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,10 +42,14 @@ impl Keeper {
     }
 
     fn start(executable: &Path) -> Result<Self> {
-        let failed = |source| Error::Start { what: "start the keeper process", source };
+        let failed = |source| Error::Start {
+            what: "start the keeper process",
+            source,
+        };
         let nonce = nonce();
         let (control, theirs) = Channel::pair().map_err(failed)?;
         let child = Command::new(executable)
+            .arg0("wasmp-keeper")
             .env_clear()
             .envs(executable::inherited_environment())
             .env(executable::KEEPER_VARIABLE, &nonce)
@@ -54,12 +59,18 @@ impl Keeper {
             .spawn()
             .map_err(failed)?;
         // From here on, dropping this ends the child: it sees its control socket close.
-        let keeper = Self { control, child: Mutex::new(child) };
+        let keeper = Self {
+            control,
+            child: Mutex::new(child),
+        };
         match keeper.greet(&nonce) {
             Ok(()) => Ok(keeper),
             Err(source) => {
                 keeper.wait_for_end();
-                Err(Error::Start { what: "start the keeper process", source })
+                Err(Error::Start {
+                    what: "start the keeper process",
+                    source,
+                })
             }
         }
     }
@@ -68,16 +79,23 @@ impl Keeper {
     fn greet(&self, nonce: &str) -> io::Result<()> {
         let refused = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
         wait_readable(&self.control, Instant::now() + HELLO_TIMEOUT).map_err(|error| match error.kind() {
-            io::ErrorKind::TimedOut => {
-                refused(format!("the worker executable did not answer as one within {HELLO_TIMEOUT:?}"))
-            }
+            io::ErrorKind::TimedOut => refused(format!(
+                "the worker executable did not answer as one within {HELLO_TIMEOUT:?}"
+            )),
             _ => error,
         })?;
         let mut buffer = vec![0; MAX_MESSAGE];
         let Some((len, _)) = self.control.recv(&mut buffer)? else {
-            return Err(refused("the worker executable ended without a word: it does not contain this library".into()));
+            return Err(refused(
+                "the worker executable ended without a word: it does not contain this library".into(),
+            ));
         };
-        let FromKeeper::Hello { version, nonce: answered, threads } = decode(&buffer[..len])? else {
+        let FromKeeper::Hello {
+            version,
+            nonce: answered,
+            threads,
+        } = decode(&buffer[..len])?
+        else {
             return Err(refused("the worker executable does not speak this protocol".into()));
         };
         if version != env!("CARGO_PKG_VERSION") || answered != nonce {

@@ -26,7 +26,11 @@ pub(crate) enum ToKeeper {
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum FromKeeper {
     /// The first message: who this is. `nonce` repeats what the host put in the environment.
-    Hello { version: String, nonce: String, threads: u32 },
+    Hello {
+        version: String,
+        nonce: String,
+        threads: u32,
+    },
     /// A process that the keeper is the parent of has ended: a zygote, a compiler, or a worker whose zygote is dead.
     Exited { pid: u32, status: Status },
     /// A process could not be started.

@@ -23,8 +23,12 @@ fn serve(control: &Channel) -> io::Result<()> {
     let children = ChildSignal::new()?;
     let mut buffer = vec![0; MAX_MESSAGE];
 
-    let Some((len, fds)) = control.recv(&mut buffer)? else { return Ok(()) };
-    let ToZygote::Load { spec_len } = decode(&buffer[..len])? else { return Err(out_of_turn()) };
+    let Some((len, fds)) = control.recv(&mut buffer)? else {
+        return Ok(());
+    };
+    let ToZygote::Load { spec_len } = decode(&buffer[..len])? else {
+        return Err(out_of_turn());
+    };
     let template = match Template::load(fds, spec_len) {
         Ok(template) => template,
         Err(why) => return control.send(&encode(&FromZygote::Unusable { why }), &[]),
@@ -43,9 +47,15 @@ fn serve(control: &Channel) -> io::Result<()> {
             lost?;
         }
         if attention.order {
-            let Some((len, fds)) = control.recv(&mut buffer)? else { return Ok(()) };
-            let ToZygote::Fork { birth, slot, stdin } = decode(&buffer[..len])? else { return Err(out_of_turn()) };
-            let Some(belongings) = Belongings::from_order(slot, fds, stdin) else { return Err(out_of_turn()) };
+            let Some((len, fds)) = control.recv(&mut buffer)? else {
+                return Ok(());
+            };
+            let ToZygote::Fork { birth, slot, stdin } = decode(&buffer[..len])? else {
+                return Err(out_of_turn());
+            };
+            let Some(belongings) = Belongings::from_order(slot, fds, stdin) else {
+                return Err(out_of_turn());
+            };
             start_worker(control, &template, belongings, birth)?;
         }
     }
@@ -64,7 +74,13 @@ fn start_worker(control: &Channel, template: &Template, belongings: Belongings, 
             let pidfd = rustix::process::pidfd_open(child, rustix::process::PidfdFlags::empty())?;
             control.send(&encode(&FromZygote::Forked { birth, pid }), &[pidfd.as_fd()])
         }
-        Err(error) => control.send(&encode(&FromZygote::NotForked { birth, why: error.to_string() }), &[]),
+        Err(error) => control.send(
+            &encode(&FromZygote::NotForked {
+                birth,
+                why: error.to_string(),
+            }),
+            &[],
+        ),
     }
 }
 

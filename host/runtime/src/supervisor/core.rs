@@ -10,10 +10,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Supervisor;
 use super::job::{Block, ChunkRule, End, Job, JobKey, Jobs, Pending, Sink};
 use super::nursery::Nursery;
-use super::slot::{Cause, Drained, Limits, Process, Slot, Violation};
-use super::Supervisor;
+use super::slot::{Cause, Drained, Process, Slot, Violation};
 use crate::output::OutputSender;
 use crate::process::message::Status;
 
@@ -56,7 +56,6 @@ pub(crate) struct Core {
     pub(super) statuses: HashMap<u64, Status>,
     /// Deaths in a row that no finished or charged item lies between.
     pub(super) barren_deaths: u32,
-    pub(super) limits: Limits,
     pub(super) output: OutputSender,
     pub(super) nursery: Arc<Nursery>,
     pub(super) supervisor: &'static Supervisor,
@@ -83,7 +82,6 @@ impl Core {
         nursery: Arc<Nursery>,
         processes: usize,
         output: OutputSender,
-        max_message: usize,
         stdin: Option<OwnedFd>,
     ) -> Self {
         let now = Instant::now();
@@ -98,7 +96,6 @@ impl Core {
             mourned: Vec::new(),
             statuses: HashMap::new(),
             barren_deaths: 0,
-            limits: Limits { max_message },
             output,
             nursery,
             supervisor,
@@ -132,8 +129,15 @@ impl Core {
         }
         job.outstanding += items as u64;
         self.waiting += items;
-        let end = u32::try_from(items).expect("a block has at most as many items as bytes, which are counted in 32 bits");
-        self.backlog.push_back(Pending { job: key, block: Arc::new(block), first: 0, end, attempts: 0 });
+        let end =
+            u32::try_from(items).expect("a block has at most as many items as bytes, which are counted in 32 bits");
+        self.backlog.push_back(Pending {
+            job: key,
+            block: Arc::new(block),
+            first: 0,
+            end,
+            attempts: 0,
+        });
     }
 
     /// No more items will be added to this job.
@@ -164,11 +168,11 @@ impl Core {
         self.seal_job(key);
     }
 
-    /// One turn: collects what the workers have done, and gives them more. Returns how many items were collected.
+    /// One turn: collects what the workers have done, and gives them more. Returns how many replies were collected.
     pub(crate) fn turn(&mut self, now: Instant) -> usize {
         let mut collected = 0;
         for at in 0..self.slots.len() {
-            collected += self.collect(at, now).items;
+            collected += self.collect(at, now).records;
         }
         self.settle_mourned(now);
         self.raise_absent(now);
@@ -181,8 +185,11 @@ impl Core {
     /// Takes what one worker has to say.
     pub(super) fn collect(&mut self, at: usize, now: Instant) -> Drained {
         let slot = &mut self.slots[at];
+        if slot.condemned {
+            return Drained::default();
+        }
         let collected = slot
-            .drain(&mut self.jobs, &mut self.touched, &self.output, &self.limits, now)
+            .drain(&mut self.jobs, &mut self.touched, &self.output, now)
             .and_then(|drained| slot.send_more().map(|()| drained));
         match collected {
             Ok(drained) => {
@@ -220,7 +227,7 @@ impl Core {
                 break;
             };
             let mut budget = slot.room().min(share);
-            let mut refused = None;
+            let mut broken = None;
             while budget > 0 && pending.len() > 0 {
                 let count = match rule {
                     ChunkRule::Adaptive => slot.pace.chunk().min(budget),
@@ -232,12 +239,10 @@ impl Core {
                         self.waiting -= count;
                         budget = budget.saturating_sub(count);
                     }
-                    Ok(false) => {
-                        refused = Some(None);
-                        break;
-                    }
+                    // Its ring is full: the next one, then.
+                    Ok(false) => break,
                     Err(violation) => {
-                        refused = Some(Some(violation));
+                        broken = Some(violation);
                         break;
                     }
                 }
@@ -245,11 +250,8 @@ impl Core {
             if pending.len() == 0 {
                 self.backlog.pop_front();
             }
-            match refused {
-                Some(Some(violation)) => self.punish(at, violation),
-                // The ring is full: there is nothing to give this one before it has worked some of it off.
-                Some(None) => break,
-                None => {}
+            if let Some(violation) = broken {
+                self.punish(at, violation);
             }
         }
         if self.waiting == 0 {
@@ -266,7 +268,9 @@ impl Core {
             return;
         }
         for key in self.fed.clone() {
-            let Some(feed) = self.jobs.get(key).and_then(|job| job.feed.clone()) else { continue };
+            let Some(feed) = self.jobs.get(key).and_then(|job| job.feed.clone()) else {
+                continue;
+            };
             if let Some(block) = feed.take() {
                 self.submit(key, block);
             }
@@ -276,13 +280,25 @@ impl Core {
     /// Gives an idle worker what a busy one has not begun: without this, items would wait behind a slow neighbour.
     /// Returns whether it did.
     fn rebalance(&mut self, now: Instant) -> bool {
-        let Some(idle) = self.slots.iter().position(|slot| slot.is_idle() && slot.ready && slot.room() > 0) else {
+        let Some(idle) = self
+            .slots
+            .iter()
+            .position(|slot| slot.is_idle() && slot.ready && slot.room() > 0)
+        else {
             return false;
         };
-        let busiest = self.slots.iter().enumerate().max_by_key(|(_, slot)| slot.flights.len());
-        let Some((from, _)) = busiest.filter(|(_, slot)| slot.flights.len() > 1) else { return false };
-        let Some(mut pending) = self.slots[from].revoke_last() else { return false };
-        let Some(job) = self.jobs.get(pending.job) else { return false };
+        // One that is not up yet may be long in coming, and can spare even its first call.
+        let spare = |slot: &Slot| slot.flights.len().saturating_sub(usize::from(slot.ready));
+        let busiest = self.slots.iter().enumerate().max_by_key(|(_, slot)| spare(slot));
+        let Some((from, _)) = busiest.filter(|(_, slot)| spare(slot) > 0) else {
+            return false;
+        };
+        let Some(mut pending) = self.slots[from].revoke_last() else {
+            return false;
+        };
+        let Some(job) = self.jobs.get(pending.job) else {
+            return false;
+        };
         let (task, count) = (job.task, pending.len());
         match self.slots[idle].dispatch(&mut pending, task, count, now) {
             Ok(true) => true,
@@ -346,11 +362,10 @@ impl Core {
 
     /// Starts workers where there are none and it is time.
     pub(super) fn raise_absent(&mut self, now: Instant) {
-        if !self.needs_workers() {
-            return;
-        }
         for at in 0..self.slots.len() {
-            if matches!(self.slots[at].process, Process::Absent { retry_at } if retry_at <= now) {
+            let due = matches!(self.slots[at].process, Process::Absent { retry_at } if retry_at <= now);
+            // Asked each time: a worker that cannot be started may be one too many, and the end of the pool.
+            if due && self.needs_workers() {
                 self.raise(at, now);
             }
         }
@@ -384,7 +399,10 @@ impl Core {
                 self.collect(at, now);
                 let slot = &self.slots[at];
                 if deadline(slot, &mut self.jobs).is_some_and(|deadline| deadline <= now) {
-                    let limit = slot.flights.front().and_then(|flight| self.jobs.get(flight.job)?.timeout);
+                    let limit = slot
+                        .flights
+                        .front()
+                        .and_then(|flight| self.jobs.get(flight.job)?.timeout);
                     self.kill(at, Cause::Timeout(limit.unwrap_or_default()));
                 }
             }
@@ -447,7 +465,10 @@ impl Core {
             State::Closing => self.jobs.is_empty(),
             State::Over(_) => true,
         };
-        done && self.slots.iter().all(|slot| matches!(slot.process, Process::Absent { .. }))
+        done && self
+            .slots
+            .iter()
+            .all(|slot| matches!(slot.process, Process::Absent { .. }))
     }
 
     /// Whether it was closed or has ended.
@@ -463,6 +484,7 @@ impl Core {
     /// A worker that broke the protocol is killed; what it ran is its own loss.
     pub(super) fn punish(&mut self, at: usize, violation: Violation) {
         tracing::warn!(worker = self.slots[at].number, %violation, "a worker broke the protocol and is killed");
+        self.slots[at].condemned = true;
         self.kill(at, Cause::Violation(violation.0));
     }
 }

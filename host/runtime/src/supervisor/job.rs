@@ -32,7 +32,10 @@ pub(crate) struct TooLarge;
 impl Block {
     /// An empty block whose first item will be number `base` of its job.
     pub(crate) fn new(base: u64) -> Self {
-        Self { base, ..Self::default() }
+        Self {
+            base,
+            ..Self::default()
+        }
     }
 
     /// Appends an item that `write` serializes. After an error the block is as it was.
@@ -105,7 +108,10 @@ pub(crate) struct Item {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// Its result is in the batch's bytes.
-    Done { start: usize, len: usize },
+    Done {
+        start: usize,
+        len: usize,
+    },
     Failed(Box<Failure>),
 }
 
@@ -196,8 +202,13 @@ impl OneShot {
             reply = match deadline {
                 None => self.arrived.wait(reply).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
-                    let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
-                    self.arrived.wait_timeout(reply, left).unwrap_or_else(PoisonError::into_inner).0
+                    let left = deadline
+                        .checked_duration_since(Instant::now())
+                        .filter(|left| !left.is_zero())?;
+                    self.arrived
+                        .wait_timeout(reply, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
                 }
             };
         }
@@ -276,40 +287,54 @@ impl Job {
     }
 }
 
-/// Which job: a place in the table of jobs.
+/// Which job: a place in the table of jobs, and a number that no other job ever has. A caller may hold the key of a job
+/// that has long ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct JobKey(u32);
+pub(crate) struct JobKey {
+    at: u32,
+    number: u64,
+}
 
-/// The jobs of a pool. A key is reused only after its job has no items under way, so no stale key can be met.
+/// The jobs of a pool.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
-    table: Vec<Option<Job>>,
+    table: Vec<Option<(u64, Job)>>,
     free: Vec<u32>,
+    next_number: u64,
 }
 
 impl Jobs {
     pub(crate) fn insert(&mut self, job: Job) -> JobKey {
-        let key = self.free.pop().unwrap_or_else(|| {
+        let at = self.free.pop().unwrap_or_else(|| {
             self.table.push(None);
             u32::try_from(self.table.len() - 1).expect("four thousand million jobs do not fit in memory")
         });
-        self.table[key as usize] = Some(job);
-        JobKey(key)
+        let number = self.next_number;
+        self.next_number += 1;
+        self.table[at as usize] = Some((number, job));
+        JobKey { at, number }
     }
 
     pub(crate) fn get(&mut self, key: JobKey) -> Option<&mut Job> {
-        self.table.get_mut(key.0 as usize)?.as_mut()
+        match self.table.get_mut(key.at as usize)? {
+            Some((number, job)) if *number == key.number => Some(job),
+            _ => None,
+        }
     }
 
     pub(crate) fn remove(&mut self, key: JobKey) {
-        if let Some(entry @ Some(_)) = self.table.get_mut(key.0 as usize) {
-            *entry = None;
-            self.free.push(key.0);
+        if self.get(key).is_some() {
+            self.table[key.at as usize] = None;
+            self.free.push(key.at);
         }
     }
 
     pub(crate) fn keys(&self) -> Vec<JobKey> {
-        (0..).zip(&self.table).filter(|(_, job)| job.is_some()).map(|(key, _)| JobKey(key)).collect()
+        let key = |(at, entry): (u32, &Option<(u64, Job)>)| {
+            let (number, _) = entry.as_ref()?;
+            Some(JobKey { at, number: *number })
+        };
+        (0..).zip(&self.table).filter_map(key).collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -332,5 +357,38 @@ pub(crate) struct Pending {
 impl Pending {
     pub(crate) fn len(&self) -> usize {
         (self.end - self.first) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job() -> Job {
+        Job {
+            task: 0,
+            chunk: ChunkRule::Adaptive,
+            timeout: None,
+            retries: 0,
+            sink: Sink::Nobody,
+            feed: None,
+            open: true,
+            outstanding: 0,
+            batch: Batch::default(),
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_job_that_ended_is_not_that_of_the_next() {
+        let mut jobs = Jobs::default();
+        let old = jobs.insert(job());
+        jobs.remove(old);
+        let new = jobs.insert(job());
+        assert!(jobs.get(old).is_none());
+        jobs.remove(old);
+        assert!(jobs.get(new).is_some(), "removing a job twice must not remove another");
+        assert_eq!(jobs.keys(), [new]);
+        jobs.remove(new);
+        assert!(jobs.is_empty());
     }
 }

@@ -35,7 +35,8 @@ impl Core {
         let birth = self.supervisor.next_birth();
         let ordered = Link::new().and_then(|(link, [memory, doorbell, lifeline])| {
             self.supervisor.expect_birth(birth, self.pool, at);
-            self.supervisor.watch(&link.doorbell, Watched::Doorbell { pool: self.pool })?;
+            self.supervisor
+                .watch(&link.doorbell, Watched::Doorbell { pool: self.pool })?;
             let slot = &mut self.slots[at];
             slot.birth = birth;
             slot.link = Some(link);
@@ -43,7 +44,8 @@ impl Core {
             slot.ordered_at = now;
             let mut fds = vec![memory.as_fd(), doorbell.as_fd(), lifeline.as_fd()];
             fds.extend(self.stdin.as_ref().map(AsFd::as_fd));
-            self.nursery.fork(birth, self.slots[at].number, &fds, self.stdin.is_some())
+            self.nursery
+                .fork(birth, self.slots[at].number, &fds, self.stdin.is_some())
         });
         let Err(error) = ordered else { return };
         self.supervisor.forget_birth(birth);
@@ -61,7 +63,17 @@ impl Core {
         if slot.birth != birth || !matches!(slot.process, Process::Ordered) {
             return;
         }
-        if self.supervisor.watch(&pidfd, Watched::Death { pool: self.pool, slot: at }).is_err() {
+        if self
+            .supervisor
+            .watch(
+                &pidfd,
+                Watched::Death {
+                    pool: self.pool,
+                    slot: at,
+                },
+            )
+            .is_err()
+        {
             // Its death would go unnoticed, so it must not live: its lifeline goes with its link.
             self.bury(at, Instant::now(), "a worker cannot be watched");
             return;
@@ -125,7 +137,11 @@ impl Core {
         let cause = slot.cause.take();
         let begun = slot.head_has_begun();
         let flights = std::mem::take(&mut slot.flights);
-        let (birth, worker, sound) = (slot.birth, slot.number, slot.ready && now - slot.ordered_at >= SOUND_AFTER);
+        let (birth, worker, sound) = (
+            slot.birth,
+            slot.number,
+            slot.ready && now - slot.ordered_at >= SOUND_AFTER,
+        );
         let mut charged = false;
         for (place, flight) in flights.into_iter().enumerate().rev() {
             let mut rest = flight.rest();
@@ -149,9 +165,14 @@ impl Core {
             self.barren_deaths = 0;
         } else {
             self.barren_deaths += 1;
-            self.slots[at].process = Process::Absent { retry_at: now + backoff(self.barren_deaths) };
+            self.slots[at].process = Process::Absent {
+                retry_at: now + backoff(self.barren_deaths),
+            };
             if self.barren_deaths > MAX_BARREN_DEATHS + 3 * self.slots.len() as u32 {
-                self.end(End::Broken(format!("{} workers in a row: {reason}", self.barren_deaths)));
+                self.end(End::Broken(format!(
+                    "{} workers in a row: {reason}",
+                    self.barren_deaths
+                )));
             }
         }
     }
@@ -175,12 +196,25 @@ impl Core {
         }
         match what {
             Some(what) => {
-                let failure = Failure { what, worker, pid, attempt };
+                let failure = Failure {
+                    what,
+                    worker,
+                    pid,
+                    attempt,
+                };
                 file_failure(&mut self.jobs, &mut self.touched, victim.job, index, failure);
             }
             None => {
                 let until = now + OBITUARY_TIMEOUT;
-                self.mourned.push(Mourned { birth, job: victim.job, index, worker, pid, attempt, until });
+                self.mourned.push(Mourned {
+                    birth,
+                    job: victim.job,
+                    index,
+                    worker,
+                    pid,
+                    attempt,
+                    until,
+                });
             }
         }
     }
@@ -198,8 +232,20 @@ impl Core {
                     continue;
                 }
             };
-            let Mourned { job, index, worker, pid, attempt, .. } = self.mourned.swap_remove(at);
-            let failure = Failure { what: What::Lost(loss), worker, pid, attempt };
+            let Mourned {
+                job,
+                index,
+                worker,
+                pid,
+                attempt,
+                ..
+            } = self.mourned.swap_remove(at);
+            let failure = Failure {
+                what: What::Lost(loss),
+                worker,
+                pid,
+                attempt,
+            };
             file_failure(&mut self.jobs, &mut self.touched, job, index, failure);
         }
     }

@@ -70,8 +70,8 @@ impl Shared {
 
     /// Does something to the pool, then takes a turn.
     pub(crate) fn act<T>(&self, change: impl FnOnce(&mut Core, Instant) -> T) -> T {
-        let now = Instant::now();
         let mut core = self.lock();
+        let now = Instant::now();
         let changed = change(&mut core, now);
         let collected = core.turn(now);
         self.leave(&mut core, now, collected);
@@ -85,15 +85,17 @@ impl Shared {
 
     /// Makes sure that the next reply will be noticed: the worker rings, or the supervisor looks soon.
     fn leave(&self, core: &mut Core, now: Instant, mut collected: usize) {
+        // Counted together, so that a worker that never falls silent cannot keep anyone here.
         while collected < STREAM && !core.arm() {
-            collected = core.turn(now);
+            collected += core.turn(now);
         }
         let streaming = collected >= STREAM;
         self.streaming.store(streaming, Ordering::Relaxed);
         let poll = streaming.then(|| now + POLL_INTERVAL);
         let timer = [core.next_timer(), poll].into_iter().flatten().min();
         let timer = timer.map_or(u64::MAX, |at| self.supervisor.clock(at));
-        self.timer.store(timer, Ordering::Relaxed);
+        // Before the look at the alarm, as the supervisor sets its alarm before it looks at the timers.
+        self.timer.store(timer, Ordering::SeqCst);
         self.supervisor.wake_before(timer);
         if core.is_gone() {
             self.gone.notify_all();
@@ -113,7 +115,9 @@ impl Shared {
             // The supervisor looks soon, and brings many at once: sleeping costs less than looking for the first.
             return None;
         }
-        let Ok(mut spinner) = self.looking.try_lock() else { return None };
+        let Ok(mut spinner) = self.looking.try_lock() else {
+            return None;
+        };
         self.lock().disarm();
         spinner.spin(|| {
             if let Ok(mut core) = self.core.try_lock()
@@ -125,8 +129,8 @@ impl Shared {
             found.is_some()
         });
         drop(spinner);
-        let now = Instant::now();
         let mut core = self.lock();
+        let now = Instant::now();
         self.leave(&mut core, now, 0);
         drop(core);
         found.or_else(ready)
@@ -148,7 +152,10 @@ impl Shared {
                     if left.is_zero() {
                         return false;
                     }
-                    self.gone.wait_timeout(core, left).unwrap_or_else(PoisonError::into_inner).0
+                    self.gone
+                        .wait_timeout(core, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
                 }
             };
         }

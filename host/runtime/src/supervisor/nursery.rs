@@ -108,7 +108,9 @@ impl Nursery {
         fds: Vec<Arc<OwnedFd>>,
     ) -> Result<Arc<Self>> {
         let mut nurseries = lock(&NURSERIES);
-        let kept = nurseries.iter().position(|nursery| nursery.is_of(keeper) && nursery.key == key);
+        let kept = nurseries
+            .iter()
+            .position(|nursery| nursery.is_of(keeper) && nursery.key == key);
         let nursery = match kept {
             Some(at) => nurseries.remove(at),
             None => Arc::new(Self {
@@ -149,7 +151,10 @@ impl Nursery {
                 zygote.set_gone();
                 let zygote = self.zygote()?;
                 lock(&zygote.ordered).insert(birth);
-                zygote.control.try_send(&message, fds).inspect_err(|_| zygote.answered(birth))
+                zygote
+                    .control
+                    .try_send(&message, fds)
+                    .inspect_err(|_| zygote.answered(birth))
             }
             sent => sent,
         }
@@ -168,14 +173,22 @@ impl Nursery {
             ordered: Mutex::default(),
         });
         let fds: Vec<BorrowedFd<'_>> = self.fds.iter().map(|fd| fd.as_fd()).collect();
-        zygote.control.send(&encode(&ToZygote::Load { spec_len: self.spec_len }), &fds)?;
+        zygote.control.send(
+            &encode(&ToZygote::Load {
+                spec_len: self.spec_len,
+            }),
+            &fds,
+        )?;
         self.supervisor.watch_zygote(&zygote)?;
         *current = Some(Arc::clone(&zygote));
         Ok(zygote)
     }
 
     fn wait_until_ready(&self) -> Result<()> {
-        let start = |source| Error::Start { what: "start the zygote process", source };
+        let start = |source| Error::Start {
+            what: "start the zygote process",
+            source,
+        };
         let zygote = self.zygote().map_err(start)?;
         let deadline = Instant::now() + LOAD_TIMEOUT;
         let mut state = lock(&zygote.state);
@@ -189,7 +202,11 @@ impl Nursery {
                     if left.is_zero() {
                         return Err(start(io::ErrorKind::TimedOut.into()));
                     }
-                    state = zygote.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+                    state = zygote
+                        .changed
+                        .wait_timeout(state, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
                 }
             }
         }

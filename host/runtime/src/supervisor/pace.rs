@@ -26,7 +26,11 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
-        Self { per_item: None, window: 1, since: now }
+        Self {
+            per_item: None,
+            window: 1,
+            since: now,
+        }
     }
 
     /// How many items may be under way.

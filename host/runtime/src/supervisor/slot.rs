@@ -18,7 +18,7 @@ use super::job::{Batch, Block, Failure, Item, JobKey, Jobs, Outcome, Pending, Wh
 use super::pace::Pace;
 use crate::output::{OutputSender, Stream};
 use crate::process::lifeline::Lifeline;
-use crate::wire::{Call, ReplyHead, ReplyKind, TaskHead};
+use crate::wire::{Call, MAX_RESULT, ReplyHead, ReplyKind, TaskHead};
 
 /// Bytes of each ring: room for some two thousand small items, and small enough to be mapped whole for each worker.
 pub(crate) const RING_CAPACITY: usize = 128 * 1024;
@@ -79,10 +79,15 @@ impl Link {
 #[derive(Debug)]
 pub(super) enum Process {
     /// There is none; one is to be started at this time.
-    Absent { retry_at: Instant },
+    Absent {
+        retry_at: Instant,
+    },
     /// One was ordered.
     Ordered,
-    Running { pid: u32, pidfd: OwnedFd },
+    Running {
+        pid: u32,
+        pidfd: OwnedFd,
+    },
 }
 
 /// Why the supervisor killed a worker.
@@ -109,6 +114,11 @@ pub(super) struct Flight {
 }
 
 impl Flight {
+    /// The number of the next item to get its outcome.
+    fn next_seq(&self) -> u64 {
+        self.seq + u64::from(self.done)
+    }
+
     /// The items that have no outcome yet.
     pub(super) fn rest(&self) -> Pending {
         Pending {
@@ -132,6 +142,8 @@ struct Partial {
 /// What one look at a worker has brought.
 #[derive(Debug, Default)]
 pub(super) struct Drained {
+    /// Records that were taken.
+    pub(super) records: usize,
     /// Items that got their outcome.
     pub(super) items: usize,
     /// There was more than one turn may take.
@@ -162,6 +174,12 @@ pub(super) struct Slot {
     partial: Option<Partial>,
     /// The process has ended: what it left is taken without regard to limits.
     pub(super) dead: bool,
+    /// It broke the protocol: nothing that it says is looked at any more, and it is being killed.
+    pub(super) condemned: bool,
+    /// Something was written that the worker cannot see yet.
+    unpublished: bool,
+    /// In this turn, its ring had no room for a call.
+    full: bool,
     /// Output that the forwarding thread has no room for yet.
     held_output: Option<(Stream, Vec<u8>)>,
 }
@@ -184,6 +202,9 @@ impl Slot {
             sent: None,
             partial: None,
             dead: false,
+            condemned: false,
+            unpublished: false,
+            full: false,
             held_output: None,
         }
     }
@@ -204,7 +225,7 @@ impl Slot {
 
     /// How many more items this worker may be given.
     pub(super) fn room(&self) -> usize {
-        if self.link.is_none() || self.sent.is_some() || self.cause.is_some() {
+        if self.link.is_none() || self.sent.is_some() || self.full || self.cause.is_some() {
             return 0;
         }
         self.pace.window().saturating_sub(self.under_way)
@@ -226,10 +247,19 @@ impl Slot {
         let Some(link) = &mut self.link else { return Ok(false) };
         let (first, end) = (pending.first as usize, pending.first as usize + count);
         let body = &pending.block.bytes()[pending.block.span(first, end)];
-        let call = Call { count: count as u32, task, seq: self.next_seq, total: body.len() as u64 };
+        let call = Call {
+            count: count as u32,
+            task,
+            seq: self.next_seq,
+            total: body.len() as u64,
+        };
         let head = TaskHead::call_bytes(&call);
         let now_sent = body.len().min(link.tasks.max_record() - head.len());
-        let Some(ticket) = write(&mut link.tasks, &[&head, &body[..now_sent]])? else { return Ok(false) };
+        let Some(ticket) = write(&mut link.tasks, &[&head, &body[..now_sent]])? else {
+            self.full = true;
+            return Ok(false);
+        };
+        self.unpublished = true;
         if now_sent < body.len() {
             self.sent = Some(now_sent);
         }
@@ -266,6 +296,7 @@ impl Slot {
             if write(&mut link.tasks, &[&TaskHead::MORE_BYTES, &body[at..at + len]])?.is_none() {
                 break;
             }
+            self.unpublished = true;
             at += len;
         }
         self.sent = (at < body.len()).then_some(at);
@@ -275,12 +306,16 @@ impl Slot {
     /// Tells the worker that no task will follow.
     pub(super) fn send_stop(&mut self) -> Result<bool, Violation> {
         let Some(link) = &mut self.link else { return Ok(true) };
-        Ok(write(&mut link.tasks, &[&TaskHead::STOP_BYTES])?.is_some())
+        let written = write(&mut link.tasks, &[&TaskHead::STOP_BYTES])?.is_some();
+        self.unpublished |= written;
+        Ok(written)
     }
 
-    /// Makes what was written visible, and wakes the worker if it sleeps.
+    /// Makes what was written visible, and wakes the worker if it sleeps. One with nothing new to read sleeps on.
     pub(super) fn publish(&mut self) {
-        if let Some(link) = &mut self.link {
+        if std::mem::take(&mut self.unpublished)
+            && let Some(link) = &mut self.link
+        {
             link.tasks.publish();
             if link.tasks.consumer_parked() {
                 link.tasks.wake_consumer();
@@ -309,15 +344,21 @@ impl Slot {
 
     /// Whether somebody should look at this worker's replies now.
     pub(super) fn has_replies(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| !link.replies.is_empty()) && self.held_output.is_none()
+        self.is_heard() && self.link.as_ref().is_some_and(|link| !link.replies.is_empty())
     }
 
     /// Asks the worker to ring for its next reply. False: there is one already.
     pub(super) fn arm(&mut self) -> bool {
+        let heard = self.is_heard();
         match &mut self.link {
-            Some(link) if self.held_output.is_none() => link.replies.prepare_park(),
+            Some(link) if heard => link.replies.prepare_park(),
             _ => true,
         }
+    }
+
+    /// Whether its replies are read as they come.
+    fn is_heard(&self) -> bool {
+        !self.condemned && self.held_output.is_none()
     }
 
     /// Asks the worker not to ring: somebody keeps looking.
@@ -333,11 +374,14 @@ impl Slot {
         jobs: &mut Jobs,
         touched: &mut Vec<JobKey>,
         output: &OutputSender,
-        limits: &Limits,
         now: Instant,
     ) -> Result<Drained, Violation> {
         let mut drained = Drained::default();
-        let outcome = self.drain_records(jobs, touched, output, limits, now, &mut drained);
+        if self.condemned {
+            return Ok(drained);
+        }
+        self.full = false;
+        let outcome = self.drain_records(jobs, touched, output, now, &mut drained);
         if drained.items > 0 {
             self.head_since = now;
             self.pace.delivered(drained.items, self.flights.is_empty(), now);
@@ -356,7 +400,6 @@ impl Slot {
         jobs: &mut Jobs,
         touched: &mut Vec<JobKey>,
         output: &OutputSender,
-        limits: &Limits,
         now: Instant,
         drained: &mut Drained,
     ) -> Result<(), Violation> {
@@ -368,7 +411,10 @@ impl Slot {
         }
         for _ in 0..DRAIN_LIMIT {
             let Some(link) = &mut self.link else { return Ok(()) };
-            let Some(record) = link.replies.peek()? else { return Ok(()) };
+            let Some(record) = link.replies.peek()? else {
+                return Ok(());
+            };
+            drained.records += 1;
             let mut head = [0; ReplyHead::LEN];
             link.replies.read(0, &mut head)?;
             let head = ReplyHead::parse(&head).ok_or_else(|| Violation("an unknown kind of reply".into()))?;
@@ -384,7 +430,10 @@ impl Slot {
                     if job.batch.items.is_empty() {
                         touched.push(key);
                     }
-                    job.batch.items.push(Item { index, outcome: Outcome::Done { start, len: body_len } });
+                    job.batch.items.push(Item {
+                        index,
+                        outcome: Outcome::Done { start, len: body_len },
+                    });
                     job.outstanding -= 1;
                 }
                 link.replies.advance();
@@ -396,10 +445,15 @@ impl Slot {
             let mut body = vec![0; body_len];
             link.replies.read(ReplyHead::LEN, &mut body)?;
             link.replies.advance();
-            let Some((kind, seq, body)) = self.assemble(head, body, limits)? else { continue };
+            let Some((kind, seq, body)) = self.assemble(head, body)? else {
+                continue;
+            };
             match kind {
                 ReplyKind::Ready => {
-                    self.ready = true;
+                    // Saying it again would be a way to gain time.
+                    if std::mem::replace(&mut self.ready, true) {
+                        return Err(Violation("it said twice that it is ready".into()));
+                    }
                     self.head_since = now;
                     self.pace.began(now);
                 }
@@ -412,7 +466,11 @@ impl Slot {
                     drained.items += 1;
                 }
                 ReplyKind::Stdout | ReplyKind::Stderr => {
-                    let stream = if kind == ReplyKind::Stdout { Stream::Stdout } else { Stream::Stderr };
+                    let stream = if kind == ReplyKind::Stdout {
+                        Stream::Stdout
+                    } else {
+                        Stream::Stderr
+                    };
                     if let Err(body) = output.send(self.number, stream, body, self.dead) {
                         self.held_output = Some((stream, body));
                         return Ok(());
@@ -426,17 +484,24 @@ impl Slot {
     }
 
     /// Puts a reply together that comes in several records; `None` until it is whole.
-    fn assemble(
-        &mut self,
-        head: ReplyHead,
-        body: Vec<u8>,
-        limits: &Limits,
-    ) -> Result<Option<(ReplyKind, u64, Vec<u8>)>, Violation> {
+    fn assemble(&mut self, head: ReplyHead, body: Vec<u8>) -> Result<Option<(ReplyKind, u64, Vec<u8>)>, Violation> {
         let whole = match (self.partial.take(), head.kind) {
             (None, ReplyKind::More) => return Err(Violation("the middle of a reply without its beginning".into())),
-            (None, kind) => Partial { kind, seq: head.seq, body },
+            (None, kind) if head.more => {
+                // What takes the host's memory must be an outcome that it waits for.
+                let outcome = matches!(kind, ReplyKind::Done | ReplyKind::Failed);
+                if !outcome || self.flights.front().is_none_or(|flight| flight.next_seq() != head.seq) {
+                    return Err(Violation("a long reply to nothing that it was given".into()));
+                }
+                Partial {
+                    kind,
+                    seq: head.seq,
+                    body,
+                }
+            }
+            (None, kind) => return Ok(Some((kind, head.seq, body))),
             (Some(mut partial), ReplyKind::More) => {
-                if partial.body.len() + body.len() > limits.max_message {
+                if partial.body.len() + body.len() > MAX_RESULT {
                     return Err(Violation("a reply larger than a message may be".into()));
                 }
                 partial.body.extend_from_slice(&body);
@@ -472,24 +537,32 @@ impl Slot {
             } else {
                 bytes.extend_from_slice(&body);
             }
-            items.push(Item { index, outcome: Outcome::Done { start, len } });
+            items.push(Item {
+                index,
+                outcome: Outcome::Done { start, len },
+            });
         }
         Ok(())
     }
 
     /// Files a failure of the item at the head of the window, which has this number.
-    fn fail_item(
-        &mut self,
-        jobs: &mut Jobs,
-        touched: &mut Vec<JobKey>,
-        seq: u64,
-        what: What,
-    ) -> Result<(), Violation> {
+    fn fail_item(&mut self, jobs: &mut Jobs, touched: &mut Vec<JobKey>, seq: u64, what: What) -> Result<(), Violation> {
         let attempt = self.flights.front().map_or(0, |flight| flight.attempts) + 1;
         let (worker, pid) = (self.number, self.pid());
         let (key, index) = settle(&mut self.flights, seq)?;
         self.under_way -= 1;
-        file_failure(jobs, touched, key, index, Failure { what, worker, pid, attempt });
+        file_failure(
+            jobs,
+            touched,
+            key,
+            index,
+            Failure {
+                what,
+                worker,
+                pid,
+                attempt,
+            },
+        );
         Ok(())
     }
 }
@@ -513,13 +586,16 @@ pub(super) fn file_failure(jobs: &mut Jobs, touched: &mut Vec<JobKey>, key: JobK
         if job.batch.items.is_empty() {
             touched.push(key);
         }
-        job.batch.items.push(Item { index, outcome: Outcome::Failed(Box::new(failure)) });
+        job.batch.items.push(Item {
+            index,
+            outcome: Outcome::Failed(Box::new(failure)),
+        });
     }
 }
 
 /// Crosses off the item that must come next, which must have this number. Returns its job, and its index there.
 fn settle(flights: &mut VecDeque<Flight>, seq: u64) -> Result<(JobKey, u64), Violation> {
-    let Some(flight) = flights.front_mut().filter(|flight| flight.seq + u64::from(flight.done) == seq) else {
+    let Some(flight) = flights.front_mut().filter(|flight| flight.next_seq() == seq) else {
         return Err(Violation("a reply to a task that it was not given".into()));
     };
     let index = flight.block.base + u64::from(flight.first + flight.done);
@@ -529,11 +605,4 @@ fn settle(flights: &mut VecDeque<Flight>, seq: u64) -> Result<(JobKey, u64), Vio
         flights.pop_front();
     }
     Ok((job, index))
-}
-
-/// What a worker may cost its host.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    /// Largest result, in bytes.
-    pub(super) max_message: usize,
 }

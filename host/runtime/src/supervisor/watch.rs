@@ -50,7 +50,10 @@ impl Watched {
         let pool = (token >> 24) as u32;
         match token >> 60 {
             1 => Self::Doorbell { pool },
-            2 => Self::Death { pool, slot: (token & 0xff_ffff) as usize },
+            2 => Self::Death {
+                pool,
+                slot: (token & 0xff_ffff) as usize,
+            },
             3 => Self::Control { id: pool },
             _ => Self::Wake,
         }
@@ -123,7 +126,9 @@ impl Supervisor {
             births: Mutex::default(),
         }));
         supervisor.watch(&supervisor.bell, Watched::Wake)?;
-        std::thread::Builder::new().name("wasmp-supervisor".into()).spawn(|| supervisor.run())?;
+        std::thread::Builder::new()
+            .name("wasmp-supervisor".into())
+            .spawn(|| supervisor.run())?;
         *current = Some(supervisor);
         Ok(supervisor)
     }
@@ -155,7 +160,10 @@ impl Supervisor {
             let id = self.next_control.fetch_add(1, Ordering::Relaxed);
             lock(&self.correspondents).insert(id, Correspondent::Keeper(Arc::clone(&keeper)));
             self.watch(keeper.control(), Watched::Control { id })
-                .map_err(|source| Error::Start { what: "watch the keeper process", source })?;
+                .map_err(|source| Error::Start {
+                    what: "watch the keeper process",
+                    source,
+                })?;
         }
         Ok(keeper)
     }
@@ -189,7 +197,7 @@ impl Supervisor {
 
     /// Makes sure that the thread wakes up by then.
     pub(super) fn wake_before(&self, timer: u64) {
-        if timer < self.alarm.load(Ordering::Acquire) {
+        if timer < self.alarm.load(Ordering::SeqCst) {
             self.bell.ring();
         }
     }
@@ -201,7 +209,11 @@ impl Supervisor {
             let timeout = self.set_alarm();
             events.clear();
             // An interruption is a wake-up like any other.
-            let _ = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref());
+            let _ = epoll::wait(
+                &self.epoll,
+                rustix::buffer::spare_capacity(&mut events),
+                timeout.as_ref(),
+            );
             // Nobody needs to ring while this thread is awake: it looks at the timers before it sleeps.
             self.alarm.store(0, Ordering::Release);
             for event in &events {
@@ -233,13 +245,19 @@ impl Supervisor {
             // A timer that was set while nobody had to ring is seen here, one that is set from now on rings.
             if self.earliest_timer() >= earliest {
                 let left = earliest.saturating_sub(self.clock(Instant::now()));
-                return (earliest != u64::MAX).then(|| Timespec::try_from(Duration::from_nanos(left)).ok()).flatten();
+                return (earliest != u64::MAX)
+                    .then(|| Timespec::try_from(Duration::from_nanos(left)).ok())
+                    .flatten();
             }
         }
     }
 
     fn earliest_timer(&self) -> u64 {
-        self.all_pools().iter().map(|pool| pool.timer.load(Ordering::SeqCst)).min().unwrap_or(u64::MAX)
+        self.all_pools()
+            .iter()
+            .map(|pool| pool.timer.load(Ordering::SeqCst))
+            .min()
+            .unwrap_or(u64::MAX)
     }
 
     fn pool(&self, id: u32) -> Option<Arc<Shared>> {
@@ -259,7 +277,8 @@ impl Supervisor {
             // The event may be about the process before this one.
             if let Some(slot) = core.slots.get(at)
                 && let Process::Running { pidfd, .. } = &slot.process
-                && poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+                && poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&Timespec::default()))
+                    .is_ok_and(|ready| ready > 0)
             {
                 core.on_death(at, now);
             }
@@ -281,7 +300,9 @@ impl Supervisor {
                     lock(&self.correspondents).remove(&id);
                     return;
                 };
-                self.read_all(id, zygote.control(), buffer, |message, fds| self.hear_zygote(&zygote, message, fds));
+                self.read_all(id, zygote.control(), buffer, |message, fds| {
+                    self.hear_zygote(&zygote, message, fds)
+                });
                 if !self.is_watched(id) {
                     let why = zygote.set_gone();
                     for birth in zygote.unanswered() {
@@ -348,7 +369,9 @@ impl Supervisor {
     fn on_forked(&self, birth: u64, pid: u32, fds: Vec<OwnedFd>) {
         let Some(pidfd) = fds.into_iter().next() else { return };
         let mut births = lock(&self.births);
-        let Some(place) = births.places.get(&birth).copied() else { return };
+        let Some(place) = births.places.get(&birth).copied() else {
+            return;
+        };
         births.by_pid.insert(pid, birth);
         drop(births);
         if let Some(pool) = self.pool(place.pool) {
@@ -367,7 +390,9 @@ impl Supervisor {
 
     fn on_exited(&self, pid: u32, status: Status) {
         let mut births = lock(&self.births);
-        let Some(birth) = births.by_pid.remove(&pid) else { return };
+        let Some(birth) = births.by_pid.remove(&pid) else {
+            return;
+        };
         let place = births.places.remove(&birth);
         drop(births);
         if let Some(place) = place
@@ -383,7 +408,9 @@ impl Supervisor {
         for pool in self.all_pools() {
             pool.act(|core, _| {
                 if core.nursery.is_of(keeper) {
-                    core.end(End::Broken(format!("the keeper process, which starts its workers, ended ({how})")));
+                    core.end(End::Broken(format!(
+                        "the keeper process, which starts its workers, ended ({how})"
+                    )));
                 }
             });
         }

@@ -24,12 +24,18 @@ pub(super) fn of_call(error: &Error, state: &mut State) -> Fault {
         (Some(message), ..) => Fault::new(ErrorKind::Panic, message),
         (None, Some(wanted), _) => {
             let (wanted, max) = (mebibytes(wanted), mebibytes(state.limits.max));
-            Fault::new(ErrorKind::MemoryLimit, format!("needed {wanted} MiB of memory, and {max} MiB are allowed"))
+            Fault::new(
+                ErrorKind::MemoryLimit,
+                format!("needed {wanted} MiB of memory, and {max} MiB are allowed"),
+            )
         }
         (None, None, Some(trap)) => Fault::new(ErrorKind::Trap, trap.to_string()),
         (None, None, None) => Fault::new(ErrorKind::Trap, error.root_cause().to_string()),
     };
-    fault.backtrace = error.downcast_ref().map(describe).filter(|backtrace| !backtrace.is_empty());
+    fault.backtrace = error
+        .downcast_ref()
+        .map(describe)
+        .filter(|backtrace| !backtrace.is_empty());
     fault
 }
 
@@ -37,9 +43,11 @@ pub(super) fn of_call(error: &Error, state: &mut State) -> Fault {
 pub(super) fn of_instantiation(error: &Error, state: &mut State) -> Fault {
     let fault = of_call(error, state);
     match fault.kind() {
-        ErrorKind::Trap => {
-            Fault { message: format!("the module cannot be instantiated: {error:#}"), kind: ErrorKind::Instantiate as u16, ..fault }
-        }
+        ErrorKind::Trap => Fault {
+            message: format!("the module cannot be instantiated: {error:#}"),
+            kind: ErrorKind::Instantiate as u16,
+            ..fault
+        },
         _ => fault,
     }
 }
@@ -54,11 +62,16 @@ fn describe(backtrace: &WasmBacktrace) -> String {
     for (number, frame) in backtrace.frames().iter().enumerate() {
         let places = frame.symbols();
         if places.is_empty() {
-            let name = frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), demangle);
+            let name = frame
+                .func_name()
+                .map_or_else(|| format!("function {}", frame.func_index()), demangle);
             let _ = writeln!(text, "{number:>3}: {name}");
         }
         for place in places {
-            let name = place.name().or(frame.func_name()).map_or_else(|| "an unnamed function".into(), demangle);
+            let name = place
+                .name()
+                .or(frame.func_name())
+                .map_or_else(|| "an unnamed function".into(), demangle);
             let _ = write!(text, "{number:>3}: {name}");
             if let Some(file) = place.file() {
                 let _ = write!(text, " at {file}");

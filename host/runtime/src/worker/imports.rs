@@ -6,7 +6,7 @@ use wasmp_abi::{END, ErrorKind, FAIL_ARGUMENTS, FAIL_ERROR, FAIL_RESULT, IMPORT_
 use wasmtime::{Caller, Error, Extern, Linker, Memory, Result, Trap, bail};
 
 use super::state::State;
-use crate::wire::{Fault, ReplyKind};
+use crate::wire::{Fault, MAX_RESULT, ReplyKind};
 
 /// Longest message of a failure that is taken from a guest; the rest of a longer one is cut off.
 const MAX_MESSAGE: usize = 64 * 1024;
@@ -27,7 +27,13 @@ fn task_next(mut caller: Caller<'_, State>, buffer: u32, capacity: u32) -> Resul
     if state.link.is_running() && !state.link.is_announced() {
         bail!("`task_next` was called before the last item had an outcome");
     }
-    let Some(len) = state.link.next_item(state.one_item)? else { return Ok(END) };
+    if state.served_one && !state.link.is_announced() {
+        return Ok(END);
+    }
+    let Some(len) = state.link.next_item(state.one_item)? else {
+        return Ok(END);
+    };
+    state.served_one = state.one_item;
     if len <= capacity as usize {
         state.link.read_item(slice(bytes, buffer, len)?)?;
     }
@@ -39,6 +45,11 @@ fn task_return(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<()> 
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
     let body = slice(bytes, ptr, len as usize)?;
     expect_running(state, "task_return")?;
+    if body.len() > MAX_RESULT {
+        let why = format!("the result has {} bytes, and {MAX_RESULT} are allowed", body.len());
+        let fault = Fault::new(ErrorKind::TooLarge, why);
+        return Ok(state.link.commit(ReplyKind::Failed, &fault.to_bytes())?);
+    }
     Ok(state.link.commit(ReplyKind::Done, body)?)
 }
 
@@ -53,7 +64,9 @@ fn task_fail(mut caller: Caller<'_, State>, kind: i32, ptr: u32, len: u32) -> Re
         _ => bail!("`task_fail` was called with the unknown kind {kind}"),
     };
     expect_running(state, "task_fail")?;
-    Ok(state.link.commit(ReplyKind::Failed, &Fault::new(kind, message).to_bytes())?)
+    Ok(state
+        .link
+        .commit(ReplyKind::Failed, &Fault::new(kind, message).to_bytes())?)
 }
 
 fn task_panic(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<()> {

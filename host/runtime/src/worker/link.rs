@@ -14,8 +14,11 @@ use wasmp_ipc::{Doorbell, Mapping, Spinner};
 use crate::supervisor::slot::{LINK_BYTES, REPLIES_AT, RING_CAPACITY};
 use crate::wire::{Call, ITEM_PREFIX, ReplyHead, ReplyKind, TaskHead};
 
-/// Calls taken before the host is told that their space is free.
+/// Calls taken before the host is told that their space is free, unless they are large.
 const RELEASE_EVERY: u32 = 16;
+
+/// The space of a call that the host is told about at once.
+const RELEASE_BYTES: usize = RING_CAPACITY / 16;
 
 /// The call whose items are being taken.
 #[derive(Debug)]
@@ -165,26 +168,42 @@ impl Link {
         self.write(ReplyKind::Ready, 0, &[])
     }
 
-    /// Passes on what the guest wrote.
+    /// Passes on what the guest wrote, a record at a time: only outcomes may be larger.
     pub(super) fn output(&mut self, kind: ReplyKind, bytes: &[u8]) -> io::Result<()> {
-        if bytes.is_empty() { Ok(()) } else { self.write(kind, 0, bytes) }
+        let most = self.replies.max_record() - ReplyHead::LEN;
+        bytes.chunks(most).try_for_each(|part| self.write(kind, 0, part))
     }
 
     fn write(&mut self, kind: ReplyKind, seq: u64, body: &[u8]) -> io::Result<()> {
         let most = self.replies.max_record() - ReplyHead::LEN;
         let (mut part, mut rest) = body.split_at(body.len().min(most));
-        let mut head = ReplyHead { kind, more: !rest.is_empty(), seq };
+        let mut head = ReplyHead {
+            kind,
+            more: !rest.is_empty(),
+            seq,
+        };
         loop {
-            while self.replies.try_write(&[&head.bytes(), part]).map_err(nonsense)?.is_none() {
+            while self
+                .replies
+                .try_write(&[&head.bytes(), part])
+                .map_err(nonsense)?
+                .is_none()
+            {
                 self.publish();
-                self.replies.park_for_space(ReplyHead::LEN + part.len(), None).map_err(nonsense)?;
+                self.replies
+                    .park_for_space(ReplyHead::LEN + part.len(), None)
+                    .map_err(nonsense)?;
             }
             if rest.is_empty() {
                 self.publish();
                 return Ok(());
             }
             (part, rest) = rest.split_at(rest.len().min(most));
-            head = ReplyHead { kind: ReplyKind::More, more: !rest.is_empty(), seq };
+            head = ReplyHead {
+                kind: ReplyKind::More,
+                more: !rest.is_empty(),
+                seq,
+            };
         }
     }
 
@@ -197,13 +216,20 @@ impl Link {
 
     /// Looks at the next record: begins a call, if it is one (of the task `only`, if given).
     fn begin_record(&mut self, only: Option<u32>) -> io::Result<Begun> {
-        let Some(record) = self.tasks.peek().map_err(nonsense)? else { return Ok(Begun::Nothing) };
+        let Some(record) = self.tasks.peek().map_err(nonsense)? else {
+            return Ok(Begun::Nothing);
+        };
         let mut head = [0; TaskHead::CALL_LEN];
         let head = &mut head[..record.len().min(TaskHead::CALL_LEN)];
         self.tasks.read(0, head).map_err(nonsense)?;
         match TaskHead::parse(head).ok_or_else(out_of_turn)? {
             TaskHead::Call(Call { task, .. }) if only.is_some_and(|only| only != task) => Ok(Begun::Nothing),
-            TaskHead::Call(Call { count, task, seq, total }) => {
+            TaskHead::Call(Call {
+                count,
+                task,
+                seq,
+                total,
+            }) => {
                 let taken = self.tasks.take();
                 self.current = Some(Current {
                     task,
@@ -228,10 +254,10 @@ impl Link {
 
     /// The current call has given all it had: its record can go.
     fn end_call(&mut self) {
-        self.current = None;
+        let large = self.current.take().is_some_and(|current| current.record >= RELEASE_BYTES);
         self.tasks.advance();
         self.unreleased += 1;
-        if self.unreleased >= RELEASE_EVERY {
+        if large || self.unreleased >= RELEASE_EVERY {
             self.release();
         }
     }
@@ -247,7 +273,9 @@ impl Link {
     /// Reads the next bytes of the current call's body, across as many records as they take.
     fn read_body(&mut self, mut target: &mut [u8]) -> io::Result<()> {
         loop {
-            let Some(current) = &mut self.current else { return Err(out_of_turn()) };
+            let Some(current) = &mut self.current else {
+                return Err(out_of_turn());
+            };
             let here = target.len().min(current.record - current.at);
             let (part, rest) = target.split_at_mut(here);
             self.tasks.read(current.at, part).map_err(nonsense)?;

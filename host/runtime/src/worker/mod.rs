@@ -97,7 +97,11 @@ impl Template {
             .dirs
             .iter()
             .zip(fds)
-            .map(|(dir, fd)| GrantedDir { dir: fd, guest: dir.guest.clone(), writable: dir.writable })
+            .map(|(dir, fd)| GrantedDir {
+                dir: fd,
+                guest: dir.guest.clone(),
+                writable: dir.writable,
+            })
             .collect();
         let wasi = Strings::args(&spec.args)
             .and_then(|args| {
@@ -110,7 +114,14 @@ impl Template {
         let (linked, images) = lockdown::opened_by(|| link_module(&spec, &artifact))
             .map_err(|error| format!("open descriptors cannot be listed: {error}"))?;
         let (engine, module) = linked.map_err(|error| format!("the module cannot be loaded: {error:#}"))?;
-        Ok(Self { spec, engine, module, wasi: Arc::new(wasi), filter, images })
+        Ok(Self {
+            spec,
+            engine,
+            module,
+            wasi: Arc::new(wasi),
+            filter,
+            images,
+        })
     }
 }
 
@@ -144,7 +155,13 @@ impl Belongings {
         let mut fds = fds.into_iter();
         let (rings, doorbell, lifeline) = (fds.next()?, fds.next()?, fds.next()?);
         let stdin = if stdin { Some(fds.next()?) } else { None };
-        Some(Self { slot, rings, doorbell, lifeline, stdin })
+        Some(Self {
+            slot,
+            rings,
+            doorbell,
+            lifeline,
+            stdin,
+        })
     }
 }
 
@@ -156,7 +173,13 @@ pub(crate) fn main(template: &Template, belongings: Belongings) -> ! {
 }
 
 fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
-    let Belongings { slot, rings, doorbell, lifeline, stdin } = belongings;
+    let Belongings {
+        slot,
+        rings,
+        doorbell,
+        lifeline,
+        stdin,
+    } = belongings;
     lifeline::arm(lifeline.as_fd())?;
     let link = Link::open(rings.as_fd(), doorbell)?;
     drop(rings);
@@ -169,7 +192,10 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
         .iter()
         .zip(&template.spec.dirs)
         // SAFETY: the template owns these descriptors, and lives as long as this process.
-        .map(|(fd, dir)| Dir { fd: unsafe { BorrowedFd::borrow_raw(*fd) }, writable: dir.writable })
+        .map(|(fd, dir)| Dir {
+            fd: unsafe { BorrowedFd::borrow_raw(*fd) },
+            writable: dir.writable,
+        })
         .collect();
     lockdown::lock_down(&Profile {
         role: Role::Worker,

@@ -21,13 +21,18 @@ pub(super) fn arguments(bytes: &[u8], ty: &FuncType) -> Result<Vec<Val>, Fault> 
     let expected = ty.params().len();
     if given.len() != expected {
         let types: Vec<String> = ty.params().map(|ty| ty.to_string()).collect();
-        return Err(wrong(format!("expected {expected} arguments ({}), got {}", types.join(", "), given.len())));
+        return Err(wrong(format!(
+            "expected {expected} arguments ({}), got {}",
+            types.join(", "),
+            given.len()
+        )));
     }
     ty.params()
         .zip(&given)
         .enumerate()
         .map(|(at, (ty, value))| {
-            number(value, &ty).ok_or_else(|| wrong(format!("argument {}: expected {ty}, got {}", at + 1, describe(value))))
+            number(value, &ty)
+                .ok_or_else(|| wrong(format!("argument {}: expected {ty}, got {}", at + 1, describe(value))))
         })
         .collect()
 }
@@ -39,12 +44,16 @@ fn number(value: &Value, ty: &ValType) -> Option<Val> {
     match ty {
         ValType::I32 => {
             let integer = integer()?;
-            let bits = i32::try_from(integer).or_else(|_| u32::try_from(integer).map(u32::cast_signed)).ok()?;
+            let bits = i32::try_from(integer)
+                .or_else(|_| u32::try_from(integer).map(u32::cast_signed))
+                .ok()?;
             Some(Val::I32(bits))
         }
         ValType::I64 => {
             let integer = integer()?;
-            let bits = i64::try_from(integer).or_else(|_| u64::try_from(integer).map(u64::cast_signed)).ok()?;
+            let bits = i64::try_from(integer)
+                .or_else(|_| u64::try_from(integer).map(u64::cast_signed))
+                .ok()?;
             Some(Val::I64(bits))
         }
         ValType::F32 => Some(Val::F32((float()? as f32).to_bits())),
@@ -114,7 +123,10 @@ mod tests {
     #[test]
     fn a_wrong_number_or_type_of_arguments_is_named() {
         let ty = ty(&[ValType::I32]);
-        assert_eq!(arguments(&cbor(&(1, 2)), &ty).unwrap_err().message, "expected 1 arguments (i32), got 2");
+        assert_eq!(
+            arguments(&cbor(&(1, 2)), &ty).unwrap_err().message,
+            "expected 1 arguments (i32), got 2"
+        );
         assert_eq!(
             arguments(&cbor(&("x",)), &ty).unwrap_err().message,
             "argument 1: expected i32, got the text \"x\""

@@ -36,8 +36,13 @@ pub(super) struct Session<'t> {
 
 impl<'t> Session<'t> {
     pub(super) fn new(template: &'t Template, link: Link, slot: u32, stdin: Option<OwnedFd>) -> io::Result<Self> {
-        let mut session =
-            Self { template, slot, stdin: stdin.map(File::from), link: Some(link), guest: None };
+        let mut session = Self {
+            template,
+            slot,
+            stdin: stdin.map(File::from),
+            link: Some(link),
+            guest: None,
+        };
         session.link().ready()?;
         Ok(session)
     }
@@ -57,7 +62,10 @@ impl<'t> Session<'t> {
     fn link(&mut self) -> &mut Link {
         match &mut self.guest {
             Some(guest) => &mut guest.store.data_mut().link,
-            None => self.link.as_mut().expect("the rings are with the guest, if there is one"),
+            None => self
+                .link
+                .as_mut()
+                .expect("the rings are with the guest, if there is one"),
         }
     }
 
@@ -68,15 +76,16 @@ impl<'t> Session<'t> {
         }
         let Some(guest) = &mut self.guest else { return Ok(()) };
         let before = guest.store.data().link.committed();
-        let called = lookup(guest, &self.template.spec.exports, task)
-            .and_then(|function| function.call(&mut guest.store, ()));
+        let called =
+            lookup(guest, &self.template.spec.exports, task).and_then(|function| function.call(&mut guest.store, ()));
         let state = guest.store.data_mut();
         let idle = state.link.committed() == before;
         let fault = match called {
             Err(error) => Some(fault::of_call(&error, state)),
-            Ok(()) if idle || state.link.is_running() => {
-                Some(Fault::new(ErrorKind::NoResult, "the task returned without a result for its item"))
-            }
+            Ok(()) if idle || state.link.is_running() => Some(Fault::new(
+                ErrorKind::NoResult,
+                "the task returned without a result for its item",
+            )),
             Ok(()) => None,
         };
         // A guest that fails between two items has wronged neither; the next begins with a fresh instance.
@@ -102,7 +111,9 @@ impl<'t> Session<'t> {
             return self.fail_next(&Fault::new(ErrorKind::Instantiate, "the module has no such export"));
         };
         let outcome = call_plain(guest, &function, &item);
-        let spoiled = outcome.as_ref().is_err_and(|fault| fault.kind() != ErrorKind::Arguments);
+        let spoiled = outcome
+            .as_ref()
+            .is_err_and(|fault| fault.kind() != ErrorKind::Arguments);
         if spoiled || self.template.spec.isolation == Isolation::Task {
             self.discard();
         }
@@ -125,7 +136,9 @@ impl<'t> Session<'t> {
 
     fn call_command(&mut self, item: &[u8]) -> Result<Vec<u8>, Fault> {
         let stdin = self.stdin.take();
-        let Some(guest) = &mut self.guest else { return Err(Fault::default()) };
+        let Some(guest) = &mut self.guest else {
+            return Err(Fault::default());
+        };
         let state = guest.store.data_mut();
         give_input(&mut state.wasi, item)?;
         if let Some(stdin) = stdin {
@@ -156,7 +169,10 @@ impl<'t> Session<'t> {
             Ok(wasi) => wasi,
             Err(error) => {
                 self.link = Some(link);
-                return Err(Fault::new(ErrorKind::Instantiate, format!("no WASI for the module: {error}")));
+                return Err(Fault::new(
+                    ErrorKind::Instantiate,
+                    format!("no WASI for the module: {error}"),
+                ));
             }
         };
         let state = State {
@@ -167,6 +183,7 @@ impl<'t> Session<'t> {
             memory: None,
             panic: None,
             one_item: template.spec.isolation == Isolation::Task,
+            served_one: false,
             captured: None,
         };
         let mut store = Store::new(&template.engine, state);
@@ -201,7 +218,9 @@ impl<'t> Session<'t> {
     /// Takes the next item out of the ring.
     fn take_item(&mut self) -> io::Result<Option<Vec<u8>>> {
         let link = self.link();
-        let Some(len) = link.next_item(true)? else { return Ok(None) };
+        let Some(len) = link.next_item(true)? else {
+            return Ok(None);
+        };
         let mut item = vec![0; len];
         link.read_item(&mut item)?;
         Ok(Some(item))
@@ -223,7 +242,9 @@ fn lookup(guest: &mut Guest, exports: &[String], task: u32) -> wasmtime::Result<
     if let Some(Some(function)) = guest.tasks.get(task) {
         return Ok(function.clone());
     }
-    let name = exports.get(task).ok_or_else(|| wasmtime::format_err!("the module has no task number {task}"))?;
+    let name = exports
+        .get(task)
+        .ok_or_else(|| wasmtime::format_err!("the module has no task number {task}"))?;
     let function = guest.instance.get_typed_func::<(), ()>(&mut guest.store, name)?;
     guest.tasks[task] = Some(function.clone());
     Ok(function)
@@ -251,7 +272,12 @@ fn call_plain(guest: &mut Guest, function: &Func, item: &[u8]) -> Result<Vec<u8>
 
 /// Gives a program its input: a text is its stdin, a sequence its arguments.
 fn give_input(wasi: &mut WasiState, item: &[u8]) -> Result<(), Fault> {
-    let wrong = |why: &str| Fault::new(ErrorKind::Arguments, format!("a program takes one text or a sequence of texts: {why}"));
+    let wrong = |why: &str| {
+        Fault::new(
+            ErrorKind::Arguments,
+            format!("a program takes one text or a sequence of texts: {why}"),
+        )
+    };
     let mut given = match ciborium::from_reader(item) {
         Ok(Value::Array(given)) => given,
         Ok(Value::Null) => Vec::new(),
@@ -267,7 +293,10 @@ fn give_input(wasi: &mut WasiState, item: &[u8]) -> Result<(), Fault> {
         Some(Value::Array(words)) => {
             let words: Vec<String> = words
                 .into_iter()
-                .map(|word| word.into_text().map_err(|_| wrong("the sequence holds something else than texts")))
+                .map(|word| {
+                    word.into_text()
+                        .map_err(|_| wrong("the sequence holds something else than texts"))
+                })
                 .collect::<Result<_, _>>()?;
             wasi.set_args(Strings::args(words).map_err(|error| wrong(&error.to_string()))?);
         }

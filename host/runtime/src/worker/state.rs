@@ -23,6 +23,8 @@ pub(super) struct State {
     pub(super) panic: Option<String>,
     /// Whether a guest call ends with its item, so that the next gets a fresh instance.
     pub(super) one_item: bool,
+    /// It has had its one item.
+    pub(super) served_one: bool,
     /// What a command has printed so far, if that is its result.
     pub(super) captured: Option<Vec<u8>>,
 }
@@ -57,7 +59,12 @@ pub(super) struct MemoryLimit {
 
 impl MemoryLimit {
     pub(super) fn new(max: u64) -> Self {
-        Self { max: usize::try_from(max).unwrap_or(usize::MAX), used: 0, table_elements: 0, refused: None }
+        Self {
+            max: usize::try_from(max).unwrap_or(usize::MAX),
+            used: 0,
+            table_elements: 0,
+            refused: None,
+        }
     }
 }
 

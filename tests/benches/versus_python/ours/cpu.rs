@@ -10,7 +10,10 @@ use crate::python::Samples;
 use crate::{Failure, Sampler, Stage, kernels};
 
 /// The kernel of the efficiency row, which is about processors and not about code.
-const ON_TWO: Kernel = Kernel { name: "collatz", rounds: 1_000_000 };
+const ON_TWO: Kernel = Kernel {
+    name: "collatz",
+    rounds: 1_000_000,
+};
 
 /// A kernel, and as many rounds as take about 0.1 s.
 #[derive(Clone, Copy)]
@@ -19,9 +22,18 @@ struct Kernel {
     rounds: u64,
 }
 
-const NBODY: Kernel = Kernel { name: "nbody", rounds: 1_500_000 };
-const SIEVE: Kernel = Kernel { name: "sieve", rounds: 200 };
-const COLLATZ: Kernel = Kernel { name: "collatz", rounds: 500_000 };
+const NBODY: Kernel = Kernel {
+    name: "nbody",
+    rounds: 1_500_000,
+};
+const SIEVE: Kernel = Kernel {
+    name: "sieve",
+    rounds: 200,
+};
+const COLLATZ: Kernel = Kernel {
+    name: "collatz",
+    rounds: 500_000,
+};
 
 pub(crate) fn nbody(stage: &Stage) -> Result<Sampler, Failure> {
     in_wasm(stage, NBODY)

@@ -52,7 +52,10 @@ pub(crate) fn pool_warm(stage: &Stage) -> Result<Sampler, Failure> {
 pub(crate) fn pool_cold(stage: &Stage) -> Result<Sampler, Failure> {
     let wasm = stage.wasm.clone();
     Ok(Box::new(move || {
-        let output = Command::new(env::current_exe()?).args([CHILD, "first-result"]).arg(&wasm).output()?;
+        let output = Command::new(env::current_exe()?)
+            .args([CHILD, "first-result"])
+            .arg(&wasm)
+            .output()?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
         }
@@ -66,10 +69,16 @@ pub(crate) fn replacement(stage: &Stage) -> Result<Sampler, Failure> {
     Ok(Box::new(move || {
         let pool = Pool::builder(&module).processes(WORKERS).build()?;
         let _: Vec<i64> = pool.map("square", 0..super::WARM_UP)?;
-        let busy = (0..WORKERS).map(|_| pool.apply_async::<_, ()>("spin", ())).collect::<Result<Vec<_>, _>>()?;
+        let busy = (0..WORKERS)
+            .map(|_| pool.apply_async::<_, ()>("spin", ()))
+            .collect::<Result<Vec<_>, _>>()?;
         thread::sleep(Duration::from_millis(100));
         let result = pool.apply_async::<_, i64>("square", (7,))?;
-        let victim = pool.worker_pids().first().copied().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        let victim = pool
+            .worker_pids()
+            .first()
+            .copied()
+            .and_then(|pid| Pid::from_raw(pid.cast_signed()));
         let begin = Instant::now();
         kill_process(victim.ok_or("a pool without workers")?, Signal::KILL)?;
         if result.get()? != 49 {

@@ -24,7 +24,11 @@ fn private_bytes(pid: u32) -> Result<u64, Failure> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let mut kibibytes = 0;
     for line in rollup.lines().filter(|line| line.starts_with("Private_")) {
-        kibibytes += line.split_whitespace().nth(1).ok_or("an odd line in smaps_rollup")?.parse::<u64>()?;
+        kibibytes += line
+            .split_whitespace()
+            .nth(1)
+            .ok_or("an odd line in smaps_rollup")?
+            .parse::<u64>()?;
     }
     Ok(kibibytes * 1024)
 }

@@ -29,14 +29,19 @@ pub(crate) fn map_default(stage: &Stage) -> Result<Sampler, Failure> {
 
 pub(crate) fn imap_chunk_1(stage: &Stage) -> Result<Sampler, Failure> {
     rate(warm_pair(stage)?, stage.items(ITEMS), |pool, inputs| {
-        pool.task("square").chunksize(Chunksize::Exact(1)).imap::<_, i64>(inputs)?.sum()
+        pool.task("square")
+            .chunksize(Chunksize::Exact(1))
+            .imap::<_, i64>(inputs)?
+            .sum()
     })
 }
 
 pub(crate) fn fresh_instance(stage: &Stage) -> Result<Sampler, Failure> {
-    let builder = Pool::builder(&stage.module).processes(WORKERS).isolation(Isolation::Task);
+    let builder = Pool::builder(&stage.module)
+        .processes(WORKERS)
+        .isolation(Isolation::Task);
     rate(warm(builder)?, stage.items(FEW_ITEMS), |pool, inputs| {
-        let results: Vec<i64> = pool.map("square", inputs)?;
+        let results: Vec<i64> = pool.task("square_afresh").chunksize(Chunksize::Exact(1)).map(inputs)?;
         Ok(results.iter().sum())
     })
 }

@@ -1,6 +1,10 @@
 //! An ordinary program that does as its first argument says.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what it prints is part of what is tested")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what it prints is part of what is tested"
+)]
 
 use std::io::{Read, Write};
 
@@ -9,7 +13,9 @@ fn main() {
     match arguments.first().map(String::as_str) {
         None => {
             let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).expect("text on standard input");
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .expect("text on standard input");
             print!("{}", text.to_uppercase());
         }
         Some("echo") => println!("{}", arguments[1..].join(" ")),

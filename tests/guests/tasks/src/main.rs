@@ -1,6 +1,10 @@
 //! Tasks that behave, and tasks that misbehave in every way there is.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a guest prints is part of what is tested")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what a guest prints is part of what is tested"
+)]
 
 use std::hint::black_box;
 use std::io::Write;
@@ -50,7 +54,7 @@ fn misbehave(how: &str) -> Result<i64, String> {
         "stack overflow" => Ok(descend(1)),
         "exit 3" => std::process::exit(3),
         "exit 0" => std::process::exit(0),
-        "allocate" => Ok(allocate(3 << 10)),
+        "allocate" => Ok(allocate(1500)),
         "loop" => loop {
             black_box(());
         },
@@ -121,7 +125,11 @@ fn wait_for(path: &str, value: i64) -> i64 {
 /// [`wait_for`], for a `value` that is negative; others come back at once.
 #[task]
 fn wait_if_negative(value: i64) -> i64 {
-    if value < 0 { wait_for("/gate/open", value) } else { value }
+    if value < 0 {
+        wait_for("/gate/open", value)
+    } else {
+        value
+    }
 }
 
 /// How often it was called in this instance.
@@ -162,7 +170,10 @@ fn make_bytes(len: usize) -> Vec<u8> {
 /// How many bytes it was given, and whether they are those of [`make_bytes`].
 #[task]
 fn check_bytes(bytes: &[u8]) -> (usize, bool) {
-    (bytes.len(), bytes.iter().enumerate().all(|(at, byte)| *byte == pattern(at)))
+    (
+        bytes.len(),
+        bytes.iter().enumerate().all(|(at, byte)| *byte == pattern(at)),
+    )
 }
 
 fn pattern(at: usize) -> u8 {

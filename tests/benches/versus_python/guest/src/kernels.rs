@@ -17,8 +17,20 @@ pub(crate) fn find(name: &str) -> Option<Kernel> {
 fn nbody(rounds: u64) -> u64 {
     const BODIES: usize = 5;
     const STEP: f64 = 0.001;
-    let mut position = [[0.0; 3], [4.84, -1.16, -0.10], [8.34, 4.12, -0.40], [12.89, -15.11, -0.22], [15.38, -25.92, 0.18]];
-    let mut velocity = [[0.0; 3], [0.61, 2.81, -0.02], [-1.01, 1.82, 0.008], [1.08, 0.87, -0.01], [0.98, 0.59, -0.03]];
+    let mut position = [
+        [0.0; 3],
+        [4.84, -1.16, -0.10],
+        [8.34, 4.12, -0.40],
+        [12.89, -15.11, -0.22],
+        [15.38, -25.92, 0.18],
+    ];
+    let mut velocity = [
+        [0.0; 3],
+        [0.61, 2.81, -0.02],
+        [-1.01, 1.82, 0.008],
+        [1.08, 0.87, -0.01],
+        [0.98, 0.59, -0.03],
+    ];
     let mass = [39.48, 0.038, 0.011, 0.0017, 0.002];
     for _ in 0..rounds {
         for one in 0..BODIES {
@@ -38,7 +50,10 @@ fn nbody(rounds: u64) -> u64 {
             }
         }
     }
-    position.iter().flatten().fold(0, |sum, coordinate| sum ^ coordinate.to_bits())
+    position
+        .iter()
+        .flatten()
+        .fold(0, |sum, coordinate| sum ^ coordinate.to_bits())
 }
 
 /// Memory: the sieve of Eratosthenes over 256 KiB, `rounds` times.
@@ -51,8 +66,10 @@ fn sieve(rounds: u64) -> u64 {
         for number in 2..LIMIT {
             if !composite[number] {
                 primes += 1;
-                for multiple in (number * number..LIMIT).step_by(number) {
+                let mut multiple = 2 * number;
+                while multiple < LIMIT {
                     composite[multiple] = true;
+                    multiple += number;
                 }
             }
         }
@@ -65,7 +82,11 @@ fn collatz(rounds: u64) -> u64 {
     let steps_from = |mut number: u64| {
         let mut steps = 0;
         while number > 1 {
-            number = if number.is_multiple_of(2) { number / 2 } else { 3 * number + 1 };
+            number = if number.is_multiple_of(2) {
+                number / 2
+            } else {
+                3 * number + 1
+            };
             steps += 1;
         }
         steps
