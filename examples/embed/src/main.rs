@@ -1,4 +1,4 @@
-//! A Rust program that runs wasm tasks in sandboxed worker processes: `cargo run -p embed`.
+//! A Rust program that runs wasm tasks in sandboxed worker processes: `cargo run --release -p embed`.
 
 #![allow(clippy::print_stdout, reason = "the results are this program's output")]
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use wasmp::ModuleError;
+
 /// Why a command cannot do what it was asked to: exit code 2.
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -46,6 +48,11 @@ impl fmt::Display for Error {
             Self::NotACommand { module, kind } => write!(
                 f,
                 "{module} is no WASI command, but has tasks ({kind}): run them with `wasmp map` or `wasmp call`"
+            ),
+            Self::Library(wasmp::Error::Module(ModuleError::PrecompiledNotAllowed { module })) => write!(
+                f,
+                "{module} is precompiled: machine code that runs as it is. If you trust where it comes from, say so with \
+                 --allow-precompiled; else give the .wasm that it was made from"
             ),
             Self::Library(error) => error.fmt(f),
             Self::Build(error) => error.fmt(f),

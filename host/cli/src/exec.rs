@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::terminal::{Escaper, Messages};
-use crate::{FAILED, UNUSABLE, input, module, sandbox, stdout};
+use crate::{FAILED, INTERRUPTED, UNUSABLE, input, module, sandbox, signals, stdout};
 
 pub(crate) fn run(args: &args::Exec) -> Result<ExitCode, Error> {
     let messages = Arc::new(Messages::new(false, Progress::none()));
@@ -33,7 +33,8 @@ pub(crate) fn run(args: &args::Exec) -> Result<ExitCode, Error> {
     let command = sandbox::pool(&module, &limits, &args.grants, &messages)
         .args(arguments)
         .on_output(pass_on(stdout::open()?, Arc::clone(&messages)));
-    // Ctrl-C needs no handler: it ends this process, and the command dies with it.
+    // The command dies with this process, so there is nothing to wind down.
+    signals::on_interrupt(|| process::exit(INTERRUPTED.into()))?;
     match command.exec(input::stdin()?) {
         // A shell sees eight bits of an exit code.
         Ok(code) => Ok(ExitCode::from(code as u8)),

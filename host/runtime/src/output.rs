@@ -15,6 +15,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 /// Bytes that may wait for the receiver before a guest has to.
 const MAX_QUEUED: usize = 4 << 20;
 
+/// What one write costs here beside its bytes: a guest may write them one by one.
+const OVERHEAD: usize = 128;
+
 /// A line longer than this is passed on in pieces.
 const MAX_LINE: usize = 64 * 1024;
 
@@ -76,6 +79,8 @@ enum Message {
 struct Level {
     queued: AtomicUsize,
     refused: AtomicBool,
+    /// The thread has ended: what is sent now reaches nobody.
+    over: AtomicBool,
 }
 
 /// The supervisor's end.
@@ -96,14 +101,15 @@ impl fmt::Debug for OutputSender {
 impl OutputSender {
     /// Passes something on; gives it back if too much is waiting, unless it is `urgent`.
     pub(crate) fn send(&self, worker: u32, stream: Stream, bytes: Vec<u8>, urgent: bool) -> Result<(), Vec<u8>> {
-        if !urgent && self.level.queued.load(Ordering::Acquire) > MAX_QUEUED {
-            self.level.refused.store(true, Ordering::SeqCst);
-            // The thread may have caught up before it could see that.
-            if self.level.queued.load(Ordering::SeqCst) > MAX_QUEUED {
+        let level = &self.level;
+        if !urgent && level.queued.load(Ordering::Acquire) > MAX_QUEUED {
+            level.refused.store(true, Ordering::SeqCst);
+            // The thread may have caught up, or ended, before it could see that.
+            if level.queued.load(Ordering::SeqCst) > MAX_QUEUED && !level.over.load(Ordering::SeqCst) {
                 return Err(bytes);
             }
         }
-        self.level.queued.fetch_add(bytes.len(), Ordering::AcqRel);
+        level.queued.fetch_add(bytes.len() + OVERHEAD, Ordering::AcqRel);
         let _ = self.sender.send(Message::Output { worker, stream, bytes });
         Ok(())
     }
@@ -140,6 +146,21 @@ pub(crate) fn start(
     Ok(sender)
 }
 
+/// Lets go of everyone who waits for the thread when it ends: with the last sender, or because the handler panicked.
+struct Ending<'a, F: Fn()> {
+    level: &'a Level,
+    caught_up: F,
+}
+
+impl<F: Fn()> Drop for Ending<'_, F> {
+    fn drop(&mut self) {
+        self.level.over.store(true, Ordering::SeqCst);
+        if self.level.refused.swap(false, Ordering::SeqCst) {
+            (self.caught_up)();
+        }
+    }
+}
+
 fn forward(
     receiver: &Receiver<Message>,
     mut handler: OutputHandler,
@@ -147,11 +168,12 @@ fn forward(
     level: &Level,
     caught_up: impl Fn(),
 ) {
+    let ending = Ending { level, caught_up };
     let mut rests: HashMap<(u32, Stream), Vec<u8>> = HashMap::new();
     for message in receiver {
         match message {
             Message::Output { worker, stream, bytes } => {
-                let len = bytes.len();
+                let cost = bytes.len() + OVERHEAD;
                 if framing == Framing::Raw {
                     handler(GuestOutput {
                         worker,
@@ -160,14 +182,15 @@ fn forward(
                     });
                 } else {
                     let rest = rests.entry((worker, stream)).or_default();
+                    let known = rest.len();
                     rest.extend_from_slice(&bytes);
-                    let passed = pass_lines(rest, |line| handler(GuestOutput { worker, stream, line }));
+                    let passed = pass_lines(rest, known, |line| handler(GuestOutput { worker, stream, line }));
                     rest.drain(..passed);
                 }
-                level.queued.fetch_sub(len, Ordering::SeqCst);
+                level.queued.fetch_sub(cost, Ordering::SeqCst);
                 if level.queued.load(Ordering::SeqCst) <= MAX_QUEUED / 2 && level.refused.swap(false, Ordering::SeqCst)
                 {
-                    caught_up();
+                    (ending.caught_up)();
                 }
             }
             Message::End { worker } => {
@@ -186,12 +209,14 @@ fn forward(
     }
 }
 
-/// Passes on the whole lines at the start of `bytes`, and returns their length.
-fn pass_lines(bytes: &[u8], mut pass: impl FnMut(&[u8])) -> usize {
-    let mut start = 0;
-    while let Some(end) = bytes[start..].iter().position(|byte| *byte == b'\n') {
-        pass(&bytes[start..=start + end]);
-        start += end + 1;
+/// Passes on the whole lines at the start of `bytes`, of which the first `known` hold no line end, and returns their
+/// length.
+fn pass_lines(bytes: &[u8], known: usize, mut pass: impl FnMut(&[u8])) -> usize {
+    let (mut start, mut at) = (0, known);
+    while let Some(len) = bytes[at..].iter().position(|byte| *byte == b'\n') {
+        at += len + 1;
+        pass(&bytes[start..at]);
+        start = at;
     }
     if bytes.len() - start >= MAX_LINE {
         pass(&bytes[start..]);
@@ -211,7 +236,7 @@ mod tests {
         let handler: OutputHandler = Box::new(move |output| {
             kept.lock()
                 .unwrap()
-                .push((output.worker, output.stream, output.line.to_vec()))
+                .push((output.worker, output.stream, output.line.to_vec()));
         });
         let sender = start(handler, framing, || ()).unwrap();
         feed(&sender);
@@ -244,8 +269,8 @@ mod tests {
 
     #[test]
     fn too_much_is_refused_until_there_is_room_again() {
-        let (pause, paused) = crossbeam_channel::bounded::<()>(0);
-        let (room, has_room) = crossbeam_channel::unbounded();
+        let (pause, paused) = bounded::<()>(0);
+        let (room, has_room) = unbounded();
         let handler: OutputHandler = Box::new(move |_| {
             let _ = paused.recv();
         });
@@ -256,5 +281,34 @@ mod tests {
         has_room.recv().unwrap();
         sender.send(1, Stream::Stdout, vec![1], false).unwrap();
         sender.flush();
+    }
+
+    #[test]
+    fn a_handler_that_panics_keeps_no_guest_waiting() {
+        let (room, has_room) = unbounded();
+        let (pause, paused) = bounded::<()>(0);
+        let handler: OutputHandler = Box::new(move |_| {
+            let _ = paused.recv();
+            panic!("as a test of it");
+        });
+        let sender = start(handler, Framing::Raw, move || room.send(()).unwrap()).unwrap();
+        sender.send(1, Stream::Stdout, vec![0; MAX_QUEUED + 1], false).unwrap();
+        assert!(sender.send(1, Stream::Stdout, vec![1], false).is_err());
+        drop(pause);
+        has_room.recv().unwrap();
+        sender.send(1, Stream::Stdout, vec![1], false).unwrap();
+        sender.flush();
+    }
+
+    #[test]
+    fn a_line_that_comes_in_pieces_is_one() {
+        let lines = collect(Framing::Lines, |sender| {
+            for byte in b"ab\n\nc" {
+                sender.send(1, Stream::Stdout, vec![*byte], false).unwrap();
+            }
+            sender.end_worker(1);
+        });
+        let texts: Vec<&[u8]> = lines.iter().map(|(_, _, line)| &line[..]).collect();
+        assert_eq!(texts, [&b"ab\n"[..], b"\n", b"c"]);
     }
 }

@@ -153,7 +153,7 @@ fn run(options: &Options) -> Result<bool, Failure> {
 fn build_guest() -> Result<PathBuf, Failure> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/versus_python/guest");
     let built = wasmp_build::build(&wasmp_build::GuestBuild::new(dir), &mut |message| {
-        eprintln!("{message}")
+        eprintln!("{message}");
     })?;
     Ok(built.wasm)
 }

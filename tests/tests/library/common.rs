@@ -1,9 +1,10 @@
 //! What several files of tests need.
 
+use std::fs::File;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use wasmp::{Error, Pool, PoolBuilder, Result, Stream, TaskError};
+use wasmp::{DirGrant, Error, Pool, PoolBuilder, Result, Stream, TaskError};
 use wasmp_tests::{Process, eventually, tasks};
 
 /// A line that a guest printed.
@@ -99,4 +100,26 @@ pub(crate) fn close(pool: &Pool) {
             .expect("a closed pool can be joined"),
         "the workers go on"
     );
+}
+
+/// A folder that guests see as `/gate`: tasks wait for the file `open` in it.
+pub(crate) struct Gate(tempfile::TempDir);
+
+impl Gate {
+    pub(crate) fn before(builder: PoolBuilder) -> (PoolBuilder, Self) {
+        let folder = tempfile::tempdir().unwrap();
+        (builder.dir(DirGrant::read_only(folder.path(), "/gate")), Self(folder))
+    }
+
+    pub(crate) fn open(&self) {
+        File::create(self.0.path().join("open")).unwrap();
+    }
+}
+
+/// Kills the worker that says that it has begun.
+#[track_caller]
+pub(crate) fn kill_the_begun(pool: &Pool, lines: &Lines) {
+    let slot = lines.wait_for_begun();
+    // With all workers there, their places in the list are their slots.
+    workers(pool)[slot as usize - 1].kill();
 }

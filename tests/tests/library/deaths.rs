@@ -1,35 +1,12 @@
 //! Workers that die: the item that one was running is charged, or tried again, and nothing else is lost.
 
-use std::fs::File;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use wasmp::{Chunksize, DirGrant, ErrorKind, Order, PoolBuilder};
+use wasmp::{Chunksize, Error, ErrorKind};
 use wasmp_tests::{Process, eventually, isolated};
 
-use crate::common::{Lines, builder, close, listen, pool, task_error, worker, workers};
-
-/// A folder that guests see as `/gate`: tasks wait for the file `open` in it.
-struct Gate(tempfile::TempDir);
-
-impl Gate {
-    fn before(builder: PoolBuilder) -> (PoolBuilder, Self) {
-        let folder = tempfile::tempdir().unwrap();
-        (builder.dir(DirGrant::read_only(folder.path(), "/gate")), Self(folder))
-    }
-
-    fn open(&self) {
-        File::create(self.0.path().join("open")).unwrap();
-    }
-}
-
-/// Kills the worker that says that it has begun.
-#[track_caller]
-fn kill_the_begun(pool: &wasmp::Pool, lines: &Lines) {
-    let slot = lines.wait_for_begun();
-    // With all workers there, their places in the list are their slots.
-    workers(pool)[slot as usize - 1].kill();
-}
+use crate::common::{Gate, builder, close, kill_the_begun, listen, pool, task_error, worker, workers};
 
 #[test]
 fn g_01_a_killed_worker_fails_only_its_item() {
@@ -86,21 +63,20 @@ fn g_21_one_death_of_five_tasks_is_one_failure() {
 fn in_a_chunk_what_is_finished_stands_and_what_has_not_begun_goes_on() {
     isolated(|| {
         let (builder, lines) = listen(builder(1));
-        let (builder, _closed) = Gate::before(builder);
         let pool = builder.build().unwrap();
-        // No retries: an item that had not begun must not need one.
-        let call = pool.task("wait_if_negative").chunksize(Chunksize::Exact(6));
-        let (mut inputs, results) = call.stream::<(i64,), i64>(Order::Input).unwrap();
-        for input in [0, 1, -1, 3, 4, 5] {
-            inputs.submit(&(input,)).unwrap();
-        }
-        drop(inputs);
-        kill_the_begun(&pool, &lines);
-        let mut results: Vec<_> = results.map(|(_, result)| result).collect();
-        let error = task_error(results.remove(2));
-        assert_eq!((error.kind, error.index, error.attempt), (ErrorKind::WorkerLost, 2, 1));
-        let results: Vec<i64> = results.into_iter().map(Result::unwrap).collect();
-        assert_eq!(results, [0, 1, 3, 4, 5]);
+        std::thread::scope(|scope| {
+            let call = pool.task("spin_if_negative").chunksize(Chunksize::Exact(6));
+            // No retries: an item that had not begun must not need one.
+            let mapped = scope.spawn(move || call.map::<_, i64>([0, 1, -1, 3, 4, 5]));
+            assert_eq!([lines.next().text, lines.next().text], ["did 0\n", "did 1\n"]);
+            kill_the_begun(&pool, &lines);
+            let error = task_error(mapped.join().unwrap());
+            assert_eq!((error.kind, error.index, error.attempt), (ErrorKind::WorkerLost, 2, 1));
+        });
+        close(&pool);
+        drop(pool);
+        let rest: Vec<String> = lines.rest().into_iter().map(|line| line.text).collect();
+        assert_eq!(rest, ["did 3\n", "did 4\n", "did 5\n"]);
     });
 }
 
@@ -198,6 +174,22 @@ fn the_death_of_an_idle_worker_costs_nothing() {
 }
 
 #[test]
+fn a_pool_whose_workers_die_before_they_do_anything_gives_up_and_says_so() {
+    isolated(|| {
+        let pool = pool(1);
+        for _ in 0..16 {
+            worker(&pool).kill();
+        }
+        let error = pool.apply::<_, i64>("square", (3,)).unwrap_err();
+        assert!(
+            matches!(&error, Error::Broken(why) if why.contains("16 workers in a row")),
+            "{error:?}"
+        );
+        pool.join().unwrap();
+    });
+}
+
+#[test]
 fn all_workers_die_at_once_and_the_pool_goes_on() {
     isolated(|| {
         let pool = pool(4);
@@ -237,6 +229,8 @@ fn what_a_worker_printed_before_it_died_is_passed_on() {
         let pool = builder.build().unwrap();
         pool.apply::<_, ()>("print", ("a line\nand a half", "")).unwrap();
         assert_eq!(lines.next().text, "a line\n");
+        // A guest passes the rest of a line on when its call ends, and so before the next call begins.
+        pool.apply::<_, i64>("square", (3,)).unwrap();
         worker(&pool).kill();
         assert_eq!(lines.next().text, "and a half");
         let result = pool.apply_async::<_, ()>("spin", ()).unwrap();

@@ -124,6 +124,17 @@ fn memory_beyond_the_limit() {
 }
 
 #[test]
+fn a_task_that_does_without_refused_memory_is_not_charged_for_it_later() {
+    isolated(|| {
+        let pool = builder(1).max_memory(64 << 20).on_output(|_| ()).build().unwrap();
+        assert!(!pool.apply::<_, bool>("try_to_allocate", (500,)).unwrap());
+        assert!(pool.apply::<_, bool>("try_to_allocate", (5,)).unwrap());
+        let error = task_error(pool.apply::<_, i64>("misbehave", ("unreachable",)));
+        assert_eq!(error.kind, ErrorKind::Trap);
+    });
+}
+
+#[test]
 fn arguments_that_do_not_fit_the_task() {
     isolated(|| {
         let pool = pool(1);

@@ -3,7 +3,15 @@
 
 #![cfg(target_os = "linux")]
 
+mod chaos;
 mod common;
 mod deaths;
+mod embed;
 mod failures;
+mod kinds;
+mod lifecycle;
+mod limits;
+mod modules;
 mod pool;
+mod sandbox;
+mod streams;

@@ -118,10 +118,6 @@ impl<'p> Call<'p> {
     /// # Errors
     ///
     /// If there is no such task, the arguments cannot be serialized, or the pool takes no more work.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "arguments are given away, as to a function"
-    )]
     pub fn apply_async<A: Serialize, R: DeserializeOwned>(&self, args: A) -> Result<AsyncResult<R>> {
         let shot = Arc::new(OneShot::default());
         let block = codec::single(&args)?;
@@ -306,7 +302,7 @@ impl<'p> Call<'p> {
         for input in inputs {
             block.push(|bytes| spread.write(&input, bytes))?;
             total += 1;
-            if block.len() >= most || (block.is_full() && block.len() % multiple == 0) {
+            if block.len() >= most || (block.is_full() && block.len().is_multiple_of(multiple)) {
                 let full = std::mem::replace(&mut block, Block::new(total as u64));
                 self.pool().act(|core, _| core.submit(job, full));
             }

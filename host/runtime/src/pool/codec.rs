@@ -45,7 +45,9 @@ impl Write for Sink<'_> {
 }
 
 fn write(value: &impl Serialize, bytes: &mut Vec<u8>) -> Result<(), Refused> {
-    ciborium::into_writer(value, Sink(bytes)).map_err(|error| Refused::Encode(error.to_string()))
+    ciborium::into_writer(value, Sink(bytes)).map_err(|error| match error {
+        ciborium::ser::Error::Value(why) => Refused::Encode(why),
+    })
 }
 
 /// Head of a CBOR array of one element.
@@ -91,8 +93,14 @@ impl Decoder {
 
     /// The value in these bytes.
     pub(crate) fn read<R: DeserializeOwned>(&mut self, bytes: &[u8]) -> Result<R> {
-        ciborium::de::from_reader_with_buffer(bytes, &mut self.scratch[..])
-            .map_err(|error| Error::Decode(error.to_string()))
+        ciborium::de::from_reader_with_buffer(bytes, &mut self.scratch[..]).map_err(|error| {
+            Error::Decode(match error {
+                ciborium::de::Error::Semantic(_, why) => why,
+                ciborium::de::Error::Io(_) => "it ends too early".into(),
+                ciborium::de::Error::Syntax(at) => format!("it is not CBOR (byte {at})"),
+                ciborium::de::Error::RecursionLimitExceeded => "it is nested too deeply".into(),
+            })
+        })
     }
 }
 

@@ -1,7 +1,6 @@
 //! The meeting point of a stream of inputs and its pool: items that were submitted and not yet passed on, and the
 //! bound on how far submission may run ahead of whoever takes the results.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::supervisor::job::{Block, TooLarge};
@@ -35,6 +34,8 @@ struct State {
     mean: usize,
     /// Items that may be ahead.
     limit: usize,
+    /// The pool has nothing else to do: do not wait for a block to fill.
+    hungry: bool,
     closed: bool,
 }
 
@@ -50,8 +51,6 @@ impl State {
 pub(crate) struct Feed {
     state: Mutex<State>,
     room: Condvar,
-    /// The pool has nothing else to do: do not wait for a block to fill.
-    hungry: AtomicBool,
 }
 
 impl Feed {
@@ -62,12 +61,12 @@ impl Feed {
             consumed: 0,
             mean: 0,
             limit,
+            hungry: true,
             closed: false,
         };
         Self {
             state: Mutex::new(state),
             room: Condvar::new(),
-            hungry: AtomicBool::new(true),
         }
     }
 
@@ -80,11 +79,9 @@ impl Feed {
         self.lock().has_room()
     }
 
-    /// Waits for room, then takes an item. Returns its index, and a block that is ready to be passed on.
-    pub(crate) fn push(
-        &self,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), Refused>,
-    ) -> Result<(u64, Option<Block>), Refused> {
+    /// Waits for room, then takes an item, which is serialized already: the pool's threads wait for this lock. Returns
+    /// its index, and a block that is ready to be passed on.
+    pub(crate) fn push(&self, item: &[u8]) -> Result<(u64, Option<Block>), Refused> {
         let mut state = self.lock();
         while !state.has_room() && !state.closed {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -92,30 +89,29 @@ impl Feed {
         if state.closed {
             return Err(Refused::Closed);
         }
-        state.block.push(write)?;
+        state.block.push(|bytes| {
+            bytes.extend_from_slice(item);
+            Ok::<_, Refused>(())
+        })?;
         let index = state.submitted;
         state.submitted += 1;
         let block = &state.block;
         state.mean = (state.mean * 7 + block.byte_len() / block.len()) / 8;
-        let ready = state.block.is_full() || !state.has_room() || self.hungry.load(Ordering::SeqCst);
-        let block = ready.then(|| state.cut());
-        if block.is_some() {
-            self.hungry.store(false, Ordering::SeqCst);
-        }
-        Ok((index, block))
+        let ready = state.block.is_full() || !state.has_room() || state.hungry;
+        Ok((index, ready.then(|| state.cut())))
     }
 
     /// For the pool when it has nothing else: what has been taken so far. `None` asks for the next item as soon as it
     /// comes.
     pub(crate) fn take(&self) -> Option<Block> {
-        self.hungry.store(true, Ordering::SeqCst);
-        // An item that came before this line is in the block, one that comes after it finds the pool hungry.
         let mut state = self.lock();
-        if state.block.is_empty() {
-            return None;
-        }
-        self.hungry.store(false, Ordering::SeqCst);
-        Some(state.cut())
+        state.hungry = state.block.is_empty();
+        (!state.hungry).then(|| state.cut())
+    }
+
+    /// Whether the next item will be passed on as soon as it comes.
+    pub(crate) fn is_hungry(&self) -> bool {
+        self.lock().hungry
     }
 
     /// The consumer took `count` outcomes; `limit` items may be ahead from now on.
@@ -139,6 +135,48 @@ impl Feed {
 
 impl State {
     fn cut(&mut self) -> Block {
+        self.hungry = false;
         std::mem::replace(&mut self.block, Block::new(self.submitted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_item_goes_at_once_and_the_next_ones_wait_to_be_asked_for() {
+        let feed = Feed::new(100);
+        let (index, block) = feed.push(b"a").unwrap();
+        assert_eq!((index, block.map(|block| block.len())), (0, Some(1)));
+        assert!(feed.push(b"b").unwrap().1.is_none());
+        assert!(feed.push(b"c").unwrap().1.is_none());
+        let block = feed.take().unwrap();
+        assert_eq!((block.base, block.len()), (1, 2));
+        assert!(feed.take().is_none() && feed.is_hungry());
+        assert_eq!(feed.push(b"d").unwrap().1.map(|block| block.base), Some(3));
+        assert!(!feed.is_hungry());
+    }
+
+    #[test]
+    fn what_fills_the_room_goes_at_once() {
+        let feed = Feed::new(3);
+        assert!(feed.push(b"a").unwrap().1.is_some());
+        assert!(feed.push(b"b").unwrap().1.is_none());
+        assert_eq!(feed.push(b"c").unwrap().1.map(|block| block.len()), Some(2));
+        assert!(!feed.has_room());
+        feed.consumed(1, 3);
+        assert!(feed.has_room());
+    }
+
+    #[test]
+    fn closing_it_wakes_whoever_waits_for_room() {
+        let feed = Feed::new(1);
+        feed.push(b"a").unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| feed.push(b"b"));
+            assert_eq!(feed.close(), 1);
+            assert!(matches!(waiting.join().unwrap(), Err(Refused::Closed)));
+        });
     }
 }

@@ -168,7 +168,7 @@ impl Pool {
     /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) (CPython: `Pool.terminate`, which leaves it pending for
     /// ever).
     pub fn terminate(&self) {
-        self.shared.act(|core, _| core.end(End::Cancelled));
+        self.shared.act(|core, _| core.end(&End::Cancelled));
     }
 
     /// Waits until every worker process has ended and all output is passed on (CPython: `Pool.join`).

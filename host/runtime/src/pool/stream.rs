@@ -15,7 +15,7 @@ use super::feed::Feed;
 use crate::error::{Error, Result};
 use crate::supervisor::Shared;
 use crate::supervisor::core::Core;
-use crate::supervisor::job::{Batch, Delivery, Item, JobKey, Outcome, Sink};
+use crate::supervisor::job::{BLOCK_BYTES, Batch, Delivery, Item, JobKey, Outcome, Sink};
 
 /// In which order results come out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Submitter<A> {
     feed: Arc<Feed>,
     job: JobKey,
     spread: Spread,
+    /// Where an input is serialized.
+    scratch: Vec<u8>,
     input: PhantomData<fn(A)>,
 }
 
@@ -51,8 +53,11 @@ impl<A: Serialize> Submitter<A> {
     /// [`Error::Encode`](crate::Error::Encode) if the input cannot be serialized: nothing was submitted then, and the
     /// stream goes on. [`Error::NotRunning`](crate::Error::NotRunning) if nobody takes results any more.
     pub fn submit(&mut self, input: &A) -> Result<u64> {
-        let spread = self.spread;
-        let (index, block) = self.feed.push(|bytes| spread.write(input, bytes))?;
+        self.scratch.clear();
+        self.spread.write(input, &mut self.scratch)?;
+        let pushed = self.feed.push(&self.scratch);
+        self.scratch.shrink_to(BLOCK_BYTES);
+        let (index, block) = pushed?;
         if let Some(block) = block {
             self.pool.act(|core, _| core.submit(self.job, block));
         }
@@ -193,14 +198,18 @@ impl<R: DeserializeOwned> Results<R> {
 
     /// The next result, if it is there.
     pub fn try_next(&mut self) -> Option<(u64, Result<R>)> {
-        loop {
-            if let Some(next) = self.window.pop() {
-                self.taken += 1;
-                return Some(next);
-            }
-            let delivery = self.deliveries.try_recv().ok()?;
+        let mut next = self.window.pop();
+        while next.is_none()
+            && let Ok(delivery) = self.deliveries.try_recv()
+        {
             self.accept(delivery);
+            next = self.window.pop();
         }
+        self.taken += usize::from(next.is_some());
+        if next.is_none() || self.taken >= REPORT_EVERY {
+            self.make_room();
+        }
+        next
     }
 
     /// Tells the feed what was taken, which may make room for more input.
@@ -215,13 +224,9 @@ impl<R: DeserializeOwned> Iterator for Results<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if self.taken >= REPORT_EVERY {
-                self.make_room();
-            }
             if let Some(next) = self.try_next() {
                 return Some(next);
             }
-            self.make_room();
             let received = match self.deliveries.try_recv() {
                 Err(TryRecvError::Empty) => {
                     let deliveries = &self.deliveries;
@@ -261,6 +266,7 @@ pub(super) fn open<A, R>(call: &Call<'_>, spread: Spread, order: Order) -> Resul
         feed: Arc::clone(&feed),
         job,
         spread,
+        scratch: Vec::new(),
         input: PhantomData,
     };
     let results = Results {
@@ -332,7 +338,6 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for IMap<I, R> 
         if let Some((_, result)) = self.results.try_next() {
             return Some(result);
         }
-        self.results.make_room();
         self.pull();
         match self.results.next() {
             Some((_, result)) => Some(result),

@@ -17,6 +17,13 @@ use super::slot::{Cause, Drained, Process, Slot, Violation};
 use crate::output::OutputSender;
 use crate::process::message::Status;
 
+/// How long callers may go on collecting items for a block while a worker is idle.
+const ASK_INTERVAL: Duration = Duration::from_micros(100);
+
+/// How long a worker may leave an order untouched, to run a call or to stop. An honest one obeys at once; one whose guest
+/// goes on after its last outcome never would.
+const OBEY_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Whether a pool takes work.
 #[derive(Clone, Debug)]
 pub(super) enum State {
@@ -46,6 +53,8 @@ pub(crate) struct Core {
     pub(super) jobs: Jobs,
     /// Jobs that more items may come from.
     pub(super) fed: Vec<JobKey>,
+    /// When to ask them for items again, as a worker is idle.
+    ask_at: Option<Instant>,
     /// Jobs with outcomes to hand on at the end of the turn.
     pub(super) touched: Vec<JobKey>,
     pub(super) backlog: VecDeque<Pending>,
@@ -90,6 +99,7 @@ impl Core {
             slots: (1..).take(processes).map(|number| Slot::new(number, now)).collect(),
             jobs: Jobs::default(),
             fed: Vec::new(),
+            ask_at: None,
             touched: Vec::new(),
             backlog: VecDeque::new(),
             waiting: 0,
@@ -178,7 +188,7 @@ impl Core {
         self.raise_absent(now);
         self.dispatch(now);
         self.hand_on();
-        self.finish_closing();
+        self.finish_closing(now);
         collected
     }
 
@@ -195,6 +205,9 @@ impl Core {
             Ok(drained) => {
                 if drained.items > 0 {
                     self.barren_deaths = 0;
+                }
+                if drained.records > 0 && matches!(slot.cause, Some(Cause::Stopped)) {
+                    slot.expect(now);
                 }
                 drained
             }
@@ -257,9 +270,19 @@ impl Core {
         if self.waiting == 0 {
             while self.rebalance(now) {}
         }
+        let starving = self.waiting == 0 && self.slots.iter().any(Slot::is_idle) && self.has_sated_feed();
+        self.ask_at = starving.then(|| now + ASK_INTERVAL);
         for slot in &mut self.slots {
             slot.publish();
         }
+    }
+
+    /// Whether callers may be collecting items for a block, and not know that a worker is idle.
+    fn has_sated_feed(&mut self) -> bool {
+        self.fed.iter().any(|key| {
+            let feed = self.jobs.get(*key).and_then(|job| job.feed.as_ref());
+            feed.is_some_and(|feed| !feed.is_hungry())
+        })
     }
 
     /// When the backlog runs low, takes what callers have collected but not yet submitted.
@@ -316,8 +339,15 @@ impl Core {
 
     /// Items that come back from a worker are the next to be given out.
     pub(super) fn put_back(&mut self, pending: Pending) {
-        if pending.len() > 0 {
-            self.waiting += pending.len();
+        let items = pending.len();
+        let Some(job) = self.jobs.get(pending.job).filter(|_| items > 0) else {
+            return;
+        };
+        if let Sink::Nobody = job.sink {
+            job.outstanding -= items as u64;
+            self.touched.push(pending.job);
+        } else {
+            self.waiting += items;
             self.backlog.push_front(pending);
         }
     }
@@ -386,25 +416,29 @@ impl Core {
         let jobs = &mut self.jobs;
         let slots = self.slots.iter().filter_map(|slot| match &slot.process {
             Process::Absent { retry_at } if replace => Some(*retry_at),
-            _ => deadline(slot, jobs),
+            _ => ultimatum(slot, jobs).map(|(at, _)| at),
         });
-        slots.chain(self.mourned.iter().map(|mourned| mourned.until)).min()
+        let mourned = self.mourned.iter().map(|mourned| mourned.until);
+        slots.chain(mourned).chain(self.ask_at).min()
     }
 
     /// Kills the workers whose item has used up its time.
     pub(super) fn enforce_deadlines(&mut self, now: Instant) {
         for at in 0..self.slots.len() {
-            if deadline(&self.slots[at], &mut self.jobs).is_some_and(|deadline| deadline <= now) {
-                // A reply may have come in the meantime.
-                self.collect(at, now);
-                let slot = &self.slots[at];
-                if deadline(slot, &mut self.jobs).is_some_and(|deadline| deadline <= now) {
-                    let limit = slot
-                        .flights
-                        .front()
-                        .and_then(|flight| self.jobs.get(flight.job)?.timeout);
-                    self.kill(at, Cause::Timeout(limit.unwrap_or_default()));
-                }
+            let overdue = |core: &mut Self| {
+                let (deadline, verdict) = ultimatum(&core.slots[at], &mut core.jobs)?;
+                (deadline <= now).then_some(verdict)
+            };
+            if overdue(self).is_none() {
+                continue;
+            }
+            // A reply may have come in the meantime.
+            self.collect(at, now);
+            match overdue(self) {
+                Some(Some(cause)) => self.kill(at, cause),
+                // What has not begun until now has run for no time at all.
+                Some(None) => self.slots[at].head_since = now,
+                None => {}
             }
         }
     }
@@ -417,7 +451,7 @@ impl Core {
     }
 
     /// Ends every job, and every worker.
-    pub(crate) fn end(&mut self, end: End) {
+    pub(crate) fn end(&mut self, end: &End) {
         if let State::Over(_) = self.state {
             return;
         }
@@ -425,6 +459,9 @@ impl Core {
         for key in self.jobs.keys() {
             if let Some(job) = self.jobs.get(key) {
                 job.end(end.clone());
+                if let Some(feed) = &job.feed {
+                    feed.close();
+                }
             }
             self.jobs.remove(key);
         }
@@ -438,7 +475,7 @@ impl Core {
     }
 
     /// Once a closed pool has nothing left to do, tells its workers so.
-    fn finish_closing(&mut self) {
+    fn finish_closing(&mut self, now: Instant) {
         if !matches!(self.state, State::Closing) || !self.jobs.is_empty() {
             return;
         }
@@ -449,7 +486,8 @@ impl Core {
             }
             match slot.send_stop() {
                 Ok(true) => {
-                    slot.cause = Some(Cause::Dismissed);
+                    slot.cause = Some(Cause::Stopped);
+                    slot.expect(now);
                     slot.publish();
                 }
                 Ok(false) => {}
@@ -489,11 +527,26 @@ impl Core {
     }
 }
 
-/// When the item at the head of this worker's window must be done.
-fn deadline(slot: &Slot, jobs: &mut Jobs) -> Option<Instant> {
-    if slot.cause.is_some() || !slot.ready {
+/// When to look whether this worker has come on with what it has, and what it is killed for if not.
+fn ultimatum(slot: &Slot, jobs: &mut Jobs) -> Option<(Instant, Option<Cause>)> {
+    if !slot.ready {
         return None;
     }
-    let limit: Duration = jobs.get(slot.flights.front()?.job)?.timeout?;
-    slot.head_since.checked_add(limit)
+    // While nobody takes its output, it waits for us.
+    let patience = slot.is_heard().then(|| slot.silent_since + OBEY_TIMEOUT);
+    match (&slot.cause, slot.flights.front()) {
+        (None, Some(flight)) => {
+            let limit = jobs.get(flight.job)?.timeout;
+            let deadline = limit.and_then(|limit| slot.head_since.checked_add(limit));
+            if slot.head_has_begun() {
+                let (limit, seq) = (limit?, flight.next_seq());
+                return Some((deadline?, Some(Cause::Timeout { limit, seq })));
+            }
+            let obedience = patience.map(|at| (at, Some(Cause::Disobedient)));
+            let again = deadline.map(|at| (at, None));
+            obedience.into_iter().chain(again).min_by_key(|(at, _)| *at)
+        }
+        (Some(Cause::Stopped), _) => Some((patience?, Some(Cause::Dismissed))),
+        _ => None,
+    }
 }

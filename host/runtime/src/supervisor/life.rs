@@ -113,7 +113,7 @@ impl Core {
             return;
         }
         let dismissed = matches!(cause, Cause::Dismissed);
-        if dismissed || slot.cause.is_none() {
+        if dismissed || matches!(slot.cause, None | Some(Cause::Stopped)) {
             slot.cause = Some(cause);
         }
         self.signal(at);
@@ -145,7 +145,13 @@ impl Core {
         let mut charged = false;
         for (place, flight) in flights.into_iter().enumerate().rev() {
             let mut rest = flight.rest();
-            if place == 0 && begun {
+            // By the time the signal came, it may have been at another item than the one it was sent for.
+            let innocent = match cause {
+                Some(Cause::Timeout { seq, .. }) => seq != flight.next_seq(),
+                Some(Cause::Disobedient) => true,
+                _ => false,
+            };
+            if place == 0 && begun && !innocent {
                 charged = true;
                 let mut victim = flight.rest();
                 victim.end = victim.first + 1;
@@ -161,7 +167,8 @@ impl Core {
         if !self.mourned.iter().any(|mourned| mourned.birth == birth) {
             self.statuses.remove(&birth);
         }
-        if charged || sound || cause.is_some() {
+        let expected = matches!(cause, Some(Cause::Timeout { .. } | Cause::Stopped | Cause::Dismissed));
+        if charged || sound || expected {
             self.barren_deaths = 0;
         } else {
             self.barren_deaths += 1;
@@ -169,7 +176,7 @@ impl Core {
                 retry_at: now + backoff(self.barren_deaths),
             };
             if self.barren_deaths > MAX_BARREN_DEATHS + 3 * self.slots.len() as u32 {
-                self.end(End::Broken(format!(
+                self.end(&End::Broken(format!(
                     "{} workers in a row: {reason}",
                     self.barren_deaths
                 )));
@@ -184,9 +191,9 @@ impl Core {
         let attempt = victim.attempts + 1;
         let Mourner { birth, worker, pid } = mourner;
         let what = match cause {
-            Some(Cause::Timeout(limit)) => Some(What::Timeout(*limit)),
+            Some(Cause::Timeout { limit, .. }) => Some(What::Timeout(*limit)),
             Some(Cause::Violation(why)) => Some(What::Lost(Loss::Violation(why.clone()))),
-            Some(Cause::Dismissed) | None => None,
+            Some(Cause::Disobedient | Cause::Stopped | Cause::Dismissed) | None => None,
         };
         let may_retry = !matches!(what, Some(What::Timeout(_))) && victim.attempts < job.retries;
         if may_retry {

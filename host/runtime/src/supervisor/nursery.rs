@@ -26,8 +26,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 enum State {
     Loading,
     Ready,
+    /// It has said why, and is about to end.
     Unusable(String),
-    Gone,
+    /// It has ended, and everyone who waited for it knows. With what it said last.
+    Gone(Option<String>),
 }
 
 /// A zygote as the host sees it.
@@ -61,12 +63,13 @@ impl Zygote {
     /// Its socket is closed. Returns why, as far as it said so.
     pub(super) fn set_gone(&self) -> String {
         let mut state = lock(&self.state);
-        if let State::Unusable(why) = &*state {
-            return why.clone();
-        }
-        *state = State::Gone;
+        let said = match &*state {
+            State::Unusable(why) => Some(why.clone()),
+            _ => None,
+        };
+        *state = State::Gone(said.clone());
         self.changed.notify_all();
-        "the zygote process ended".into()
+        said.unwrap_or_else(|| "the zygote process ended".into())
     }
 
     pub(super) fn answered(&self, birth: u64) {
@@ -77,8 +80,8 @@ impl Zygote {
         std::mem::take(&mut lock(&self.ordered))
     }
 
-    fn is_lost(&self) -> bool {
-        matches!(*lock(&self.state), State::Gone | State::Unusable(_))
+    fn is_gone(&self) -> bool {
+        matches!(*lock(&self.state), State::Gone(_))
     }
 }
 
@@ -141,29 +144,21 @@ impl Nursery {
         let message = encode(&ToZygote::Fork { birth, slot, stdin });
         let zygote = self.zygote()?;
         lock(&zygote.ordered).insert(birth);
-        let sent = zygote.control.try_send(&message, fds);
-        if sent.is_err() {
+        zygote.control.try_send(&message, fds).map_err(|error| {
             zygote.answered(birth);
-        }
-        match sent {
-            // It died a moment ago, and the supervisor has not noticed yet.
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                zygote.set_gone();
-                let zygote = self.zygote()?;
-                lock(&zygote.ordered).insert(birth);
-                zygote
-                    .control
-                    .try_send(&message, fds)
-                    .inspect_err(|_| zygote.answered(birth))
+            match error.kind() {
+                // It died a moment ago. Until the supervisor has noticed, and told those who still wait for it, it is
+                // not replaced.
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => io::ErrorKind::WouldBlock.into(),
+                _ => error,
             }
-            sent => sent,
-        }
+        })
     }
 
     /// The zygote that runs, or a new one.
     fn zygote(&self) -> io::Result<Arc<Zygote>> {
         let mut current = lock(&self.zygote);
-        if let Some(zygote) = current.as_ref().filter(|zygote| !zygote.is_lost()) {
+        if let Some(zygote) = current.as_ref().filter(|zygote| !zygote.is_gone()) {
             return Ok(Arc::clone(zygote));
         }
         let zygote = Arc::new(Zygote {
@@ -195,8 +190,8 @@ impl Nursery {
         loop {
             match &*state {
                 State::Ready => return Ok(()),
-                State::Unusable(why) => return Err(Error::Broken(why.clone())),
-                State::Gone => return Err(start(io::Error::other("it ended while it loaded the module"))),
+                State::Unusable(why) | State::Gone(Some(why)) => return Err(Error::Broken(why.clone())),
+                State::Gone(None) => return Err(start(io::Error::other("it ended while it loaded the module"))),
                 State::Loading => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {

@@ -4,6 +4,9 @@
 //! as it fits what this side knows: replies come in the order of dispatch, one for each item, for items that were sent.
 //! Whatever does not fit is a [`Violation`], which costs the worker its life and nobody else anything.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -90,12 +93,19 @@ pub(super) enum Process {
     },
 }
 
-/// Why the supervisor killed a worker.
+/// Why the supervisor ended a worker.
 #[derive(Clone, Debug)]
 pub(super) enum Cause {
-    /// The item at the head of its window ran longer than this.
-    Timeout(Duration),
+    /// The item with this number ran longer than it may.
+    Timeout {
+        limit: Duration,
+        seq: u64,
+    },
+    /// It did not begin what it was given.
+    Disobedient,
     Violation(String),
+    /// It was not killed, but told that nothing will follow.
+    Stopped,
     /// The pool is being terminated, or needs it no more.
     Dismissed,
 }
@@ -115,7 +125,7 @@ pub(super) struct Flight {
 
 impl Flight {
     /// The number of the next item to get its outcome.
-    fn next_seq(&self) -> u64 {
+    pub(super) fn next_seq(&self) -> u64 {
         self.seq + u64::from(self.done)
     }
 
@@ -167,6 +177,8 @@ pub(super) struct Slot {
     pub(super) under_way: usize,
     /// Since when the item at the head of the window can have been running.
     pub(super) head_since: Instant,
+    /// Since when it has not been heard of, and something is expected of it.
+    pub(super) silent_since: Instant,
     pub(super) pace: Pace,
     next_seq: u64,
     /// How much of the body of the last flight has been written, if not all of it.
@@ -197,6 +209,7 @@ impl Slot {
             flights: VecDeque::new(),
             under_way: 0,
             head_since: now,
+            silent_since: now,
             pace: Pace::new(now),
             next_seq: 0,
             sent: None,
@@ -229,6 +242,11 @@ impl Slot {
             return 0;
         }
         self.pace.window().saturating_sub(self.under_way)
+    }
+
+    /// From now on, something is expected of it.
+    pub(super) fn expect(&mut self, now: Instant) {
+        (self.head_since, self.silent_since) = (now, now);
     }
 
     /// Whether it has nothing to do.
@@ -264,7 +282,7 @@ impl Slot {
             self.sent = Some(now_sent);
         }
         if self.flights.is_empty() {
-            self.head_since = now;
+            self.expect(now);
             self.pace.began(now);
         }
         self.flights.push_back(Flight {
@@ -280,6 +298,8 @@ impl Slot {
         pending.first = end as u32;
         self.next_seq += count as u64;
         self.under_way += count;
+        // The worker waits for the rest of what it has begun to read, and asks nobody for it.
+        self.send_more()?;
         Ok(true)
     }
 
@@ -357,7 +377,7 @@ impl Slot {
     }
 
     /// Whether its replies are read as they come.
-    fn is_heard(&self) -> bool {
+    pub(super) fn is_heard(&self) -> bool {
         !self.condemned && self.held_output.is_none()
     }
 
@@ -377,13 +397,10 @@ impl Slot {
         now: Instant,
     ) -> Result<Drained, Violation> {
         let mut drained = Drained::default();
-        if self.condemned {
-            return Ok(drained);
-        }
         self.full = false;
         let outcome = self.drain_records(jobs, touched, output, now, &mut drained);
         if drained.items > 0 {
-            self.head_since = now;
+            self.expect(now);
             self.pace.delivered(drained.items, self.flights.is_empty(), now);
         }
         if let Some(link) = &mut self.link {
@@ -454,7 +471,7 @@ impl Slot {
                     if std::mem::replace(&mut self.ready, true) {
                         return Err(Violation("it said twice that it is ready".into()));
                     }
-                    self.head_since = now;
+                    self.expect(now);
                     self.pace.began(now);
                 }
                 ReplyKind::Done => {

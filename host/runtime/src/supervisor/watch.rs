@@ -177,7 +177,11 @@ impl Supervisor {
 
     pub(super) fn watch_zygote(&self, zygote: &Arc<Zygote>) -> io::Result<()> {
         let id = self.next_control.fetch_add(1, Ordering::Relaxed);
-        lock(&self.correspondents).insert(id, Correspondent::Zygote(Arc::downgrade(zygote)));
+        let mut correspondents = lock(&self.correspondents);
+        // One that was dropped with its nursery is not heard of again.
+        correspondents.retain(|_, other| !matches!(other, Correspondent::Zygote(zygote) if zygote.strong_count() == 0));
+        correspondents.insert(id, Correspondent::Zygote(Arc::downgrade(zygote)));
+        drop(correspondents);
         self.watch(zygote.control(), Watched::Control { id })
     }
 
@@ -408,7 +412,7 @@ impl Supervisor {
         for pool in self.all_pools() {
             pool.act(|core, _| {
                 if core.nursery.is_of(keeper) {
-                    core.end(End::Broken(format!(
+                    core.end(&End::Broken(format!(
                         "the keeper process, which starts its workers, ended ({how})"
                     )));
                 }

@@ -34,6 +34,7 @@ fn task_next(mut caller: Caller<'_, State>, buffer: u32, capacity: u32) -> Resul
         return Ok(END);
     };
     state.served_one = state.one_item;
+    state.limits.refused = None;
     if len <= capacity as usize {
         state.link.read_item(slice(bytes, buffer, len)?)?;
     }

@@ -254,7 +254,10 @@ impl Link {
 
     /// The current call has given all it had: its record can go.
     fn end_call(&mut self) {
-        let large = self.current.take().is_some_and(|current| current.record >= RELEASE_BYTES);
+        let large = self
+            .current
+            .take()
+            .is_some_and(|current| current.record >= RELEASE_BYTES);
         self.tasks.advance();
         self.unreleased += 1;
         if large || self.unreleased >= RELEASE_EVERY {

@@ -191,8 +191,8 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
         .dirs()
         .iter()
         .zip(&template.spec.dirs)
-        // SAFETY: the template owns these descriptors, and lives as long as this process.
         .map(|(fd, dir)| Dir {
+            // SAFETY: the template owns these descriptors, and lives as long as this process.
             fd: unsafe { BorrowedFd::borrow_raw(*fd) },
             writable: dir.writable,
         })

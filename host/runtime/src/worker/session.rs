@@ -110,6 +110,7 @@ impl<'t> Session<'t> {
         let Some(function) = name.and_then(|name| guest.instance.get_func(&mut guest.store, name)) else {
             return self.fail_next(&Fault::new(ErrorKind::Instantiate, "the module has no such export"));
         };
+        guest.store.data_mut().limits.refused = None;
         let outcome = call_plain(guest, &function, &item);
         let spoiled = outcome
             .as_ref()

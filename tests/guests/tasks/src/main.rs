@@ -33,12 +33,13 @@ fn echo(text: &str) -> String {
     text.to_owned()
 }
 
-/// Keeps a CPU busy for about as many microseconds as there are `rounds`, and returns what only that could have found.
+/// Squares a number after keeping a CPU busy for some microseconds for each of the `rounds`.
 #[task]
-fn digest(seed: u64, rounds: u32) -> u64 {
-    (0..rounds.saturating_mul(500)).fold(seed, |state, round| {
-        (state ^ u64::from(round)).wrapping_mul(0x0100_0000_01b3).rotate_left(7)
-    })
+fn slow_square(x: i64, rounds: u32) -> i64 {
+    black_box((0..rounds.saturating_mul(500)).fold(x, |state, round| {
+        (state ^ i64::from(round)).wrapping_mul(0x0100_0000_01b3).rotate_left(7)
+    }));
+    x * x
 }
 
 /// Fails as it is told to, or returns 1 if that is `fine`.
@@ -79,6 +80,12 @@ fn descend(depth: i64) -> i64 {
 fn allocate(mebibytes: usize) -> i64 {
     let memory = black_box(vec![1_u8; mebibytes << 20]);
     (memory.len() >> 20) as i64
+}
+
+/// Asks for so much memory, and does without if there is none.
+#[task]
+fn try_to_allocate(mebibytes: usize) -> bool {
+    Vec::<u8>::new().try_reserve_exact(mebibytes << 20).is_ok()
 }
 
 /// A result that serde cannot carry.
@@ -122,14 +129,14 @@ fn wait_for(path: &str, value: i64) -> i64 {
     value
 }
 
-/// [`wait_for`], for a `value` that is negative; others come back at once.
+/// [`spin`] if it is negative; else says that it was done.
 #[task]
-fn wait_if_negative(value: i64) -> i64 {
+fn spin_if_negative(value: i64) -> i64 {
     if value < 0 {
-        wait_for("/gate/open", value)
-    } else {
-        value
+        spin();
     }
+    println!("did {value}");
+    value
 }
 
 /// How often it was called in this instance.

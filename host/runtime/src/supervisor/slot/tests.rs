@@ -1,0 +1,154 @@
+//! A slot whose worker is played by the test.
+
+use super::*;
+use crate::output::{self, Framing};
+use crate::supervisor::job::{ChunkRule, Job, Sink};
+
+struct Stage {
+    slot: Slot,
+    jobs: Jobs,
+    key: JobKey,
+    output: OutputSender,
+    /// The worker's ends.
+    tasks: Consumer,
+    replies: Producer,
+}
+
+impl Stage {
+    /// An idle worker, and a job without a receiver.
+    fn new() -> Self {
+        let now = Instant::now();
+        let (link, [memory, ..]) = Link::new().unwrap();
+        let mapping = Arc::new(Mapping::open(memory.as_fd(), LINK_BYTES).unwrap());
+        let mut slot = Slot::new(1, now);
+        slot.link = Some(link);
+        let mut jobs = Jobs::default();
+        let key = jobs.insert(Job {
+            task: 0,
+            chunk: ChunkRule::Adaptive,
+            timeout: None,
+            retries: 0,
+            sink: Sink::Nobody,
+            feed: None,
+            open: true,
+            outstanding: 1000,
+            batch: Batch::default(),
+        });
+        Self {
+            slot,
+            jobs,
+            key,
+            output: output::start(Box::new(|_| ()), Framing::Raw, || ()).unwrap(),
+            tasks: Consumer::new(&mapping, 0, RING_CAPACITY).unwrap(),
+            replies: Producer::new(&mapping, REPLIES_AT, RING_CAPACITY).unwrap(),
+        }
+    }
+
+    /// Gives the worker one call with `count` items of `len` bytes each.
+    fn give(&mut self, count: usize, len: usize) -> bool {
+        let mut block = Block::new(0);
+        for _ in 0..count {
+            block
+                .push(|bytes| {
+                    bytes.resize(bytes.len() + len, 0);
+                    Ok::<_, crate::supervisor::job::TooLarge>(())
+                })
+                .unwrap();
+        }
+        let mut pending = Pending {
+            job: self.key,
+            end: u32::try_from(block.len()).unwrap(),
+            block: Arc::new(block),
+            first: 0,
+            attempts: 0,
+        };
+        let given = self.slot.dispatch(&mut pending, 0, count, Instant::now()).unwrap();
+        self.slot.publish();
+        given
+    }
+
+    fn reply(&mut self, kind: ReplyKind, more: bool, seq: u64, body: &[u8]) {
+        let head = ReplyHead { kind, more, seq };
+        assert!(self.replies.try_write(&[&head.bytes(), body]).unwrap().is_some());
+        self.replies.publish();
+    }
+
+    fn drain(&mut self) -> Result<usize, String> {
+        let Self { slot, jobs, output, .. } = self;
+        slot.drain(jobs, &mut Vec::new(), output, Instant::now())
+            .map(|drained| drained.items)
+            .map_err(|violation| violation.0)
+    }
+}
+
+#[test]
+fn replies_are_taken_in_the_order_of_dispatch_only() {
+    let mut stage = Stage::new();
+    assert!(stage.give(2, 8));
+    assert_eq!(stage.slot.under_way, 2);
+    stage.reply(ReplyKind::Done, false, 0, b"x");
+    assert_eq!(stage.drain(), Ok(1));
+    stage.reply(ReplyKind::Done, false, 0, b"x");
+    assert!(stage.drain().is_err(), "item 0 has had its outcome");
+    assert_eq!(stage.slot.under_way, 1);
+}
+
+#[test]
+fn a_worker_is_ready_once() {
+    let mut stage = Stage::new();
+    stage.reply(ReplyKind::Ready, false, 0, b"");
+    assert_eq!(stage.drain(), Ok(0));
+    assert!(stage.slot.ready);
+    stage.reply(ReplyKind::Ready, false, 0, b"");
+    assert!(stage.drain().is_err());
+}
+
+#[test]
+fn only_the_outcome_of_the_running_item_may_be_long() {
+    for (kind, seq) in [(ReplyKind::Stdout, 0), (ReplyKind::Done, 1), (ReplyKind::Ready, 0)] {
+        let mut stage = Stage::new();
+        assert!(stage.give(1, 8));
+        stage.reply(kind, true, seq, b"beginning");
+        assert!(stage.drain().is_err(), "{kind:?} {seq}");
+    }
+    let mut stage = Stage::new();
+    assert!(stage.give(1, 8));
+    stage.reply(ReplyKind::Done, true, 0, b"beginning");
+    assert_eq!(stage.drain(), Ok(0));
+    stage.reply(ReplyKind::More, false, 0, b"end");
+    assert_eq!(stage.drain(), Ok(1));
+}
+
+#[test]
+fn a_full_ring_leaves_no_room_until_the_next_look() {
+    let mut stage = Stage::new();
+    for _ in 0..8 {
+        stage.slot.pace.delivered(64, false, Instant::now());
+    }
+    while stage.give(1, 30_000) {}
+    assert_eq!(stage.slot.flights.len(), 4);
+    assert_eq!(stage.slot.room(), 0);
+    assert_eq!(stage.drain(), Ok(0));
+    assert_ne!(stage.slot.room(), 0);
+}
+
+#[test]
+fn a_worker_without_news_sleeps_on() {
+    let mut stage = Stage::new();
+    assert!(stage.tasks.prepare_park());
+    stage.slot.publish();
+    let link = stage.slot.link.as_mut().unwrap();
+    assert!(link.tasks.consumer_parked(), "it was not rung");
+}
+
+#[test]
+fn only_what_was_not_begun_is_taken_back() {
+    let mut stage = Stage::new();
+    assert!(stage.give(1, 8) && stage.give(2, 8));
+    stage.tasks.peek().unwrap();
+    assert!(stage.tasks.take());
+    assert!(stage.slot.head_has_begun());
+    assert_eq!(stage.slot.revoke_last().map(|pending| pending.len()), Some(2));
+    assert!(stage.slot.revoke_last().is_none());
+    assert_eq!(stage.slot.under_way, 1);
+}

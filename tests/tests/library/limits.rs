@@ -1,0 +1,254 @@
+//! Deadlines, memory, and messages of every size.
+
+use std::time::{Duration, Instant};
+
+use serde_bytes::{ByteBuf, Bytes};
+use wasmp::{Chunksize, ErrorKind, Pool};
+use wasmp_tests::isolated;
+
+use crate::common::{builder, close, listen, pool, task_error, worker, workers};
+
+#[test]
+fn a_deadline_kills_its_item_and_nothing_else() {
+    isolated(|| {
+        let pool = builder(2).on_output(|_| ()).build().unwrap();
+        let call = pool
+            .task("misbehave")
+            .timeout(Duration::from_millis(300))
+            .chunksize(Chunksize::Exact(4));
+        let inputs = ["fine", "fine", "loop", "fine", "fine", "fine", "fine", "loop"];
+        let results: Vec<wasmp::Result<i64>> = call.imap(inputs).unwrap().collect();
+        for (index, (input, result)) in inputs.into_iter().zip(results).enumerate() {
+            if input == "fine" {
+                assert_eq!(result.unwrap(), 1);
+            } else {
+                let error = task_error(result);
+                assert_eq!((error.kind, error.index), (ErrorKind::Timeout, index as u64));
+                assert!(error.message.contains("300ms"), "{}", error.message);
+            }
+        }
+        assert_eq!(pool.apply::<_, i64>("square", (3,)).unwrap(), 9);
+    });
+}
+
+#[test]
+fn a_deadline_counts_from_when_its_item_begins() {
+    isolated(|| {
+        // Each item takes a third of its time limit, and each waits for all those before it.
+        let pool = builder(1)
+            .timeout(Duration::from_millis(600))
+            .on_output(|_| ())
+            .build()
+            .unwrap();
+        for chunksize in [Chunksize::Exact(1), Chunksize::Exact(6)] {
+            pool.task("sleep")
+                .chunksize(chunksize)
+                .map::<_, ()>([200_u64; 6])
+                .unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_deadline_ends_a_guest_that_sleeps() {
+    isolated(|| {
+        let pool = builder(1).on_output(|_| ()).build().unwrap();
+        let started = Instant::now();
+        let call = pool.task("sleep").timeout(Duration::from_millis(100));
+        assert_eq!(task_error(call.apply::<_, ()>((600_000_u64,))).kind, ErrorKind::Timeout);
+        assert!(started.elapsed() >= Duration::from_millis(100));
+    });
+}
+
+#[test]
+fn the_deadline_of_one_call_is_not_that_of_another() {
+    isolated(|| {
+        let (builder, lines) = listen(builder(2));
+        let pool = builder.build().unwrap();
+        let short = pool
+            .task("spin")
+            .timeout(Duration::from_millis(100))
+            .apply_async::<_, ()>(())
+            .unwrap();
+        let long = pool.apply_async::<_, ()>("sleep", (500_u64,)).unwrap();
+        lines.wait_for_begun();
+        lines.wait_for_begun();
+        assert_eq!(task_error(short.get()).kind, ErrorKind::Timeout);
+        long.get().unwrap();
+    });
+}
+
+#[test]
+fn a_worker_that_was_killed_at_a_deadline_is_replaced() {
+    isolated(|| {
+        let pool = builder(1).on_output(|_| ()).build().unwrap();
+        let mut pids = vec![worker(&pool).pid()];
+        for _ in 0..10 {
+            let call = pool.task("misbehave").timeout(Duration::from_millis(20));
+            let error = task_error(call.apply::<_, i64>(("loop",)));
+            assert_eq!((error.kind, error.pid), (ErrorKind::Timeout, *pids.last().unwrap()));
+            assert_eq!(pool.apply::<_, i64>("square", (3,)).unwrap(), 9);
+            pids.push(worker(&pool).pid());
+        }
+        assert!(pids.windows(2).all(|pair| pair[0] != pair[1]));
+    });
+}
+
+#[test]
+fn the_memory_limit_is_that_of_an_instance() {
+    isolated(|| {
+        let pool = builder(1).max_memory(64 << 20).on_output(|_| ()).build().unwrap();
+        assert_eq!(pool.apply::<_, i64>("allocate", (40,)).unwrap(), 40);
+        let error = task_error(pool.apply::<_, i64>("allocate", (100,)));
+        assert_eq!(error.kind, ErrorKind::MemoryLimit);
+        assert!(error.message.contains("64 MiB are allowed"), "{}", error.message);
+        // The next instance starts from nothing.
+        assert_eq!(pool.apply::<_, i64>("allocate", (40,)).unwrap(), 40);
+    });
+}
+
+#[test]
+fn without_a_limit_a_guest_may_use_more_than_a_gibibyte() {
+    isolated(|| {
+        let pool = pool(1);
+        assert_eq!(pool.apply::<_, i64>("allocate", (1200,)).unwrap(), 1200);
+    });
+}
+
+#[test]
+fn a_module_that_starts_beyond_the_limit_fails_its_items() {
+    isolated(|| {
+        let wat = r#"(module (memory 1000) (func (export "one") (result i32) (i32.const 1)))"#;
+        let pool = Pool::builder(wat.as_bytes().to_vec())
+            .processes(1)
+            .max_memory(1 << 20)
+            .build()
+            .unwrap();
+        for _ in 0..3 {
+            assert_eq!(task_error(pool.apply::<_, i32>("one", ())).kind, ErrorKind::MemoryLimit);
+        }
+        close(&pool);
+    });
+}
+
+#[test]
+fn tables_are_limited_too() {
+    isolated(|| {
+        let wat = r#"(module (table $t 0 funcref) (func (export "grow") (param i32) (result i32)
+            (table.grow $t (ref.null func) (local.get 0))))"#;
+        let pool = Pool::builder(wat.as_bytes().to_vec()).processes(1).build().unwrap();
+        assert_eq!(pool.apply::<_, i32>("grow", (1000,)).unwrap(), 0);
+        assert_eq!(pool.apply::<_, i32>("grow", (1_000_000_000,)).unwrap(), -1);
+    });
+}
+
+const SIZES: [usize; 12] = [
+    0,
+    1,
+    23,
+    4095,
+    65_000,
+    65_536,
+    65_600,
+    131_000,
+    131_072,
+    300_000,
+    (8 << 20) + 1,
+    64 << 20,
+];
+
+#[test]
+fn arguments_of_every_size_arrive() {
+    isolated(|| {
+        let pool = pool(2);
+        let bytes: Vec<u8> = (0..*SIZES.last().unwrap()).map(|at| (at % 251) as u8).collect();
+        for len in SIZES {
+            let checked: (usize, bool) = pool.apply("check_bytes", (Bytes::new(&bytes[..len]),)).unwrap();
+            assert_eq!(checked, (len, true));
+        }
+    });
+}
+
+#[test]
+fn results_of_every_size_arrive() {
+    isolated(|| {
+        let pool = pool(2);
+        for len in SIZES {
+            let bytes: ByteBuf = pool.apply("make_bytes", (len,)).unwrap();
+            assert_eq!(bytes.len(), len);
+            assert!(
+                bytes.iter().enumerate().all(|(at, byte)| *byte == (at % 251) as u8),
+                "{len} bytes"
+            );
+        }
+    });
+}
+
+#[test]
+fn large_and_small_items_share_their_workers() {
+    isolated(|| {
+        let pool = pool(2);
+        let lens: Vec<usize> = SIZES
+            .into_iter()
+            .filter(|len| *len < 1 << 20)
+            .cycle()
+            .take(200)
+            .collect();
+        for chunksize in [Chunksize::Adaptive, Chunksize::Exact(7)] {
+            let results: Vec<ByteBuf> = pool.task("make_bytes").chunksize(chunksize).map(lens.iter()).unwrap();
+            assert_eq!(results.iter().map(|bytes| bytes.len()).collect::<Vec<_>>(), lens);
+            let inputs = results.iter().map(|bytes| Bytes::new(bytes));
+            let checked: Vec<(usize, bool)> = pool.task("check_bytes").chunksize(chunksize).map(inputs).unwrap();
+            assert_eq!(checked, lens.iter().map(|len| (*len, true)).collect::<Vec<_>>());
+        }
+    });
+}
+
+#[test]
+fn a_worker_that_dies_with_a_large_argument_half_read_costs_one_item() {
+    isolated(|| {
+        let pool = pool(1);
+        let bytes = vec![7; 64 << 20];
+        for _ in 0..5 {
+            let victim = worker(&pool);
+            let large = pool
+                .apply_async::<_, (usize, bool)>("check_bytes", (Bytes::new(&bytes),))
+                .unwrap();
+            let small = pool.apply_async::<_, i64>("square", (3,)).unwrap();
+            victim.kill();
+            // Whether it had begun by then is a matter of luck; whether it is answered is not.
+            match large.get() {
+                Ok(checked) => assert_eq!(checked, (bytes.len(), false)),
+                error => assert_eq!(task_error(error).kind, ErrorKind::WorkerLost),
+            }
+            assert_eq!(small.get().unwrap(), 9);
+            workers(&pool);
+        }
+    });
+}
+
+#[test]
+fn much_output_is_passed_on_whole_while_the_listener_is_slow() {
+    isolated(|| {
+        let (sender, lines) = std::sync::mpsc::sync_channel(0);
+        let pool = builder(1)
+            .on_output(move |output| {
+                let _ = sender.send(output.line.len());
+            })
+            .build()
+            .unwrap();
+        // More than may wait: the guest has to.
+        let printed = pool.apply_async::<_, ()>("print_lines", (1_000_000_u32,)).unwrap();
+        let mut bytes = 0;
+        for number in 0..1_000_000 {
+            let len = lines.recv().unwrap();
+            assert_eq!(len, format!("line {number}\n").len());
+            bytes += len;
+            if number == 0 {
+                assert!(!printed.ready(), "12 MB cannot all wait");
+            }
+        }
+        printed.get().unwrap();
+        assert_eq!(bytes, 11_888_890);
+    });
+}
