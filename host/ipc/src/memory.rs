@@ -33,8 +33,8 @@ impl Mapping {
     /// Creates a memfd of `len` zeroed bytes, seals its size for good, and maps it.
     ///
     /// `name` is what `/proc/*/maps` shows; it need not be unique. The descriptor is what another process needs for
-    /// [`open`](Self::open); the mapping does not need it. All pages are there from the start: a page fault costs
-    /// twenty times more than filling the page in advance.
+    /// [`open`](Self::open); the mapping does not need it. Pages come when they are first touched: filling them in advance
+    /// is cheaper for each, but a ring of which little is used would pay for all of it whenever a worker starts.
     pub fn create(name: &str, len: usize) -> io::Result<(OwnedFd, Mapping)> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let fd = match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
@@ -77,7 +77,7 @@ impl Mapping {
                 ptr::null_mut(),
                 len,
                 ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED | MapFlags::POPULATE,
+                MapFlags::SHARED,
                 fd,
                 0,
             )?

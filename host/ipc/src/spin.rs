@@ -2,6 +2,7 @@
 
 use std::hint;
 use std::num::NonZero;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,13 +35,15 @@ pub struct Spinner {
 impl Spinner {
     /// A spinner for this process, which looks at all only if it may use more than one CPU.
     ///
-    /// It asks the system how many that are, and may read files for it: a worker makes it before its sandbox closes.
+    /// The first one asks the system how many that are, and may read files for it: a process that forks workers makes
+    /// one beforehand, and they need not ask again.
     pub fn new() -> Spinner {
-        let cpus = thread::available_parallelism().map_or(1, NonZero::get);
+        static ONE_CPU: OnceLock<bool> = OnceLock::new();
+        let one_cpu = || thread::available_parallelism().map_or(1, NonZero::get) == 1;
         Spinner {
             budget: MAX_BUDGET,
             skipped: 0,
-            off: cpus == 1,
+            off: *ONE_CPU.get_or_init(one_cpu),
         }
     }
 

@@ -18,9 +18,19 @@
 
 use serde::{Deserialize, Serialize};
 use wasmp_abi::ErrorKind;
+use wasmp_ipc::ring::ring_bytes;
 
 /// Bytes before an item's arguments in the body of a call: their length.
 pub(crate) const ITEM_PREFIX: usize = 4;
+
+/// Bytes of each ring: room for some five thousand small items. Pages that are never written take no memory.
+pub(crate) const RING_CAPACITY: usize = 256 * 1024;
+
+/// Bytes of the memory that both rings of a worker share: that of its tasks, then that of its replies.
+pub(crate) const LINK_BYTES: usize = 2 * ring_bytes(RING_CAPACITY);
+
+/// Where the reply ring starts.
+pub(crate) const REPLIES_AT: usize = ring_bytes(RING_CAPACITY);
 
 /// Largest result of an item, in bytes. A worker refuses a larger one; a host that gets one has a hostile worker.
 pub(crate) const MAX_RESULT: usize = 1 << 30;
@@ -95,7 +105,7 @@ impl TaskHead {
 /// What a record in the reply ring is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReplyKind {
-    /// The worker is locked down and takes tasks. `seq` is its protocol version.
+    /// The worker is locked down and takes tasks.
     Ready = 1,
     /// Item `seq` has a result: the body is its CBOR.
     Done = 2,

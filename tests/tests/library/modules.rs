@@ -128,9 +128,9 @@ fn compiled_code_is_kept_and_a_damaged_copy_is_never_run() {
                 for entry in fs::read_dir(folder).unwrap() {
                     let path = entry.unwrap().path();
                     if path.is_dir() {
-                        folders.push(path)
+                        folders.push(path);
                     } else {
-                        found.push(path)
+                        found.push(path);
                     }
                 }
             }

@@ -1,6 +1,7 @@
 //! The meeting point of a stream of inputs and its pool: items that were submitted and not yet passed on, and the
 //! bound on how far submission may run ahead of whoever takes the results.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::supervisor::job::{Block, TooLarge};
@@ -28,8 +29,6 @@ struct State {
     block: Block,
     /// Items taken so far.
     submitted: u64,
-    /// Outcomes that were taken by the consumer.
-    consumed: u64,
     /// Mean bytes of an item, for the bound in bytes.
     mean: usize,
     /// Items that may be ahead.
@@ -40,8 +39,9 @@ struct State {
 }
 
 impl State {
-    fn has_room(&self) -> bool {
-        let ahead = usize::try_from(self.submitted - self.consumed).unwrap_or(usize::MAX);
+    fn has_room(&self, consumed: &AtomicU64) -> bool {
+        let ahead = self.submitted - consumed.load(Ordering::Relaxed);
+        let ahead = usize::try_from(ahead).unwrap_or(usize::MAX);
         ahead < self.limit && (ahead < 2 || ahead.saturating_mul(self.mean) < MAX_AHEAD_BYTES)
     }
 }
@@ -51,6 +51,8 @@ impl State {
 pub(crate) struct Feed {
     state: Mutex<State>,
     room: Condvar,
+    /// Outcomes that were taken by the consumer. Counted at once, so that one thread may submit and take in turns.
+    consumed: AtomicU64,
 }
 
 impl Feed {
@@ -58,7 +60,6 @@ impl Feed {
         let state = State {
             block: Block::new(0),
             submitted: 0,
-            consumed: 0,
             mean: 0,
             limit,
             hungry: true,
@@ -67,6 +68,7 @@ impl Feed {
         Self {
             state: Mutex::new(state),
             room: Condvar::new(),
+            consumed: AtomicU64::new(0),
         }
     }
 
@@ -76,14 +78,14 @@ impl Feed {
 
     /// Whether an item would be taken now.
     pub(crate) fn has_room(&self) -> bool {
-        self.lock().has_room()
+        self.lock().has_room(&self.consumed)
     }
 
     /// Waits for room, then takes an item, which is serialized already: the pool's threads wait for this lock. Returns
     /// its index, and a block that is ready to be passed on.
     pub(crate) fn push(&self, item: &[u8]) -> Result<(u64, Option<Block>), Refused> {
         let mut state = self.lock();
-        while !state.has_room() && !state.closed {
+        while !state.has_room(&self.consumed) && !state.closed {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.closed {
@@ -97,7 +99,7 @@ impl Feed {
         state.submitted += 1;
         let block = &state.block;
         state.mean = (state.mean * 7 + block.byte_len() / block.len()) / 8;
-        let ready = state.block.is_full() || !state.has_room() || state.hungry;
+        let ready = state.block.is_full() || !state.has_room(&self.consumed) || state.hungry;
         Ok((index, ready.then(|| state.cut())))
     }
 
@@ -114,12 +116,16 @@ impl Feed {
         self.lock().hungry
     }
 
-    /// The consumer took `count` outcomes; `limit` items may be ahead from now on.
-    pub(crate) fn consumed(&self, count: usize, limit: usize) {
+    /// The consumer took an outcome. Whoever waits for room hears of it by [`make_room`](Self::make_room).
+    pub(crate) fn took_one(&self) {
+        self.consumed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Lets `limit` items be ahead from now on, and wakes whoever waits for room if there is some.
+    pub(crate) fn make_room(&self, limit: usize) {
         let mut state = self.lock();
-        state.consumed += count as u64;
         state.limit = limit;
-        if state.has_room() {
+        if state.has_room(&self.consumed) {
             self.room.notify_all();
         }
     }
@@ -165,7 +171,7 @@ mod tests {
         assert!(feed.push(b"b").unwrap().1.is_none());
         assert_eq!(feed.push(b"c").unwrap().1.map(|block| block.len()), Some(2));
         assert!(!feed.has_room());
-        feed.consumed(1, 3);
+        feed.took_one();
         assert!(feed.has_room());
     }
 

@@ -94,7 +94,7 @@ pub struct Results<R> {
     job: JobKey,
     deliveries: Receiver<Delivery>,
     window: Window<R>,
-    /// Results handed out since the feed was last told.
+    /// Results handed out since whoever waits for room was last woken.
     taken: usize,
     decoder: Decoder,
 }
@@ -205,17 +205,15 @@ impl<R: DeserializeOwned> Results<R> {
             self.accept(delivery);
             next = self.window.pop();
         }
-        self.taken += usize::from(next.is_some());
-        if next.is_none() || self.taken >= REPORT_EVERY {
-            self.make_room();
+        if next.is_some() {
+            self.feed.took_one();
+            self.taken += 1;
+        }
+        if next.is_none() || self.taken >= WAKE_EVERY {
+            self.taken = 0;
+            self.feed.make_room(self.pool.read(Core::appetite));
         }
         next
-    }
-
-    /// Tells the feed what was taken, which may make room for more input.
-    fn make_room(&mut self) {
-        let appetite = self.pool.read(Core::appetite);
-        self.feed.consumed(std::mem::take(&mut self.taken), appetite);
     }
 }
 
@@ -252,8 +250,8 @@ impl<R> Drop for Results<R> {
     }
 }
 
-/// How many results are handed out before the feed is told.
-const REPORT_EVERY: usize = 64;
+/// How many results are handed out before whoever waits for room is woken.
+const WAKE_EVERY: usize = 64;
 
 /// Opens a stream.
 pub(super) fn open<A, R>(call: &Call<'_>, spread: Spread, order: Order) -> Result<(Submitter<A>, Results<R>)> {

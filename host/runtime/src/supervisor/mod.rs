@@ -32,7 +32,7 @@ pub(crate) use self::watch::{Supervisor, Watched};
 const POLL_INTERVAL: Duration = Duration::from_micros(100);
 
 /// So many replies in one turn are a steady stream.
-const STREAM: usize = 64;
+const STREAM: usize = 8;
 
 /// A pool as its callers and the supervisor thread share it.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const WINDOW_TIME: Duration = Duration::from_millis(2);
 
 /// Most items in a window.
-const MAX_WINDOW: usize = 2048;
+const MAX_WINDOW: usize = 4096;
 
 /// Most items in one call of the guest, when the caller leaves the choice to the pool.
 const MAX_CHUNK: usize = 64;

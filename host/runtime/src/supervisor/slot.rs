@@ -14,23 +14,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmp_ipc::ring::{Consumer, Corrupt, Producer, Ticket, ring_bytes};
+use wasmp_ipc::ring::{Consumer, Corrupt, Producer, Ticket};
 use wasmp_ipc::{Doorbell, Mapping};
 
 use super::job::{Batch, Block, Failure, Item, JobKey, Jobs, Outcome, Pending, What};
 use super::pace::Pace;
 use crate::output::{OutputSender, Stream};
 use crate::process::lifeline::Lifeline;
-use crate::wire::{Call, MAX_RESULT, ReplyHead, ReplyKind, TaskHead};
-
-/// Bytes of each ring: room for some two thousand small items, and small enough to be mapped whole for each worker.
-pub(crate) const RING_CAPACITY: usize = 128 * 1024;
-
-/// Bytes of the memory that both rings of a worker share.
-pub(crate) const LINK_BYTES: usize = 2 * ring_bytes(RING_CAPACITY);
-
-/// Where the reply ring starts.
-pub(crate) const REPLIES_AT: usize = ring_bytes(RING_CAPACITY);
+use crate::wire::{Call, LINK_BYTES, MAX_RESULT, REPLIES_AT, RING_CAPACITY, ReplyHead, ReplyKind, TaskHead};
 
 /// Most records taken from one worker before the others get their turn.
 const DRAIN_LIMIT: usize = 4096;

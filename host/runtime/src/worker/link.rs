@@ -11,8 +11,7 @@ use std::sync::Arc;
 use wasmp_ipc::ring::{Consumer, Corrupt, Producer};
 use wasmp_ipc::{Doorbell, Mapping, Spinner};
 
-use crate::supervisor::slot::{LINK_BYTES, REPLIES_AT, RING_CAPACITY};
-use crate::wire::{Call, ITEM_PREFIX, ReplyHead, ReplyKind, TaskHead};
+use crate::wire::{Call, ITEM_PREFIX, LINK_BYTES, REPLIES_AT, RING_CAPACITY, ReplyHead, ReplyKind, TaskHead};
 
 /// Calls taken before the host is told that their space is free, unless they are large.
 const RELEASE_EVERY: u32 = 16;

@@ -20,6 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use wasmp_ipc::Spinner;
 use wasmtime::{Engine, InstancePre, Linker, Module};
 
 use self::link::Link;
@@ -114,6 +115,8 @@ impl Template {
         let (linked, images) = lockdown::opened_by(|| link_module(&spec, &artifact))
             .map_err(|error| format!("open descriptors cannot be listed: {error}"))?;
         let (engine, module) = linked.map_err(|error| format!("the module cannot be loaded: {error:#}"))?;
+        // Asks how many CPUs there are, on behalf of every worker.
+        Spinner::new();
         Ok(Self {
             spec,
             engine,

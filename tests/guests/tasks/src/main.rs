@@ -199,9 +199,11 @@ fn write_file(path: &str, text: &str) -> std::io::Result<()> {
     std::fs::write(path, text)
 }
 
+type Surroundings = (Vec<String>, Vec<(String, String)>, String);
+
 /// What this guest can see: its arguments, its environment, its standard input.
 #[task]
-fn surroundings() -> std::io::Result<(Vec<String>, Vec<(String, String)>, String)> {
+fn surroundings() -> std::io::Result<Surroundings> {
     let stdin = std::io::read_to_string(std::io::stdin())?;
     Ok((std::env::args().collect(), std::env::vars().collect(), stdin))
 }
