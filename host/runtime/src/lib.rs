@@ -113,6 +113,7 @@
 //!      ├─ process      keeper, zygote, compiler; how they are started, and the messages they get
 //!      │   └─ worker   locks itself down, then turns task frames into replies
 //!      │       ├─ lockdown   the second wall
+//!      │       ├─ spec       what a pool tells its workers, once
 //!      │       └─ wire       the frames: all that worker and supervisor know of each other
 //!      └─ wire
 //! wasmp-ipc      rings, futexes and doorbells in shared memory; knows neither wasm nor CBOR
@@ -123,7 +124,8 @@
 //!
 //! Linux 5.16 or later. x86-64 is tested; aarch64 is written for and has not been run.
 
-#![cfg(target_os = "linux")]
+#[cfg(not(target_os = "linux"))]
+compile_error!("wasmp runs on Linux only: its workers need seccomp, Landlock, memfds and futexes");
 
 mod compile;
 mod engine;
@@ -133,6 +135,7 @@ mod module;
 mod output;
 mod pool;
 mod process;
+mod spec;
 mod supervisor;
 mod wire;
 mod worker;
@@ -142,4 +145,5 @@ pub use module::{
     ExportInfo, ImportInfo, MemoryInfo, Module, ModuleError, ModuleKind, ModuleSource, Param, TaskInfo, UnknownImport,
 };
 pub use output::{GuestOutput, Stream};
-pub use pool::{AsyncResult, Call, Chunksize, DirGrant, IMap, Isolation, Order, Pool, PoolBuilder, Results, Submitter};
+pub use pool::{AsyncResult, Call, Chunksize, DirGrant, IMap, Order, Pool, PoolBuilder, Results, Submitter};
+pub use spec::Isolation;

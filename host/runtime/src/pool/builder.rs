@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
-use serde::{Deserialize, Serialize};
 
 use super::Pool;
 use crate::compile;
@@ -15,10 +14,10 @@ use crate::engine::{Allocation, EngineOptions};
 use crate::error::{Error, Result};
 use crate::module::{Module, ModuleSource};
 use crate::output::{self, Framing, GuestOutput, OutputHandler};
+use crate::spec::{DirSpec, Isolation, Spec};
 use crate::supervisor::Shared;
 use crate::supervisor::core::Core;
 use crate::supervisor::nursery::Nursery;
-use crate::worker::{DirSpec, Spec};
 
 /// Most workers of one pool.
 const MAX_PROCESSES: usize = 1000;
@@ -28,17 +27,6 @@ const MAX_DIRS: usize = 12;
 
 /// A memory32 cannot grow beyond this.
 const MAX_MEMORY: u64 = 4 << 30;
-
-/// How much of an instance's state one task leaves to the next.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub enum Isolation {
-    /// A worker keeps its instance: globals and memory live on from task to task, as in CPython.
-    #[default]
-    Worker,
-    /// Each task gets a fresh instance.
-    Task,
-}
 
 /// A directory of the host that guests may use, under a name of their own. Guests see nothing else of the file system.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,12 +8,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::codec::{self, Decoder, Spread, ended, task_error};
-use super::feed::{Feed, Refused};
 use super::result::AsyncResult;
 use super::stream::{self, IMap, Order, Results, Submitter};
 use super::{Pool, Settings};
 use crate::error::{Error, Result};
 use crate::supervisor::Shared;
+use crate::supervisor::feed::{Feed, Refused};
 use crate::supervisor::job::{BLOCK_ITEMS, Block, ChunkRule, Delivery, Item, Job, JobKey, OneShot, Outcome, Sink};
 
 /// How many items make one call of the guest: one trip to a worker and back.

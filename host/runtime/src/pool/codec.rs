@@ -4,8 +4,8 @@ use ciborium_io::Write;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IntoDeserializer, value};
 
-use super::feed::Refused;
 use crate::error::{Error, ErrorKind, Result, TaskError};
+use crate::supervisor::feed::Refused;
 use crate::supervisor::job::{Block, End, Failure, Loss, What};
 use crate::wire::Fault;
 

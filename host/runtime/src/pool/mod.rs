@@ -4,7 +4,6 @@ mod builder;
 mod call;
 mod codec;
 mod exec;
-pub(crate) mod feed;
 mod result;
 mod stream;
 
@@ -16,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use self::builder::Settings;
-pub use self::builder::{DirGrant, Isolation, PoolBuilder};
+pub use self::builder::{DirGrant, PoolBuilder};
 pub use self::call::{Call, Chunksize};
 pub use self::result::AsyncResult;
 pub use self::stream::{IMap, Order, Results, Submitter};

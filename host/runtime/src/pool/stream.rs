@@ -11,10 +11,10 @@ use serde::de::DeserializeOwned;
 
 use super::call::Call;
 use super::codec::{Decoder, Spread, ended, task_error};
-use super::feed::Feed;
 use crate::error::{Error, Result};
 use crate::supervisor::Shared;
 use crate::supervisor::core::Core;
+use crate::supervisor::feed::Feed;
 use crate::supervisor::job::{BLOCK_BYTES, Batch, Delivery, Item, JobKey, Outcome, Sink};
 
 /// In which order results come out.

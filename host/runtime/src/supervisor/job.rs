@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use crate::pool::feed::Feed;
+use super::feed::Feed;
 use crate::wire::ITEM_PREFIX;
 
 /// Largest block of more than one item, and the size from which a block is sent on without waiting for more items.

@@ -12,6 +12,7 @@
 //! of workers, [`nursery`] where they come from.
 
 pub(crate) mod core;
+pub(crate) mod feed;
 pub(crate) mod job;
 mod life;
 pub(crate) mod nursery;

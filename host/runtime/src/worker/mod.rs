@@ -15,11 +15,10 @@ mod state;
 pub(crate) mod wasi;
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use wasmp_ipc::Spinner;
 use wasmtime::{Engine, InstancePre, Linker, Module};
 
@@ -27,53 +26,10 @@ use self::link::Link;
 use self::session::Session;
 use self::state::State;
 use self::wasi::{GrantedDir, Strings, WasiSpec};
-use crate::engine::{self, EngineOptions, EngineRole};
+use crate::engine::{self, EngineRole};
 use crate::lockdown::{self, Dir, Filter, Profile, Role};
-use crate::module::ModuleKind;
-use crate::pool::Isolation;
 use crate::process::lifeline;
-
-/// A directory grant as it travels to the zygote; its descriptor travels beside it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct DirSpec {
-    pub(crate) guest: String,
-    pub(crate) writable: bool,
-}
-
-/// Everything that the workers of a pool are told.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Spec {
-    pub(crate) options: EngineOptions,
-    pub(crate) kind: ModuleKind,
-    /// For each task, the export that implements it.
-    pub(crate) exports: Vec<String>,
-    pub(crate) args: Vec<String>,
-    pub(crate) env: Vec<(String, String)>,
-    pub(crate) dirs: Vec<DirSpec>,
-    pub(crate) max_memory: u64,
-    pub(crate) isolation: Isolation,
-    /// Whether what a command prints is its result; else it is passed on as it comes.
-    pub(crate) capture: bool,
-}
-
-impl Spec {
-    /// The settings in a memfd, and the same bytes again.
-    pub(crate) fn to_memfd(&self) -> io::Result<(OwnedFd, Vec<u8>)> {
-        let mut bytes = Vec::new();
-        ciborium::into_writer(self, &mut bytes).map_err(io::Error::other)?;
-        let mut file = File::from(rustix::fs::memfd_create("wasmp-spec", rustix::fs::MemfdFlags::CLOEXEC)?);
-        file.write_all(&bytes)?;
-        Ok((file.into(), bytes))
-    }
-
-    fn from_memfd(fd: OwnedFd, len: u64) -> io::Result<Self> {
-        let mut file = File::from(fd);
-        let mut bytes = Vec::new();
-        file.rewind()?;
-        file.take(len).read_to_end(&mut bytes)?;
-        ciborium::from_reader(&bytes[..]).map_err(io::Error::other)
-    }
-}
+use crate::spec::Spec;
 
 /// What a zygote prepares once, and every worker inherits.
 pub(crate) struct Template {

@@ -14,7 +14,7 @@ use super::state::{MemoryLimit, State};
 use super::wasi::{Strings, WasiState};
 use super::{Template, fault, plain};
 use crate::module::ModuleKind;
-use crate::pool::Isolation;
+use crate::spec::Isolation;
 use crate::wire::{Fault, ReplyKind};
 
 /// A store with the instance in it.

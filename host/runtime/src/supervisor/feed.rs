@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::supervisor::job::{Block, TooLarge};
+use super::job::{Block, TooLarge};
 
 /// Most bytes of inputs that are read ahead, however small the items.
 const MAX_AHEAD_BYTES: usize = 64 << 20;

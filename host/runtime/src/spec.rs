@@ -1,0 +1,64 @@
+//! What the workers of a pool are told, once, through their zygote.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::EngineOptions;
+use crate::module::ModuleKind;
+
+/// How much of an instance's state one task leaves to the next.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub enum Isolation {
+    /// A worker keeps its instance: globals and memory live on from task to task, as in CPython.
+    #[default]
+    Worker,
+    /// Each task gets a fresh instance.
+    Task,
+}
+
+/// A directory grant as it travels to the zygote; its descriptor travels beside it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct DirSpec {
+    pub(crate) guest: String,
+    pub(crate) writable: bool,
+}
+
+/// Everything that the workers of a pool are told.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Spec {
+    pub(crate) options: EngineOptions,
+    pub(crate) kind: ModuleKind,
+    /// For each task, the export that implements it.
+    pub(crate) exports: Vec<String>,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) dirs: Vec<DirSpec>,
+    pub(crate) max_memory: u64,
+    pub(crate) isolation: Isolation,
+    /// Whether what a command prints is its result; else it is passed on as it comes.
+    pub(crate) capture: bool,
+}
+
+impl Spec {
+    /// The settings in a memfd, and the same bytes again.
+    pub(crate) fn to_memfd(&self) -> io::Result<(OwnedFd, Vec<u8>)> {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(self, &mut bytes).map_err(io::Error::other)?;
+        let mut file = File::from(rustix::fs::memfd_create("wasmp-spec", rustix::fs::MemfdFlags::CLOEXEC)?);
+        file.write_all(&bytes)?;
+        Ok((file.into(), bytes))
+    }
+
+    /// The settings in a memfd.
+    pub(crate) fn from_memfd(fd: OwnedFd, len: u64) -> io::Result<Self> {
+        let mut file = File::from(fd);
+        let mut bytes = Vec::new();
+        file.rewind()?;
+        file.take(len).read_to_end(&mut bytes)?;
+        ciborium::from_reader(&bytes[..]).map_err(io::Error::other)
+    }
+}

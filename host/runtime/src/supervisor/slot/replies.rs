@@ -1,0 +1,262 @@
+//! What comes out of a worker: replies are taken from its ring, checked, and filed with their jobs.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::{Flight, Slot, Violation};
+use crate::output::{OutputSender, Stream};
+use crate::supervisor::job::{Batch, Failure, Item, JobKey, Jobs, Outcome, What};
+use crate::wire::{MAX_RESULT, ReplyHead, ReplyKind};
+
+/// Most records taken from one worker before the others get their turn.
+const DRAIN_LIMIT: usize = 4096;
+
+/// A reply that comes in several records.
+#[derive(Debug)]
+pub(super) struct Partial {
+    kind: ReplyKind,
+    seq: u64,
+    body: Vec<u8>,
+}
+
+/// What one look at a worker has brought.
+#[derive(Debug, Default)]
+pub(in crate::supervisor) struct Drained {
+    /// Records that were taken.
+    pub(in crate::supervisor) records: usize,
+    /// Items that got their outcome.
+    pub(in crate::supervisor) items: usize,
+    /// There was more than one turn may take.
+    pub(in crate::supervisor) more: bool,
+}
+
+impl Slot {
+    /// Takes the replies that are there, and files them with their jobs.
+    pub(in crate::supervisor) fn drain(
+        &mut self,
+        jobs: &mut Jobs,
+        touched: &mut Vec<JobKey>,
+        output: &OutputSender,
+        now: Instant,
+    ) -> Result<Drained, Violation> {
+        let mut drained = Drained::default();
+        self.full = false;
+        let outcome = self.drain_records(jobs, touched, output, now, &mut drained);
+        if drained.items > 0 {
+            self.expect(now);
+            self.pace.delivered(drained.items, self.flights.is_empty(), now);
+        }
+        if let Some(link) = &mut self.link {
+            link.replies.release();
+            if link.replies.producer_parked() {
+                link.replies.wake_producer();
+            }
+        }
+        outcome.map(|()| drained)
+    }
+
+    fn drain_records(
+        &mut self,
+        jobs: &mut Jobs,
+        touched: &mut Vec<JobKey>,
+        output: &OutputSender,
+        now: Instant,
+        drained: &mut Drained,
+    ) -> Result<(), Violation> {
+        if let Some((stream, bytes)) = self.held_output.take()
+            && let Err(bytes) = output.send(self.number, stream, bytes, self.dead)
+        {
+            self.held_output = Some((stream, bytes));
+            return Ok(());
+        }
+        for _ in 0..DRAIN_LIMIT {
+            let Some(link) = &mut self.link else { return Ok(()) };
+            let Some(record) = link.replies.peek()? else {
+                return Ok(());
+            };
+            drained.records += 1;
+            let mut head = [0; ReplyHead::LEN];
+            link.replies.read(0, &mut head)?;
+            let head = ReplyHead::parse(&head).ok_or_else(|| Violation("an unknown kind of reply".into()))?;
+            let body_len = record.len() - ReplyHead::LEN;
+
+            // The common case, without a detour: a whole result, straight into its job's batch.
+            if head.kind == ReplyKind::Done && !head.more && self.partial.is_none() {
+                let (key, index) = settle(&mut self.flights, head.seq)?;
+                if let Some(job) = jobs.get(key) {
+                    let start = job.batch.bytes.len();
+                    job.batch.bytes.resize(start + body_len, 0);
+                    link.replies.read(ReplyHead::LEN, &mut job.batch.bytes[start..])?;
+                    if job.batch.items.is_empty() {
+                        touched.push(key);
+                    }
+                    job.batch.items.push(Item {
+                        index,
+                        outcome: Outcome::Done { start, len: body_len },
+                    });
+                    job.outstanding -= 1;
+                }
+                link.replies.advance();
+                self.under_way -= 1;
+                drained.items += 1;
+                continue;
+            }
+
+            let mut body = vec![0; body_len];
+            link.replies.read(ReplyHead::LEN, &mut body)?;
+            link.replies.advance();
+            let Some((kind, seq, body)) = self.assemble(head, body)? else {
+                continue;
+            };
+            match kind {
+                ReplyKind::Ready => {
+                    // Saying it again would be a way to gain time.
+                    if std::mem::replace(&mut self.ready, true) {
+                        return Err(Violation("it said twice that it is ready".into()));
+                    }
+                    self.expect(now);
+                    self.pace.began(now);
+                }
+                ReplyKind::Done => {
+                    self.settle_large(jobs, touched, seq, body)?;
+                    drained.items += 1;
+                }
+                ReplyKind::Failed => {
+                    self.fail_item(jobs, touched, seq, What::Reported(body))?;
+                    drained.items += 1;
+                }
+                ReplyKind::Stdout | ReplyKind::Stderr => {
+                    let stream = if kind == ReplyKind::Stdout {
+                        Stream::Stdout
+                    } else {
+                        Stream::Stderr
+                    };
+                    if let Err(body) = output.send(self.number, stream, body, self.dead) {
+                        self.held_output = Some((stream, body));
+                        return Ok(());
+                    }
+                }
+                ReplyKind::More => return Err(Violation("the middle of a reply without its beginning".into())),
+            }
+        }
+        drained.more = true;
+        Ok(())
+    }
+
+    /// Puts a reply together that comes in several records; `None` until it is whole.
+    fn assemble(&mut self, head: ReplyHead, body: Vec<u8>) -> Result<Option<(ReplyKind, u64, Vec<u8>)>, Violation> {
+        let whole = match (self.partial.take(), head.kind) {
+            (None, ReplyKind::More) => return Err(Violation("the middle of a reply without its beginning".into())),
+            (None, kind) if head.more => {
+                // What takes the host's memory must be an outcome that it waits for.
+                let outcome = matches!(kind, ReplyKind::Done | ReplyKind::Failed);
+                if !outcome || self.flights.front().is_none_or(|flight| flight.next_seq() != head.seq) {
+                    return Err(Violation("a long reply to nothing that it was given".into()));
+                }
+                Partial {
+                    kind,
+                    seq: head.seq,
+                    body,
+                }
+            }
+            (None, kind) => return Ok(Some((kind, head.seq, body))),
+            (Some(mut partial), ReplyKind::More) => {
+                if partial.body.len() + body.len() > MAX_RESULT {
+                    return Err(Violation("a reply larger than a message may be".into()));
+                }
+                partial.body.extend_from_slice(&body);
+                partial
+            }
+            (Some(_), _) => return Err(Violation("a reply inside another".into())),
+        };
+        if head.more {
+            self.partial = Some(whole);
+            return Ok(None);
+        }
+        Ok(Some((whole.kind, whole.seq, whole.body)))
+    }
+
+    fn settle_large(
+        &mut self,
+        jobs: &mut Jobs,
+        touched: &mut Vec<JobKey>,
+        seq: u64,
+        body: Vec<u8>,
+    ) -> Result<(), Violation> {
+        let (key, index) = settle(&mut self.flights, seq)?;
+        self.under_way -= 1;
+        if let Some(job) = jobs.get(key) {
+            job.outstanding -= 1;
+            if job.batch.items.is_empty() {
+                touched.push(key);
+            }
+            let Batch { bytes, items } = &mut job.batch;
+            let (start, len) = (bytes.len(), body.len());
+            if bytes.is_empty() {
+                *bytes = body;
+            } else {
+                bytes.extend_from_slice(&body);
+            }
+            items.push(Item {
+                index,
+                outcome: Outcome::Done { start, len },
+            });
+        }
+        Ok(())
+    }
+
+    /// Files a failure of the item at the head of the window, which has this number.
+    fn fail_item(&mut self, jobs: &mut Jobs, touched: &mut Vec<JobKey>, seq: u64, what: What) -> Result<(), Violation> {
+        let attempt = self.flights.front().map_or(0, |flight| flight.attempts) + 1;
+        let (worker, pid) = (self.number, self.pid());
+        let (key, index) = settle(&mut self.flights, seq)?;
+        self.under_way -= 1;
+        file_failure(
+            jobs,
+            touched,
+            key,
+            index,
+            Failure {
+                what,
+                worker,
+                pid,
+                attempt,
+            },
+        );
+        Ok(())
+    }
+}
+
+/// Files a failure with its job.
+pub(in crate::supervisor) fn file_failure(
+    jobs: &mut Jobs,
+    touched: &mut Vec<JobKey>,
+    key: JobKey,
+    index: u64,
+    failure: Failure,
+) {
+    if let Some(job) = jobs.get(key) {
+        job.outstanding -= 1;
+        if job.batch.items.is_empty() {
+            touched.push(key);
+        }
+        job.batch.items.push(Item {
+            index,
+            outcome: Outcome::Failed(Box::new(failure)),
+        });
+    }
+}
+
+/// Crosses off the item that must come next, which must have this number. Returns its job, and its index there.
+fn settle(flights: &mut VecDeque<Flight>, seq: u64) -> Result<(JobKey, u64), Violation> {
+    let Some(flight) = flights.front_mut().filter(|flight| flight.next_seq() == seq) else {
+        return Err(Violation("a reply to a task that it was not given".into()));
+    };
+    let index = flight.block.base + u64::from(flight.first + flight.done);
+    let job = flight.job;
+    flight.done += 1;
+    if flight.first + flight.done == flight.end {
+        flights.pop_front();
+    }
+    Ok((job, index))
+}
