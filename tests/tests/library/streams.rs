@@ -96,6 +96,31 @@ fn imap_unordered_does_not_wait_for_a_slow_neighbour_and_imap_does() {
 }
 
 #[test]
+fn no_item_waits_behind_a_slow_neighbour_while_a_worker_is_idle() {
+    isolated(|| {
+        let (builder, gate) = Gate::before(builder(2).on_output(|_| ()));
+        let pool = builder.build().unwrap();
+        let call = pool.task("wait_for").chunksize(Chunksize::Exact(1));
+        // Quick items, so that each worker is trusted with many at a time.
+        call.starmap::<_, i64>(std::iter::repeat_n(("/gate", 0), 5000)).unwrap();
+        let (mut inputs, results) = call.stream::<(&str, i64), i64>(Order::Completion).unwrap();
+        let submitter = std::thread::spawn(move || {
+            inputs.submit(&("/gate/open", 0)).unwrap();
+            for value in 1..=200 {
+                inputs.submit(&("/gate", value)).unwrap();
+            }
+        });
+        let mut results = results.map(|(_, result)| result.unwrap());
+        let mut quick: Vec<i64> = results.by_ref().take(200).collect();
+        quick.sort_unstable();
+        assert_eq!(quick, (1..=200).collect::<Vec<i64>>());
+        gate.open();
+        assert_eq!(results.next(), Some(0));
+        submitter.join().unwrap();
+    });
+}
+
+#[test]
 fn pl_13_imap_delivers_what_came_before_an_input_that_cannot_be_sent() {
     isolated(|| {
         let pool = pool(2);
