@@ -1,7 +1,7 @@
 //! What is not a usable module is refused with words that help; what is compiled once is not compiled again.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use wasmp::{Error, Module, ModuleError, ModuleSource, Pool};
 use wasmp_tests::{descendants, isolated, tasks};
@@ -117,45 +117,44 @@ fn a_module_says_what_it_offers() {
     });
 }
 
+/// The files of compiled code that are kept in a folder.
+fn kept_code(folder: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths
+        .flat_map(|path| if path.is_dir() { kept_code(&path) } else { vec![path] })
+        .filter(|path| path.extension().is_some_and(|it| it == "code"))
+        .collect()
+}
+
 #[test]
-fn compiled_code_is_kept_and_a_damaged_copy_is_never_run() {
+fn compiled_code_is_kept_and_a_forged_copy_is_never_run() {
     isolated(|| {
-        let cache = std::env::var_os("XDG_CACHE_HOME").unwrap();
-        let entries = || {
-            let mut found = Vec::new();
-            let mut folders = vec![Path::new(&cache).to_owned()];
-            while let Some(folder) = folders.pop() {
-                for entry in fs::read_dir(folder).unwrap() {
-                    let path = entry.unwrap().path();
-                    if path.is_dir() {
-                        folders.push(path);
-                    } else {
-                        found.push(path);
-                    }
-                }
-            }
-            found
-        };
-        // A module that nobody else has: what it returns tells it apart.
-        let number = std::process::id();
+        // A module that nobody else has, with a number in it that is easy to find.
+        let number = 0x5eed_0000 | (std::process::id() & 0xffff);
         let wat = format!(r#"(module (func (export "number") (result i32) (i32.const {number})))"#);
-        let run = || {
-            let pool = Pool::builder(wat.clone().into_bytes()).processes(1).build().unwrap();
+        // Pools that differ in their settings have zygotes of their own, which load the code anew.
+        let run = |setting: &str| {
+            let builder = Pool::builder(wat.clone().into_bytes()).processes(1);
+            let pool = builder.env("SETTING", setting).build().unwrap();
             assert_eq!(pool.apply::<_, u32>("number", ()).unwrap(), number);
         };
-        let before = entries();
-        run();
-        let new: Vec<_> = entries().into_iter().filter(|path| !before.contains(path)).collect();
-        assert!(!new.is_empty(), "the code is kept");
-        for path in &new {
-            let mut bytes = fs::read(path).unwrap();
-            for byte in bytes.iter_mut().skip(64) {
-                *byte ^= 0x55;
+        run("first");
+        // Code that runs just as well, and says something else.
+        let mut forged = Vec::new();
+        for path in kept_code(Path::new(&std::env::var_os("XDG_CACHE_HOME").unwrap())) {
+            let mut bytes = fs::read(&path).unwrap();
+            let places: Vec<usize> = (0..bytes.len() - 3)
+                .filter(|at| bytes[*at..at + 4] == number.to_le_bytes())
+                .collect();
+            if !places.is_empty() {
+                places.into_iter().for_each(|at| bytes[at] ^= 1);
+                fs::write(&path, bytes).unwrap();
+                forged.push(path);
             }
-            fs::write(path, bytes).unwrap();
         }
-        run();
-        for path in new {
+        assert!(!forged.is_empty(), "the code is kept");
+        run("second");
+        for path in forged {
             let _ = fs::remove_file(path);
         }
     });
