@@ -28,17 +28,17 @@ pub fn serve(parameters: Parameters, task: Task) {
 
     let mut buffers = BUFFERS.take();
     while host::next(&mut buffers.message) {
-        match buffers.run(parameters, task) {
+        let outcome = buffers.run(parameters, task);
+        // What the item printed comes before its outcome, also a line that it has not ended: once the outcome is out,
+        // the worker may be gone at any moment. There is nobody left to tell if it cannot be written.
+        let _ = stdout().flush();
+        match outcome {
             Ok(()) => host::succeed(&buffers.result),
             Err(failure) => host::fail(failure.kind, &failure.message),
         }
         buffers.shrink();
     }
     BUFFERS.set(buffers);
-
-    // A line that the task has begun and not ended belongs to this call, not to the next. There is nobody left to tell
-    // if it cannot be written.
-    let _ = stdout().flush();
 }
 
 thread_local! {

@@ -1,5 +1,6 @@
 //! An ordinary program that knows nothing of wasmp. Compiled to wasm it is a task all the same: a text is its standard
-//! input, a list its arguments, and what it prints is the result: `wasmp call examples/hello _start '["Ada", "Grace"]'`.
+//! input, a list its arguments after its name, and what it prints is the result:
+//! `wasmp call examples/hello _start '["hello", "Ada", "Grace"]'`.
 
 #![allow(clippy::print_stdout, reason = "the greeting is this program's output")]
 

@@ -54,6 +54,9 @@ impl fmt::Display for Error {
                 "{module} is precompiled: machine code that runs as it is. If you trust where it comes from, say so with \
                  --allow-precompiled; else give the .wasm that it was made from"
             ),
+            Self::Library(wasmp::Error::Module(ModuleError::Read { path, source })) => {
+                write!(f, "cannot read {}: {}", path.display(), reason(source))
+            }
             Self::Library(error) => error.fmt(f),
             Self::Build(error) => error.fmt(f),
         }

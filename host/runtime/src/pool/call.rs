@@ -292,10 +292,7 @@ impl<'p> Call<'p> {
         I: IntoIterator<Item: Serialize>,
     {
         // Blocks are cut between chunks, so that each chunk is whole.
-        let multiple = match chunk {
-            ChunkRule::Adaptive => 1,
-            ChunkRule::Exact(items) => items as usize,
-        };
+        let multiple = chunk.multiple();
         let most = (BLOCK_ITEMS / multiple).max(1) * multiple;
         let mut block = Block::new(0);
         let mut total = 0;

@@ -13,9 +13,8 @@ use super::call::Call;
 use super::codec::{Decoder, Spread, ended, task_error};
 use crate::error::{Error, Result};
 use crate::supervisor::Shared;
-use crate::supervisor::core::Core;
 use crate::supervisor::feed::Feed;
-use crate::supervisor::job::{BLOCK_BYTES, Batch, Delivery, Item, JobKey, Outcome, Sink};
+use crate::supervisor::job::{BLOCK_BYTES, Batch, ChunkRule, Delivery, Item, JobKey, Outcome, Sink};
 
 /// In which order results come out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +90,7 @@ pub struct Results<R> {
     pool: Arc<Shared>,
     task: Arc<str>,
     feed: Arc<Feed>,
+    chunk: ChunkRule,
     job: JobKey,
     deliveries: Receiver<Delivery>,
     window: Window<R>,
@@ -211,7 +211,7 @@ impl<R: DeserializeOwned> Results<R> {
         }
         if next.is_none() || self.taken >= WAKE_EVERY {
             self.taken = 0;
-            self.feed.make_room(self.pool.read(Core::appetite));
+            self.feed.make_room(self.pool.read(|core| core.appetite(self.chunk)));
         }
         next
     }
@@ -256,9 +256,10 @@ const WAKE_EVERY: usize = 64;
 /// Opens a stream.
 pub(super) fn open<A, R>(call: &Call<'_>, spread: Spread, order: Order) -> Result<(Submitter<A>, Results<R>)> {
     let pool = call.pool();
-    let feed = Arc::new(Feed::new(pool.read(Core::appetite)));
+    let chunk = call.stream_chunk()?;
+    let feed = Arc::new(Feed::new(pool.read(|core| core.appetite(chunk)), chunk.multiple()));
     let (sender, deliveries) = unbounded();
-    let job = call.open_job(Sink::Many(sender), call.stream_chunk()?, Some(Arc::clone(&feed)))?;
+    let job = call.open_job(Sink::Many(sender), chunk, Some(Arc::clone(&feed)))?;
     let submitter = Submitter {
         pool: Arc::clone(pool),
         feed: Arc::clone(&feed),
@@ -271,6 +272,7 @@ pub(super) fn open<A, R>(call: &Call<'_>, spread: Spread, order: Order) -> Resul
         pool: Arc::clone(pool),
         task: call.task_name(),
         feed,
+        chunk,
         job,
         deliveries,
         window: Window::new(order),

@@ -384,10 +384,13 @@ impl Core {
         self.slots.iter().any(Slot::has_replies)
     }
 
-    /// How many items callers should keep submitted, so that no worker has to wait for them.
-    pub(crate) fn appetite(&self) -> usize {
+    /// How many items callers should keep submitted, so that no worker has to wait for them, nor goes with less than a
+    /// chunk.
+    pub(crate) fn appetite(&self, chunk: ChunkRule) -> usize {
         let windows: usize = self.slots.iter().map(|slot| slot.pace.window()).sum();
-        windows.max(self.slots.len()) * 2
+        windows
+            .max(self.slots.len().saturating_mul(chunk.multiple()))
+            .saturating_mul(2)
     }
 
     /// Starts workers where there are none and it is time.

@@ -33,6 +33,8 @@ struct State {
     mean: usize,
     /// Items that may be ahead.
     limit: usize,
+    /// Blocks are cut at multiples of this many items, unless the pool has nothing else to do.
+    multiple: usize,
     /// The pool has nothing else to do: do not wait for a block to fill.
     hungry: bool,
     closed: bool,
@@ -56,12 +58,13 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize, multiple: usize) -> Self {
         let state = State {
             block: Block::new(0),
             submitted: 0,
             mean: 0,
             limit,
+            multiple,
             hungry: true,
             closed: false,
         };
@@ -97,9 +100,10 @@ impl Feed {
         })?;
         let index = state.submitted;
         state.submitted += 1;
+        state.mean = (state.mean * 7 + state.block.byte_len() / state.block.len()) / 8;
         let block = &state.block;
-        state.mean = (state.mean * 7 + block.byte_len() / block.len()) / 8;
-        let ready = state.block.is_full() || !state.has_room(&self.consumed) || state.hungry;
+        let whole = block.len().is_multiple_of(state.multiple);
+        let ready = state.hungry || (whole && (block.is_full() || !state.has_room(&self.consumed)));
         Ok((index, ready.then(|| state.cut())))
     }
 
@@ -152,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_first_item_goes_at_once_and_the_next_ones_wait_to_be_asked_for() {
-        let feed = Feed::new(100);
+        let feed = Feed::new(100, 1);
         let (index, block) = feed.push(b"a").unwrap();
         assert_eq!((index, block.map(|block| block.len())), (0, Some(1)));
         assert!(feed.push(b"b").unwrap().1.is_none());
@@ -166,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_fills_the_room_goes_at_once() {
-        let feed = Feed::new(3);
+        let feed = Feed::new(3, 1);
         assert!(feed.push(b"a").unwrap().1.is_some());
         assert!(feed.push(b"b").unwrap().1.is_none());
         assert_eq!(feed.push(b"c").unwrap().1.map(|block| block.len()), Some(2));
@@ -176,8 +180,19 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_is_not_cut_for_want_of_room() {
+        let feed = Feed::new(3, 3);
+        assert!(feed.push(b"a").unwrap().1.is_some());
+        assert!(feed.push(b"b").unwrap().1.is_none());
+        assert!(feed.push(b"c").unwrap().1.is_none());
+        assert!(!feed.has_room());
+        feed.took_one();
+        assert_eq!(feed.push(b"d").unwrap().1.map(|block| block.len()), Some(3));
+    }
+
+    #[test]
     fn closing_it_wakes_whoever_waits_for_room() {
-        let feed = Feed::new(1);
+        let feed = Feed::new(1, 1);
         feed.push(b"a").unwrap();
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| feed.push(b"b"));

@@ -232,6 +232,16 @@ pub(crate) enum ChunkRule {
     Exact(u32),
 }
 
+impl ChunkRule {
+    /// Items are best sent in multiples of this, so that every chunk is whole.
+    pub(crate) const fn multiple(self) -> usize {
+        match self {
+            Self::Adaptive => 1,
+            Self::Exact(items) => items as usize,
+        }
+    }
+}
+
 /// A call of the library that has items under way.
 #[derive(Debug)]
 pub(crate) struct Job {

@@ -21,11 +21,12 @@ pub(super) fn arguments(bytes: &[u8], ty: &FuncType) -> Result<Vec<Val>, Fault> 
     let expected = ty.params().len();
     if given.len() != expected {
         let types: Vec<String> = ty.params().map(|ty| ty.to_string()).collect();
-        return Err(wrong(format!(
-            "expected {expected} arguments ({}), got {}",
-            types.join(", "),
-            given.len()
-        )));
+        let expected = match expected {
+            0 => "no arguments".to_owned(),
+            1 => format!("1 argument ({})", types[0]),
+            _ => format!("{expected} arguments ({})", types.join(", ")),
+        };
+        return Err(wrong(format!("expected {expected}, got {}", given.len())));
     }
     ty.params()
         .zip(&given)
@@ -125,7 +126,7 @@ mod tests {
         let ty = ty(&[ValType::I32]);
         assert_eq!(
             arguments(&cbor(&(1, 2)), &ty).unwrap_err().message,
-            "expected 1 arguments (i32), got 2"
+            "expected 1 argument (i32), got 2"
         );
         assert_eq!(
             arguments(&cbor(&("x",)), &ty).unwrap_err().message,
