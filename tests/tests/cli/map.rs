@@ -21,7 +21,7 @@ fn results_are_one_line_each_in_the_order_of_the_inputs() {
     gate.open("b");
     running.stderr.wait_for_begun(3);
     for name in ["c", "d", "a"] {
-        gate.open("x");
+        gate.open(name);
     }
     let outcome = running.end();
     assert_eq!((outcome.code(), outcome.text()), (0, "0\n1\n2\n3\n"));
