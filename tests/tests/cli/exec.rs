@@ -65,7 +65,16 @@ fn a_deadline_is_exit_code_1() {
 
 #[test]
 fn a_command_that_is_killed_is_exit_code_1() {
-    let running = exec("").start();
+    let forever = r#"(module
+      (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 0) "\08\00\00\00\06\00\00\00begun\0a")
+      (func (export "_start")
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 16)))
+        (loop $again (br $again))))"#;
+    let folder = Folder::new().with("forever.wat", forever);
+    let running = wasmp("exec forever.wat").within(folder.path()).start();
+    running.stdout.wait_for_begun(1);
     running.worker().kill();
     let outcome = running.end();
     assert_eq!(outcome.code(), 1);
