@@ -18,10 +18,6 @@ fn main() {
                 .expect("text on standard input");
             print!("{}", text.to_uppercase());
         }
-        Some("wait") => {
-            println!("waiting");
-            let _ = std::io::stdin().read(&mut [0]);
-        }
         Some("echo") => println!("{}", arguments[1..].join(" ")),
         Some("both") => {
             println!("to stdout");
