@@ -4,6 +4,7 @@ use std::fs::File;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
 use wasmp::{DirGrant, Error, Pool, PoolBuilder, Result, Stream, TaskError};
 use wasmp_tests::{Process, eventually, tasks};
 
@@ -122,4 +123,16 @@ pub(crate) fn kill_the_begun(pool: &Pool, lines: &Lines) {
     let slot = lines.wait_for_begun();
     // With all workers there, their places in the list are their slots.
     workers(pool)[slot as usize - 1].kill();
+}
+
+/// An argument that serde cannot carry when it is negative.
+pub(crate) struct Touchy(pub(crate) i64);
+
+impl Serialize for Touchy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            ..0 => Err(serde::ser::Error::custom("it is negative")),
+            value => serializer.serialize_i64(value),
+        }
+    }
 }

@@ -7,22 +7,10 @@ use serde::{Serialize, Serializer};
 use wasmp::{Chunksize, Error, ErrorKind, Isolation, Order, Pool};
 use wasmp_tests::{descendants, isolated};
 
-use crate::common::{builder, close, listen, pool, task_error, workers};
+use crate::common::{Touchy, builder, close, listen, pool, task_error, workers};
 
 fn squares(count: i64) -> Vec<i64> {
     (0..count).map(|x| x * x).collect()
-}
-
-/// An argument that serde cannot carry when it is negative.
-struct Touchy(i64);
-
-impl Serialize for Touchy {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            ..0 => Err(serde::ser::Error::custom("it is negative")),
-            value => serializer.serialize_i64(value),
-        }
-    }
 }
 
 #[test]

@@ -4,23 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
 use wasmp::{Chunksize, Error, ErrorKind, Order};
 use wasmp_tests::isolated;
 
-use crate::common::{Gate, builder, close, listen, pool, task_error};
-
-/// An argument that serde cannot carry when it is negative.
-struct Touchy(i64);
-
-impl Serialize for Touchy {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            ..0 => Err(serde::ser::Error::custom("it is negative")),
-            value => serializer.serialize_i64(value),
-        }
-    }
-}
+use crate::common::{Gate, Touchy, builder, close, listen, pool, task_error};
 
 #[test]
 fn imap_gives_results_in_the_order_of_the_inputs() {

@@ -247,11 +247,12 @@ impl Core {
                     ChunkRule::Exact(items) => items as usize,
                 }
                 .min(pending.len());
-                match slot.dispatch(pending, task, count, now) {
-                    Ok(true) => {
-                        self.waiting -= count;
-                        budget = budget.saturating_sub(count);
-                    }
+                let before = pending.len();
+                let dispatched = slot.dispatch(pending, task, count, now);
+                // Also when it failed: the items may be with the worker by then, and come back when it is buried.
+                self.waiting -= before - pending.len();
+                match dispatched {
+                    Ok(true) => budget = budget.saturating_sub(count),
                     // Its ring is full: the next one, then.
                     Ok(false) => break,
                     Err(violation) => {
