@@ -11,7 +11,7 @@ const MANIFEST: &str = "[package]\nname = \"guest\"\nversion = \"0.0.0\"\neditio
 
 /// A command that may have to build a guest.
 fn building(words: &str) -> Wasmp {
-    wasmp(words).for_this_user()
+    wasmp(words).building()
 }
 
 /// The module that it says it has built.

@@ -7,7 +7,7 @@ use crate::run::{ROOT, wasmp};
 
 /// Runs a command that builds its guest first, and is quiet about it where it can be.
 fn example(words: &str) -> Outcome {
-    wasmp(words).for_this_user().run()
+    wasmp(words).building().run()
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn primes_are_counted() {
 fn square_squares() {
     example("call examples/square square 7 -q").prints("49\n");
     let outcome = wasmp("map examples/square square -q")
-        .for_this_user()
+        .building()
         .input("1\n2\n3\n")
         .run();
     outcome.prints("1\n4\n9\n");
@@ -59,7 +59,7 @@ fn square_squares() {
 fn hello_greets_as_a_task_and_as_a_command() {
     example(r#"call examples/hello _start ["hello","Ada","Grace"] -q"#).prints("\"Hello, Ada!\\nHello, Grace!\\n\"\n");
     example(r#"map examples/hello _start "Ada" "Grace" -q"#).prints("\"Hello, Ada!\\n\"\n\"Hello, Grace!\\n\"\n");
-    let exec = || wasmp("exec examples/hello").for_this_user();
+    let exec = || wasmp("exec examples/hello").building();
     let outcome = exec().words("-- Ada").run();
     assert_eq!((outcome.code(), outcome.text()), (0, "Hello, Ada!\n"));
     let outcome = exec().input("Ada\n\n").run();

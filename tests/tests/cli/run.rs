@@ -21,6 +21,9 @@ use crate::pty::Terminal;
 /// A line or an end that takes longer does not come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A command that builds a guest may first make the compiler for it, and waits its turn behind other such commands.
+const PATIENCE_WITH_A_COMPILER: Duration = Duration::from_secs(30 * 60);
+
 /// The folder of the workspace. Commands are run there, so that paths can be written as they are in the README.
 pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
@@ -45,6 +48,8 @@ pub(crate) struct Wasmp {
     input: Vec<u8>,
     /// For its temporary files, of which none may be left.
     temporary: TempDir,
+    /// How long it may take to its end.
+    patience: Duration,
 }
 
 impl Wasmp {
@@ -63,6 +68,7 @@ impl Wasmp {
             command,
             input: Vec::new(),
             temporary,
+            patience: PATIENCE,
         }
     }
 
@@ -101,8 +107,9 @@ impl Wasmp {
         self
     }
 
-    /// Lets it find the compilers for guests that this user has.
-    pub(crate) fn for_this_user(mut self) -> Self {
+    /// Lets it build guests: it finds the compilers that this user has, and gets the time that a compiler takes.
+    pub(crate) fn building(mut self) -> Self {
+        self.patience = PATIENCE_WITH_A_COMPILER;
         match std::env::var_os("XDG_CACHE_HOME") {
             Some(folder) => self.command.env("XDG_CACHE_HOME", folder),
             None => self.command.env_remove("XDG_CACHE_HOME"),
@@ -152,6 +159,7 @@ impl Wasmp {
             process: Process::open(child.id()),
             child: Killed(child),
             temporary: self.temporary,
+            patience: self.patience,
         }
     }
 }
@@ -176,6 +184,7 @@ pub(crate) struct Running {
     pub(crate) stdout: Lines,
     pub(crate) stderr: Lines,
     temporary: TempDir,
+    patience: Duration,
 }
 
 impl Running {
@@ -216,7 +225,7 @@ impl Running {
     #[track_caller]
     pub(crate) fn end(mut self) -> Outcome {
         drop(self.stdin.take());
-        let ends = self.process.is_none_or(|process| process.ends_within(PATIENCE));
+        let ends = self.process.is_none_or(|process| process.ends_within(self.patience));
         if !ends {
             self.child.0.kill().expect("a child can be killed");
         }
