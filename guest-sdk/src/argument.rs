@@ -6,10 +6,10 @@
 
 use std::marker::PhantomData;
 
-use ciborium_ll::{Decoder, Header, simple};
+use ciborium_ll::{Header, simple};
 use serde::de::DeserializeOwned;
 
-use crate::{failure::Failure, widening::Widening};
+use crate::{cbor, failure::Failure};
 
 /// The name and the type of each parameter, as they are written in the task.
 pub(crate) type Parameters = &'static [(&'static str, &'static str)];
@@ -26,15 +26,12 @@ pub struct Arguments<'m> {
 }
 
 impl<'m> Arguments<'m> {
-    /// Room for ciborium to put text while it decodes; it refuses longer names of fields and the like. Its own default.
-    const SCRATCH: usize = 4096;
-
     /// Opens a message: a CBOR array with one item for each parameter, or null when there are none.
     pub(crate) fn parse(message: &'m [u8], parameters: Parameters, scratch: &'m mut Vec<u8>) -> Result<Self, Failure> {
         let mut rest = message;
-        let given = match head(&mut rest) {
-            Ok(Header::Array(Some(given))) => given,
-            Ok(Header::Simple(simple::NULL)) => 0,
+        let given = match cbor::head(&mut rest) {
+            Some(Header::Array(Some(given))) => given,
+            Some(Header::Simple(simple::NULL)) => 0,
             _ => {
                 return Err(failure(format!(
                     "arguments come as an array, got {}",
@@ -115,14 +112,7 @@ macro_rules! integers {
             /// An integer in range.
             #[inline]
             pub fn decode(arguments: &mut Arguments<'_>) -> Result<$ty, Failure> {
-                arguments.next(|rest, _| match head(rest)? {
-                    Header::Positive(n) => n.try_into().map_err(|_| Misfit::Unexpected),
-                    // CBOR has -1 - n.
-                    Header::Negative(n) => {
-                        i64::try_from(n).ok().and_then(|n| (!n).try_into().ok()).ok_or(Misfit::Unexpected)
-                    }
-                    _ => Err(Misfit::Unexpected),
-                })
+                arguments.next(|rest, _| cbor::integer(rest).ok_or(Misfit::Unexpected))
             }
         }
     )*};
@@ -134,7 +124,7 @@ impl Argument<f64> {
     /// A float, or an integer: JSON writers print `2.0` as `2`.
     #[inline]
     pub fn decode(arguments: &mut Arguments<'_>) -> Result<f64, Failure> {
-        arguments.next(|rest, _| match head(rest)? {
+        arguments.next(|rest, _| match cbor::head(rest).ok_or(Misfit::Unexpected)? {
             Header::Float(x) => Ok(x),
             Header::Positive(n) => Ok(n as f64),
             Header::Negative(n) => Ok(-1.0 - n as f64),
@@ -155,7 +145,7 @@ impl Argument<bool> {
     /// True or false.
     #[inline]
     pub fn decode(arguments: &mut Arguments<'_>) -> Result<bool, Failure> {
-        arguments.next(|rest, _| match head(rest)? {
+        arguments.next(|rest, _| match cbor::head(rest).ok_or(Misfit::Unexpected)? {
             Header::Simple(simple::TRUE) => Ok(true),
             Header::Simple(simple::FALSE) => Ok(false),
             _ => Err(Misfit::Unexpected),
@@ -167,10 +157,7 @@ impl<'m> Argument<&'m str> {
     /// A text, as it stands in the message.
     #[inline]
     pub fn decode(arguments: &mut Arguments<'m>) -> Result<&'m str, Failure> {
-        arguments.next(|rest, _| match head(rest)? {
-            Header::Text(Some(length)) => str::from_utf8(take(rest, length)?).map_err(|_| Misfit::Unexpected),
-            _ => Err(Misfit::Unexpected),
-        })
+        arguments.next(|rest, _| cbor::text(rest).ok_or(Misfit::Unexpected))
     }
 }
 
@@ -186,18 +173,15 @@ impl<'m> Argument<&'m [u8]> {
     /// A byte string, as it stands in the message.
     #[inline]
     pub fn decode(arguments: &mut Arguments<'m>) -> Result<&'m [u8], Failure> {
-        arguments.next(|rest, _| match head(rest)? {
-            Header::Bytes(Some(length)) => take(rest, length),
-            _ => Err(Misfit::Unexpected),
-        })
+        arguments.next(|rest, _| cbor::bytes(rest).ok_or(Misfit::Unexpected))
     }
 }
 
 impl Argument<Vec<u8>> {
     /// A byte string, or an array of numbers.
     pub fn decode(arguments: &mut Arguments<'_>) -> Result<Vec<u8>, Failure> {
-        match head(&mut { arguments.rest }) {
-            Ok(Header::Bytes(Some(_))) => Argument::<&[u8]>::decode(arguments).map(<[u8]>::to_vec),
+        match cbor::head(&mut { arguments.rest }) {
+            Some(Header::Bytes(Some(_))) => Argument::<&[u8]>::decode(arguments).map(<[u8]>::to_vec),
             _ => <Self as DecodeWithSerde<_>>::decode(arguments),
         }
     }
@@ -216,95 +200,29 @@ impl<T> DecodeWithSerde<T> for Argument<T> {
     where
         T: DeserializeOwned,
     {
-        use ciborium::de::Error;
-
-        arguments.next(|rest, scratch| {
-            scratch.resize(Arguments::SCRATCH, 0);
-            ciborium::de::from_reader_with_buffer(rest, scratch)
-                .map(|Widening(value)| value)
-                .map_err(|error| {
-                    Misfit::Because(match error {
-                        Error::Semantic(_, problem) => problem,
-                        Error::RecursionLimitExceeded => "nested too deeply".to_owned(),
-                        Error::Io(_) | Error::Syntax(_) => "malformed CBOR".to_owned(),
-                    })
-                })
-        })
+        arguments.next(|rest, scratch| cbor::decode(rest, scratch).map_err(Misfit::Because))
     }
-}
-
-/// The head of the next item. A tag says what an item means to those who know the tag; here it is passed over.
-#[inline]
-fn head(rest: &mut &[u8]) -> Result<Header, Misfit> {
-    if let Some((header, tail)) = plain_head(rest) {
-        *rest = tail;
-        return Ok(header);
-    }
-    let mut decoder = Decoder::from(rest);
-    loop {
-        match decoder.pull() {
-            Ok(Header::Tag(_)) => {}
-            other => return other.map_err(|_| Misfit::Unexpected),
-        }
-    }
-}
-
-/// The heads that nearly every argument has, an integer's or that of something with a length, in a third of the time
-/// that ciborium's reader takes.
-#[inline]
-fn plain_head(item: &[u8]) -> Option<(Header, &[u8])> {
-    let (&first, rest) = item.split_first()?;
-    let (number, rest) = match first & 0x1f {
-        small @ 0..24 => (u64::from(small), rest),
-        24 => rest
-            .split_first_chunk()
-            .map(|(n, rest)| (u8::from_be_bytes(*n).into(), rest))?,
-        25 => rest
-            .split_first_chunk()
-            .map(|(n, rest)| (u16::from_be_bytes(*n).into(), rest))?,
-        26 => rest
-            .split_first_chunk()
-            .map(|(n, rest)| (u32::from_be_bytes(*n).into(), rest))?,
-        27 => rest
-            .split_first_chunk()
-            .map(|(n, rest)| (u64::from_be_bytes(*n), rest))?,
-        _ => return None,
-    };
-    let length = usize::try_from(number);
-    let header = match first >> 5 {
-        0 => Header::Positive(number),
-        1 => Header::Negative(number),
-        2 => Header::Bytes(Some(length.ok()?)),
-        3 => Header::Text(Some(length.ok()?)),
-        4 => Header::Array(Some(length.ok()?)),
-        _ => return None,
-    };
-    Some((header, rest))
-}
-
-fn take<'m>(rest: &mut &'m [u8], length: usize) -> Result<&'m [u8], Misfit> {
-    rest.split_off(..length).ok_or(Misfit::Unexpected)
 }
 
 /// A value in words, for an error message.
 fn describe(mut item: &[u8]) -> String {
     const SHOWN: usize = 40;
 
-    match head(&mut item) {
-        Ok(Header::Positive(n)) => format!("integer {n}"),
-        Ok(Header::Negative(n)) => format!("integer {}", -1 - i128::from(n)),
-        Ok(Header::Float(x)) => format!("float {x:?}"),
-        Ok(Header::Simple(simple::TRUE)) => "bool true".to_owned(),
-        Ok(Header::Simple(simple::FALSE)) => "bool false".to_owned(),
-        Ok(Header::Simple(simple::NULL)) => "null".to_owned(),
-        Ok(Header::Bytes(Some(length))) => format!("a byte string of {length} bytes"),
-        Ok(Header::Text(Some(length))) => match str::from_utf8(item.get(..length).unwrap_or_default()) {
+    match cbor::head(&mut item) {
+        Some(Header::Positive(n)) => format!("integer {n}"),
+        Some(Header::Negative(n)) => format!("integer {}", -1 - i128::from(n)),
+        Some(Header::Float(x)) => format!("float {x:?}"),
+        Some(Header::Simple(simple::TRUE)) => "bool true".to_owned(),
+        Some(Header::Simple(simple::FALSE)) => "bool false".to_owned(),
+        Some(Header::Simple(simple::NULL)) => "null".to_owned(),
+        Some(Header::Bytes(Some(length))) => format!("a byte string of {length} bytes"),
+        Some(Header::Text(Some(length))) => match str::from_utf8(item.get(..length).unwrap_or_default()) {
             Ok(text) if text.chars().nth(SHOWN).is_none() => format!("text {text:?}"),
             Ok(text) => format!("text {:?}…", text.chars().take(SHOWN).collect::<String>()),
             Err(_) => "text that is not UTF-8".to_owned(),
         },
-        Ok(Header::Array(Some(items))) => format!("an array of {items}"),
-        Ok(Header::Map(_)) => "a map".to_owned(),
+        Some(Header::Array(Some(items))) => format!("an array of {items}"),
+        Some(Header::Map(_)) => "a map".to_owned(),
         _ => "malformed CBOR".to_owned(),
     }
 }

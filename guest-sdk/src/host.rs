@@ -1,8 +1,36 @@
 //! The line between this crate and the host: the imports of `wasmp_v1`, the start of the C library, and the section that
-//! says which ABI the module was built for. The only `unsafe` code of the crate is here.
+//! says which ABI the module was built for. The only `unsafe` code of the crate is here and in the folder of this name.
 //!
 //! `wasmp-abi` is the contract behind these functions. Outside wasm there is no host: no item ever comes, and what a
 //! program can ask for by itself is [`Unsupported`].
+
+/// Imports of which natively nothing is left but the answer [`Status::Unsupported`](wasmp_abi::Status::Unsupported).
+macro_rules! imports {
+    (
+        $(safe fn $safe:ident($($safe_name:ident: $safe_type:ty),*) -> $safe_result:ty;)*
+        $(unsafe fn $name:ident($($parameter:ident: $ty:ty),*) -> $result:ty;)*
+    ) => {
+        #[cfg(target_family = "wasm")]
+        #[link(wasm_import_module = "wasmp_v1")]
+        unsafe extern "C" {
+            $(pub(crate) safe fn $safe($($safe_name: $safe_type),*) -> $safe_result;)*
+            $(fn $name($($parameter: $ty),*) -> $result;)*
+        }
+
+        $(#[cfg(not(target_family = "wasm"))]
+        pub(crate) fn $safe($(_: $safe_type),*) -> $safe_result {
+            wasmp_abi::Status::Unsupported.result() as $safe_result
+        })*
+
+        $(#[cfg(not(target_family = "wasm"))]
+        unsafe fn $name($(_: $ty),*) -> $result {
+            wasmp_abi::Status::Unsupported.result() as $result
+        })*
+    };
+}
+
+pub(crate) mod memory;
+pub(crate) mod objects;
 
 #[cfg(target_family = "wasm")]
 pub(crate) use wasm::{fail, next, panicked, run_constructors, succeed, worker_slot};

@@ -28,9 +28,9 @@
 //!
 //! # Arguments and results
 //!
-//! Whatever serde can carry: numbers, text, lists, maps, your own types with `#[derive(Serialize, Deserialize)]`. A task
-//! with several parameters gets several arguments. `&str` and `&[u8]` read straight from the message, without a copy.
-//! Bytes, as parameters (`&[u8]`, `Vec<u8>`) and results (`Vec<u8>`), travel as they are; inside other types, use
+//! Whatever serde can carry: numbers, text, lists, maps, your own types with `#[derive(Serialize, Deserialize)]`. A
+//! task with several parameters gets several arguments. `&str` and `&[u8]` read straight from the message, without a
+//! copy. Bytes, as parameters (`&[u8]`, `Vec<u8>`) and results (`Vec<u8>`), travel as they are; inside other types, use
 //! [`serde_bytes`](https://docs.rs/serde_bytes) to the same end.
 //!
 //! ```
@@ -53,9 +53,9 @@
 //!
 //! # Errors
 //!
-//! A task that returns `Err` fails that item with the error's text; a panic or a trap fails it too, with the message and
-//! the place. The other items go on. Any error type that can be displayed will do; [`Result`] and [`Error`] are there for
-//! tasks that want to use `?` on everything:
+//! A task that returns `Err` fails that item with the error's text; a panic or a trap fails it too, with the message
+//! and the place. The other items go on. Any error type that can be displayed will do; [`Result`] and [`Error`] are
+//! there for tasks that want to use `?` on everything:
 //!
 //! ```
 //! use wasmp_guest::{Error, Result, task};
@@ -69,6 +69,52 @@
 //! # fn main() { assert!(first_line("/no/such/file").is_err()); }
 //! ```
 //!
+//! # Shared objects
+//!
+//! Tasks in different workers work together through objects that all of them have handles to. They have the names and
+//! the meanings of Python's `multiprocessing`:
+//!
+//! | | |
+//! | --- | --- |
+//! | [`Lock`], [`RLock`], [`Semaphore`], [`BoundedSemaphore`] | who may go on |
+//! | [`Event`], [`Condition`], [`Barrier`] | when to go on |
+//! | [`Queue`], [`JoinableQueue`], [`SimpleQueue`], [`pipe`] | messages: whatever serde can carry |
+//! | [`Value`], [`Array`], [`RawValue`], [`RawArray`] | numbers, and what is made of them, in shared memory |
+//! | [`SharedMemory`], [`ShareableList`] | bytes in shared memory, and a list in them |
+//!
+//! A handle is a value like others: a parameter, a result, a part of a message. So a worker comes by one in three ways:
+//! it makes the object, gets it from somebody else, or asks for the name that it was given on the command line:
+//!
+//! ```
+//! use wasmp_guest::{Lock, Queue, Result, task};
+//!
+//! /// Takes lines from one queue, and puts their lengths into another.
+//! #[task]
+//! fn measure(lines: Queue<String>, lengths: Queue<usize>) -> Result<()> {
+//!     loop {
+//!         match lines.get() {
+//!             Ok(line) => lengths.put(line.len())?,
+//!             Err(error) if error.is_shut_down() => return Ok(()),
+//!             Err(error) => return Err(error.into()),
+//!         }
+//!     }
+//! }
+//!
+//! /// `wasmp map --lock printer . print …`
+//! #[task]
+//! fn print(page: &str) -> Result<()> {
+//!     let lock = Lock::named("printer")?;
+//!     let _guard = lock.lock()?;
+//!     println!("{page}");
+//!     Ok(())
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! What waits has three forms: `get` waits as long as it takes, `get_timeout` no longer than it is told, and `try_get`
+//! not at all. A time that is up is an error where Python raises one ([`GetError::Empty`]), and `false` or `None` where
+//! Python returns `False`. When a worker dies, what it held becomes free, and nobody waits for it for ever.
+//!
 //! # The sandbox
 //!
 //! A task sees what the pool was given and nothing else: no files without `--dir`, no environment without `--env`, no
@@ -78,12 +124,12 @@
 //! # Testing
 //!
 //! The function stays as it was written, so unit tests call it, natively, with `cargo test`. What needs a host, such as
-//! [`worker_slot`], gives [`Unsupported`] there.
+//! [`worker_slot`] and the shared objects, gives [`Unsupported`] or [`SharedError::Unsupported`] there.
 //!
 //! # Other languages
 //!
-//! This crate is one implementation of the contract in [`wasmp-abi`](https://docs.rs/wasmp-abi): five imports, one
-//! export a task.
+//! This crate is one implementation of the contract in [`wasmp-abi`](https://docs.rs/wasmp-abi): one export a task, and
+//! five imports, or more for shared objects.
 //!
 //! # In this crate
 //!
@@ -92,19 +138,31 @@
 //! | `serve.rs` | the loop behind every exported task |
 //! | `argument.rs`, `widening.rs` | from a message to the arguments |
 //! | `outcome.rs` | from what the task returns to a result or a failure |
-//! | `host.rs` | the imports; all `unsafe` code |
+//! | `cbor.rs` | CBOR through serde |
+//! | `shared/` | the shared objects, one type a file; `handle.rs` is how they travel, `message.rs` what they carry |
+//! | `host.rs`, `host/` | the imports; all `unsafe` code |
 //! | `panic.rs`, `failure.rs`, `error.rs` | what is said when something goes wrong |
 
 mod argument;
+mod cbor;
 mod error;
 mod failure;
 mod host;
 mod outcome;
 mod panic;
 mod serve;
+mod shared;
 mod widening;
 
 pub use error::{Error, Result, Unsupported};
+pub use host::memory::AtomicNumber;
+pub use shared::{
+    AnyLock, Array, Barrier, BarrierError, BoundedSemaphore, Condition, ConditionError, Connection, Event, GetError,
+    JoinableQueue, ListError, Lock, LockGuard, Locked, MappedMemory, MemoryError, Permit, PutError, Queue, RLock,
+    RawArray, RawValue, RecvError, ReleaseError, Semaphore, SendError, ShareableList, SharedError, SharedMemory,
+    SimpleQueue, Synchronized, TaskDoneError, Value, Waitable, pipe, pipe_one_way, try_wait, wait, wait_timeout,
+};
+pub use wasmp_abi::{Integer, ListItem, Plain};
 pub use wasmp_macros::task;
 
 /// The number of the worker this code runs in: from 1 to the size of the pool. It stays the same while items come and

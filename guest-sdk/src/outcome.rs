@@ -7,10 +7,9 @@
 
 use std::{convert::Infallible, fmt::Display};
 
-use ciborium_ll::{Encoder, Header};
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::{cbor, failure::Failure};
 
 /// What a task has returned.
 #[derive(Debug)]
@@ -59,14 +58,14 @@ pub struct Value<'v, T: ?Sized>(pub &'v T);
 impl Value<'_, Vec<u8>> {
     /// Bytes are one byte string, not an array of numbers.
     pub fn encode(self, output: &mut Vec<u8>) -> Result<(), Failure> {
-        encode_bytes(self.0, output)
+        cbor::encode_bytes(self.0, output).map_err(unencodable)
     }
 }
 
 impl Value<'_, &[u8]> {
     /// As for `Vec<u8>`.
     pub fn encode(self, output: &mut Vec<u8>) -> Result<(), Failure> {
-        encode_bytes(self.0, output)
+        cbor::encode_bytes(self.0, output).map_err(unencodable)
     }
 }
 
@@ -83,20 +82,8 @@ impl<T: ?Sized> EncodeWithSerde<T> for Value<'_, T> {
     where
         T: Serialize,
     {
-        ciborium::into_writer(self.0, output).map_err(|error| match error {
-            ciborium::ser::Error::Io(error) => unencodable(error),
-            ciborium::ser::Error::Value(message) => unencodable(message),
-        })
+        cbor::encode(self.0, output).map_err(unencodable)
     }
-}
-
-fn encode_bytes(bytes: &[u8], output: &mut Vec<u8>) -> Result<(), Failure> {
-    output.reserve(bytes.len() + 9);
-    Encoder::from(&mut *output)
-        .push(Header::Bytes(Some(bytes.len())))
-        .map_err(unencodable)?;
-    output.extend_from_slice(bytes);
-    Ok(())
 }
 
 fn unencodable(problem: impl Display) -> Failure {

@@ -15,7 +15,7 @@ struct Guest {
     built: OnceLock<PathBuf>,
 }
 
-static GUESTS: [Guest; 2] = [
+static GUESTS: [Guest; 3] = [
     Guest {
         folder: "tasks",
         variable: "WASMP_TEST_TASKS",
@@ -24,6 +24,11 @@ static GUESTS: [Guest; 2] = [
     Guest {
         folder: "program",
         variable: "WASMP_TEST_PROGRAM",
+        built: OnceLock::new(),
+    },
+    Guest {
+        folder: "objects",
+        variable: "WASMP_TEST_OBJECTS",
         built: OnceLock::new(),
     },
 ];
@@ -59,6 +64,15 @@ pub fn tasks() -> &'static Path {
 /// If it cannot be built.
 pub fn program() -> &'static Path {
     GUESTS[1].path()
+}
+
+/// The module with the tasks of `guests/objects`, which use what processes share.
+///
+/// # Panics
+///
+/// If it cannot be built.
+pub fn objects() -> &'static Path {
+    GUESTS[2].path()
 }
 
 /// Environment that tells another process of this test run where the guests are.

@@ -96,10 +96,14 @@ fn nothing_is_left() {
     for worker in descendants(std::process::id(), "wasmp-worker") {
         worker.wait_until_gone();
     }
-    eventually("the rings of all workers are unmapped and closed", || {
-        let maps = fs::read_to_string("/proc/self/maps").ok()?;
-        (!maps.contains("wasmp-rings") && own_fds().iter().all(|fd| !fd.contains("wasmp-rings"))).then_some(())
-    });
+    eventually(
+        "the rings of all workers, and all objects, are unmapped and closed",
+        || {
+            let maps = fs::read_to_string("/proc/self/maps").ok()?;
+            let is_ours = |text: &str| ["wasmp-rings", "wasmp-object"].iter().any(|name| text.contains(name));
+            (!is_ours(&maps) && own_fds().iter().all(|fd| !is_ours(fd))).then_some(())
+        },
+    );
     eventually("the output threads of all pools have ended", || {
         let threads = fs::read_dir("/proc/self/task").ok()?;
         let mut names = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());

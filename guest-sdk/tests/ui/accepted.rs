@@ -5,7 +5,7 @@
 use std::{collections::HashMap, fmt, io};
 
 use serde::{Deserialize, Serialize};
-use wasmp_guest::task;
+use wasmp_guest::{Condition, Connection, Lock, Queue, Value, task};
 
 type Outcome<T> = Result<T, Refusal>;
 
@@ -30,6 +30,17 @@ fn nothing() {}
 #[task]
 fn numbers(a: i8, b: u64, c: f32, d: usize, e: u128) -> f64 {
     f64::from(a) + b as f64 + f64::from(c) + d as f64 + e as f64
+}
+
+#[task]
+fn consumer(q: Queue<Option<i64>>, done: Lock) -> wasmp_guest::Result<i64> {
+    let _guard = done.lock()?;
+    Ok(q.get()?.unwrap_or(0))
+}
+
+#[task]
+fn handles(objects: Vec<(Option<Connection>, Value<f64>)>, conditions: HashMap<String, Condition>) -> usize {
+    objects.len() + conditions.len()
 }
 
 #[task]

@@ -9,6 +9,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::grants::{Dir, Variable};
+use crate::objects::{Memory, Name, Queue, Semaphore};
 use crate::progress::When;
 use crate::units;
 
@@ -109,6 +110,9 @@ pub(crate) struct Map {
     #[command(flatten)]
     pub(crate) grants: Grants,
 
+    #[command(flatten)]
+    pub(crate) objects: Objects,
+
     /// When to show a progress bar
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) progress: When,
@@ -159,6 +163,9 @@ pub(crate) struct Call {
 
     #[command(flatten)]
     pub(crate) grants: Grants,
+
+    #[command(flatten)]
+    pub(crate) objects: Objects,
 
     /// Print errors only
     #[arg(short, long)]
@@ -252,6 +259,30 @@ pub(crate) struct Limits {
     /// Memory each worker's guest may use (64M, 1GiB)
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) max_memory: Option<u64>,
+}
+
+/// Objects that the tasks share, made for this run. A task opens them by their names.
+#[derive(Debug, Args)]
+pub(crate) struct Objects {
+    /// Make a queue for the tasks, of at most MAXSIZE messages if given
+    #[arg(long = "queue", value_name = "NAME[:MAXSIZE]")]
+    pub(crate) queues: Vec<Queue>,
+
+    /// Make a lock for the tasks
+    #[arg(long = "lock", value_name = "NAME")]
+    pub(crate) locks: Vec<Name>,
+
+    /// Make an event for the tasks
+    #[arg(long = "event", value_name = "NAME")]
+    pub(crate) events: Vec<Name>,
+
+    /// Make a semaphore for the tasks, with VALUE permits
+    #[arg(long = "semaphore", value_name = "NAME:VALUE")]
+    pub(crate) semaphores: Vec<Semaphore>,
+
+    /// Make shared memory for the tasks, all zero (64K, 1GiB)
+    #[arg(long = "shared-memory", value_name = "NAME:SIZE")]
+    pub(crate) memories: Vec<Memory>,
 }
 
 /// What the guest is given; nothing by default.

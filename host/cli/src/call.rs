@@ -28,9 +28,12 @@ pub(crate) fn run(args: &args::Call) -> Result<ExitCode, Error> {
     }
     let module = module::load(&args.module, &messages)?;
     let pool = Arc::new(
-        sandbox::pool(&module, &args.limits, &args.grants, &messages)
-            .processes(1)
-            .build()?,
+        sandbox::share(
+            sandbox::pool(&module, &args.limits, &args.grants, &messages),
+            &args.objects,
+        )?
+        .processes(1)
+        .build()?,
     );
 
     let interrupted = Arc::new(AtomicBool::new(false));

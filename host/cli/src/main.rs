@@ -16,6 +16,7 @@ mod json;
 mod ledger;
 mod map;
 mod module;
+mod objects;
 mod progress;
 mod records;
 mod report;

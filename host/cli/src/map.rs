@@ -44,7 +44,8 @@ pub(crate) fn run(args: &args::Map) -> Result<ExitCode, Error> {
     let progress = Progress::start(args.progress, args.quiet, inputs.total());
     let messages = Arc::new(Messages::new(args.quiet, progress));
 
-    let mut builder = sandbox::pool(&module, &args.limits, &args.grants, &messages);
+    let builder = sandbox::pool(&module, &args.limits, &args.grants, &messages);
+    let mut builder = sandbox::share(builder, &args.objects)?;
     if let Some(processes) = args.processes {
         builder = builder.processes(processes.get());
     }

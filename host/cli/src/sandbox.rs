@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use wasmp::{DirGrant, Module, Pool, PoolBuilder};
+use wasmp::{DirGrant, Event, Lock, Module, Pool, PoolBuilder, Queue, Semaphore, SharedMemory};
 
-use crate::args::{Grants, Limits};
+use crate::args::{Grants, Limits, Objects};
 use crate::grants::Dir;
+use crate::objects::Name;
 use crate::terminal::Messages;
 
 /// A pool for this module, whose guests may use what was typed and print to standard error.
@@ -32,6 +33,26 @@ pub(crate) fn pool(module: &Module, limits: &Limits, grants: &Grants, messages: 
         builder = builder.env(&variable.name, &variable.value);
     }
     builder
+}
+
+/// The pool, with the objects that were asked for.
+pub(crate) fn share(mut builder: PoolBuilder, objects: &Objects) -> Result<PoolBuilder, wasmp::Error> {
+    for queue in &objects.queues {
+        builder = builder.share(&queue.name, &Queue::<()>::new(queue.maxsize)?);
+    }
+    for Name(name) in &objects.locks {
+        builder = builder.share(name, &Lock::new()?);
+    }
+    for Name(name) in &objects.events {
+        builder = builder.share(name, &Event::new()?);
+    }
+    for semaphore in &objects.semaphores {
+        builder = builder.share(&semaphore.name, &Semaphore::new(semaphore.value)?);
+    }
+    for memory in &objects.memories {
+        builder = builder.share(&memory.name, &SharedMemory::create(memory.size)?);
+    }
+    Ok(builder)
 }
 
 /// The directory as the library grants it.

@@ -5,6 +5,7 @@
 //! one a file:
 //!
 //! * [`ring`]: a queue of records from one process to one other, the path of every task and every result;
+//! * [`Lock`], [`RLock`], [`Semaphore`], [`Event`]: Python's, except that the dead let go of what they held;
 //! * [`Spinner`]: how long to look before going to sleep.
 //!
 //! # Trust
@@ -20,13 +21,40 @@
 //! mapping in production and on the model checker's words in the tests.
 
 mod backend;
+mod barrier;
+mod bytes;
+mod condition;
 mod doorbell;
+mod event;
+mod fifo;
 pub mod futex;
+mod gate;
+mod lock;
 mod memory;
+#[cfg(test)]
+mod model;
+mod party;
+mod pipe;
+mod queue;
 pub mod ring;
+mod rlock;
+mod semaphore;
 mod spin;
+mod wait;
 
+pub use barrier::{Barrier, BarrierError, BarrierPass};
+pub use bytes::{AccessError, SharedBytes, Width, WordWaitError};
+pub use condition::{Condition, ConditionError, Waited};
 pub use doorbell::Doorbell;
-pub use memory::Mapping;
+pub use event::Event;
+pub use fifo::Message;
+pub use lock::{Acquired, Lock, ReleaseError};
+pub use memory::{Mapping, map_zeroes};
+pub use party::{Interrupt, Limit, Party, SLOTS, Slot, WaitError};
+pub use pipe::{Connection, End, RecvError, SendError};
+pub use queue::{GetError, PutError, Queue, QueueOptions, TaskDoneError};
 pub use ring::{Consumer, Corrupt, Producer, Record, Ticket, ring_bytes};
+pub use rlock::RLock;
+pub use semaphore::Semaphore;
 pub use spin::Spinner;
+pub use wait::{MOST_WAITABLES, Waitable, wait_any};

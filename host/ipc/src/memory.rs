@@ -11,10 +11,18 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, compiler_fence};
 
 use rustix::fs::{MemfdFlags, SealFlags};
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags};
 
 /// What keeps the size of a mapped memfd as it is: a file truncated under a mapping kills whoever touches it (SIGBUS).
 const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
+
+/// Alignment of what different processes write alternately. Processors fetch cache lines in pairs.
+pub(crate) const LINE: usize = 128;
+
+/// A word that has its cache line to itself.
+#[repr(C, align(128))]
+#[derive(Debug, Default)]
+pub(crate) struct Line<W>(pub(crate) W);
 
 /// A memfd mapped into this process, shared with whoever else maps it.
 #[derive(Debug)]
@@ -70,6 +78,27 @@ impl Mapping {
         Mapping::map(fd, len)
     }
 
+    /// Maps a memfd as its creator describes it, who is trusted: for a process that may not ask the system about it.
+    pub fn of_host(fd: OwnedFd, len: usize) -> io::Result<Mapping> {
+        Mapping::map(fd.as_fd(), len)
+    }
+
+    /// Maps `len` bytes from `offset` once more, in place of what is at `address`. Whole pages; false if they are not
+    /// inside of the mapping, or if the system refuses.
+    ///
+    /// # Safety
+    ///
+    /// The `len` bytes at `address` belong to the caller, who expects them to change at any time from now on.
+    pub unsafe fn map_again(&self, offset: usize, len: usize, address: *mut u8) -> bool {
+        let Some(source) = self.range(offset, len).filter(|_| len > 0) else {
+            return false;
+        };
+        let flags = MremapFlags::MAYMOVE;
+        // SAFETY: an old length of zero leaves this mapping as it is, and makes another one of the same pages, which
+        // takes the place of what the caller gives away.
+        unsafe { rustix::mm::mremap_fixed(source.as_ptr().cast(), 0, len, flags, address.cast()) }.is_ok()
+    }
+
     fn map(fd: BorrowedFd<'_>, len: usize) -> io::Result<Mapping> {
         // SAFETY: a null hint without MAP_FIXED: the kernel picks an unused range, so that no memory in use changes.
         let start = unsafe {
@@ -101,6 +130,26 @@ impl Mapping {
         })
     }
 
+    /// A look at the `count` values of type `T` from byte `offset`; `None` as for [`view`](Self::view).
+    pub(crate) fn array<T: SharedLayout>(self: &Arc<Self>, offset: usize, count: usize) -> Option<View<[T]>> {
+        Some(View {
+            start: self.slice(offset, count)?.into(),
+            _mapping: Arc::clone(self),
+        })
+    }
+
+    /// The `count` values of type `T` from byte `offset`, for a short look; `None` as for [`view`](Self::view).
+    #[inline]
+    pub(crate) fn slice<T: SharedLayout>(&self, offset: usize, count: usize) -> Option<&[T]> {
+        let start = self.range(offset, count.checked_mul(size_of::<T>())?)?.cast::<T>();
+        if !start.is_aligned() {
+            return None;
+        }
+        // SAFETY: aligned, inside of the mapping, which outlives the reference, and a `SharedLayout` is valid whatever is
+        // in the memory.
+        Some(unsafe { NonNull::slice_from_raw_parts(start, count).as_ref() })
+    }
+
     /// The `len` bytes from byte `offset`; `None` if they are not inside of the mapping.
     pub(crate) fn region(self: &Arc<Self>, offset: usize, len: usize) -> Option<Region> {
         let start = self.range(offset, len)?;
@@ -111,6 +160,7 @@ impl Mapping {
         })
     }
 
+    #[inline]
     fn range(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {
         let end = offset.checked_add(len)?;
         // SAFETY: `offset <= end <= self.len`: the result is inside of the mapped range or one past it.
@@ -126,6 +176,17 @@ impl Drop for Mapping {
     }
 }
 
+/// Puts fresh zeroes in place of what is at `address`. Whole pages; false if the system refuses.
+///
+/// # Safety
+///
+/// The `len` bytes at `address` belong to the caller, who expects nothing else than zeroes there.
+pub unsafe fn map_zeroes(address: *mut u8, len: usize) -> bool {
+    let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::FIXED);
+    // SAFETY: what the new mapping takes the place of is the caller's.
+    unsafe { rustix::mm::mmap_anonymous(address.cast(), len, access, flags) }.is_ok()
+}
+
 /// A type that may be looked at in shared memory.
 ///
 /// # Safety
@@ -136,23 +197,23 @@ pub(crate) unsafe trait SharedLayout: Send + Sync + 'static {}
 
 /// A typed look at a header in a mapping, which it keeps alive.
 #[derive(Debug)]
-pub struct View<T> {
+pub struct View<T: ?Sized> {
     start: NonNull<T>,
     _mapping: Arc<Mapping>,
 }
 
 // SAFETY: it hands out `&T` only, like `Arc<T>`.
-unsafe impl<T: Send + Sync> Send for View<T> {}
+unsafe impl<T: ?Sized + Send + Sync> Send for View<T> {}
 // SAFETY: as for `Send`.
-unsafe impl<T: Send + Sync> Sync for View<T> {}
+unsafe impl<T: ?Sized + Send + Sync> Sync for View<T> {}
 
-impl<T> Deref for View<T> {
+impl<T: ?Sized> Deref for View<T> {
     type Target = T;
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: `view` checked alignment and bounds, the mapping is alive, and a `SharedLayout` is valid whatever is
-        // in the memory.
+        // SAFETY: `view` or `array` checked alignment and bounds, the mapping is alive, and a `SharedLayout` is valid
+        // whatever is in the memory.
         unsafe { self.start.as_ref() }
     }
 }
@@ -174,6 +235,8 @@ pub struct Region {
 
 // SAFETY: a pointer into a `Mapping`, which is `Send` and `Sync`; see there.
 unsafe impl Send for Region {}
+// SAFETY: as for `Send`; two threads of this process race no worse than two processes do.
+unsafe impl Sync for Region {}
 
 impl Region {
     /// Number of bytes.
@@ -198,6 +261,29 @@ impl Region {
         // SAFETY: `bytes` checked the bounds; `target` is private memory, so the two do not overlap.
         unsafe { ptr::copy_nonoverlapping(source.as_ptr(), target.as_mut_ptr(), target.len()) };
         compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Copies `len` bytes from byte `from` to byte `to`. The two ranges do not overlap.
+    pub(crate) fn copy(&self, from: usize, to: usize, len: usize) {
+        assert!(from.abs_diff(to) >= len, "overlapping bytes of a region");
+        let (source, target) = (self.bytes(from, len), self.bytes(to, len));
+        // SAFETY: `bytes` checked the bounds, and the ranges are apart.
+        unsafe { ptr::copy_nonoverlapping(source.as_ptr(), target.as_ptr(), len) };
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Gives the whole pages of a range back to the system; they read as zero from then on.
+    pub(crate) fn discard(&self, at: usize, len: usize) {
+        let range = self.bytes(at, len);
+        let page = rustix::param::page_size();
+        let before_page = range.align_offset(page).min(len);
+        let pages_len = (len - before_page) / page * page;
+        // SAFETY: inside of the mapping, which is shared memory that anyone may zero at any time. If the system refuses,
+        // the memory stays in use, and that is all.
+        let _ = unsafe {
+            let pages = range.as_ptr().add(before_page).cast();
+            rustix::mm::madvise(pages, pages_len, Advice::LinuxRemove)
+        };
     }
 
     /// The atomic word at byte `at`.

@@ -57,13 +57,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::backend::{Backend, Bytes, Native, Word};
-use crate::memory::Mapping;
+use crate::memory::{LINE, Line, Mapping};
 
 pub use consumer::Consumer;
 pub use producer::Producer;
-
-/// Alignment of everything that the two sides write alternately. Processors fetch cache lines in pairs.
-const LINE: usize = 128;
 
 /// Bytes of a record in front of its payload; also what every record is a multiple of.
 const WORD: usize = 8;
@@ -101,11 +98,6 @@ pub struct Header<B: Backend> {
     consumer_parked: Line<B::U32>,
     producer_parked: Line<B::U32>,
 }
-
-/// A word that has its cache line to itself.
-#[repr(C, align(128))]
-#[derive(Debug)]
-struct Line<W>(W);
 
 const _: () = assert!(align_of::<Header<Native>>() == LINE && HEADER_BYTES == 4 * LINE);
 

@@ -2,7 +2,7 @@
 
 use std::hint;
 use std::num::NonZero;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -79,6 +79,20 @@ impl Spinner {
 impl Default for Spinner {
     fn default() -> Spinner {
         Spinner::new()
+    }
+}
+
+/// A [`Spinner`] that the threads of this process share: one of them looks, the others go to sleep at once.
+#[derive(Debug, Default)]
+pub struct Patience(Mutex<Spinner>);
+
+impl Patience {
+    /// See [`Spinner::spin`].
+    pub(crate) fn spin(&self, mut ready: impl FnMut() -> bool) -> bool {
+        match self.0.try_lock() {
+            Ok(mut spinner) => spinner.spin(ready),
+            Err(_) => ready(),
+        }
     }
 }
 

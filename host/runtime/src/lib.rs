@@ -44,8 +44,50 @@
 //! * [`AsyncResult`]: the outcome of one item to be waited for, from [`Pool::apply_async`].
 //! * [`Submitter`] and [`Results`]: the two ends of a stream, from [`Call::stream`], for inputs and results that are
 //!   handled by different threads.
+//! * **Shared objects**: what workers and the host's threads use together, named as in Python: [`Queue`],
+//!   [`JoinableQueue`] and [`SimpleQueue`], [`pipe`] and [`Connection`], [`Lock`], [`RLock`], [`Semaphore`],
+//!   [`BoundedSemaphore`], [`Event`], [`Condition`] and [`Barrier`], [`Value`], [`Array`], [`SharedMemory`] and
+//!   [`ShareableList`]. See [below](#shared-objects).
 //! * **Worker**: a process with one thread and one instance of the module. A trap or a panic costs it the instance
 //!   ([`Isolation`] says what else does); a deadline or a signal costs the process, and the pool starts another.
+//!
+//! # Shared objects
+//!
+//! Each of them is a handle to memory that the host has made, and only those who were given a handle can reach it. Handles
+//! are serde values: they travel in arguments, results and messages, at any depth, and arrive as the same type of
+//! `wasmp_guest`, whose methods have the same names and meanings as those here. Names are for guests that cannot be
+//! passed a handle: [`PoolBuilder::share`].
+//!
+//! ```no_run
+//! use wasmp::{Pool, Queue};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pool = Pool::builder("tasks.wasm").processes(4).build()?;
+//! let words = Queue::<String>::new(1000)?;
+//! let counts: Vec<_> = (0..4)
+//!     .map(|_| pool.apply_async::<_, u64>("count_words", (&words,)))
+//!     .collect::<wasmp::Result<_>>()?;
+//! for line in std::io::stdin().lines() {
+//!     words.put(line?)?;
+//! }
+//! words.shutdown()?; // the tasks get what is there, and then learn that this was all
+//! for count in counts {
+//!     println!("{}", count.get()?);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! * **Time**: what can wait has three forms. `get` waits for as long as it takes, `get_timeout` no longer than it is told,
+//!   `try_get` not at all. A time that is up is `false` or `None` where Python returns `False`, and an error such as
+//!   [`GetError::Empty`] where Python raises one.
+//! * **Death**: a worker that dies leaves nothing locked. Its locks are free, and the next owner is
+//!   [told](LockGuard::abandoned); its [permits](Semaphore::permit) come back; a barrier that waits for it breaks; an
+//!   [acknowledged](JoinableQueue::acknowledged) message that it had taken is there again; messages are in a queue as a
+//!   whole or not at all; the ends of its pipes close.
+//! * **Life**: an object is there as long as anybody has a handle to it, or it is referred to by arguments or messages that
+//!   are on their way. A handle that a worker has put into a message keeps it as long as the pool. One that is serialized
+//!   by somebody else than this crate keeps it as long as this process, or until it is [unlinked](SharedMemory::unlink).
 //!
 //! # Processes
 //!
@@ -104,9 +146,11 @@
 //!
 //! # Inside
 //!
-//! What depends on what; `module`, `engine`, `output` and `error` are used all over.
+//! What depends on what; `module`, `engine`, `output`, `cbor` and `error` are used all over.
 //!
 //! ```text
+//! shared         what callers see: queues, locks, memory
+//!  └─ objects    which objects there are, who has which, for how long
 //! pool           what callers see: builder, calls, streams, results
 //!  ├─ compile    a module's compiled code, had from the compiler process
 //!  └─ supervisor the backlog, the workers' rings, births and deaths; one thread for all pools
@@ -116,7 +160,7 @@
 //!      │       ├─ spec       what a pool tells its workers, once
 //!      │       └─ wire       the frames: all that worker and supervisor know of each other
 //!      └─ wire
-//! wasmp-ipc      rings, futexes and doorbells in shared memory; knows neither wasm nor CBOR
+//! wasmp-ipc      rings, locks and all the other algorithms in shared memory; knows neither wasm nor CBOR
 //! wasmp-abi      names and numbers that host and guest share
 //! ```
 //!
@@ -127,14 +171,17 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("wasmp runs on Linux only: its workers need seccomp, Landlock, memfds and futexes");
 
+mod cbor;
 mod compile;
 mod engine;
 mod error;
 mod lockdown;
 mod module;
+mod objects;
 mod output;
 mod pool;
 mod process;
+mod shared;
 mod spec;
 mod supervisor;
 mod wire;
@@ -146,4 +193,11 @@ pub use module::{
 };
 pub use output::{GuestOutput, Stream};
 pub use pool::{AsyncResult, Call, Chunksize, DirGrant, IMap, Order, Pool, PoolBuilder, Results, Submitter};
+pub use shared::{
+    AnyLock, Array, Barrier, BarrierError, BoundedSemaphore, Condition, ConditionError, Connection, Event, GetError,
+    Integer, JoinableQueue, ListError, ListItem, Lock, LockGuard, Locked, MemoryError, Permit, Plain, PutError, Queue,
+    RLock, RawArray, RawValue, RecvError, ReleaseError, Semaphore, SendError, Shareable, ShareableList, SharedError,
+    SharedMemory, SimpleQueue, Synchronized, TaskDoneError, Value, Waitable, pipe, pipe_one_way, try_wait, wait,
+    wait_timeout,
+};
 pub use spec::Isolation;

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import Pool, get_start_method
+from multiprocessing import Lock, Pipe, Pool, Queue, Value, get_start_method
 
 WORKERS = 2
 WARM_UP = 1_000
@@ -159,6 +159,83 @@ def memory(library, processes):
     return lambda: sum(map(private_bytes, pool.pids())) / processes
 
 
+def adopt(*objects):
+    """What the processes of a pool share can only be inherited."""
+    global SHARED
+    SHARED = objects
+
+
+def sharing(*objects):
+    """A pool whose processes share these."""
+    pool = Pool(WORKERS, adopt, objects)
+    pool.map(square, range(WARM_UP), 1)
+    atexit.register(pool.terminate)
+    return pool
+
+
+def together(pool, *calls):
+    """Seconds until all of these calls, each of a process of its own, are done."""
+    begin = time.perf_counter()
+    for result in [pool.apply_async(function, arguments) for function, *arguments in calls]:
+        result.get()
+    return time.perf_counter() - begin
+
+
+def fill(times, size):
+    message = bytes(size)
+    for _ in range(times):
+        SHARED[0].put(message)
+
+
+def drain(times):
+    for _ in range(times):
+        SHARED[0].get()
+
+
+def queue(size, times):
+    pool = sharing(Queue())
+    return lambda: times / together(pool, (fill, times, size), (drain, times))
+
+
+def ping(times):
+    for _ in range(times):
+        SHARED[0].send(None)
+        SHARED[0].recv()
+
+
+def pong(times):
+    for _ in range(times):
+        SHARED[1].send(SHARED[1].recv())
+
+
+def pipe(times):
+    pool = sharing(*Pipe())
+    return lambda: together(pool, (ping, times), (pong, times)) / times
+
+
+def lock_pairs(times):
+    for _ in range(times):
+        SHARED[0].acquire()
+        SHARED[0].release()
+
+
+def lock(processes, times):
+    pool = sharing(Lock())
+    return lambda: together(pool, *[(lock_pairs, times)] * processes)
+
+
+def increment(times):
+    value = SHARED[0]
+    for _ in range(times):
+        with value.get_lock():
+            value.value += 1
+
+
+def value(times):
+    pool = sharing(Value("q", 0))
+    return lambda: together(pool, (increment, times)) / times
+
+
 def private_bytes(pid):
     with open(f"/proc/{pid}/smaps_rollup") as rollup:
         return sum(int(line.split()[1]) * 1024 for line in rollup if line.startswith("Private_"))
@@ -183,6 +260,22 @@ def sampler(row, library, items):
             return replacement
         case "memory":
             return memory(library, items)
+        case "queue-16-b":
+            return queue(16, items)
+        case "queue-64-kib":
+            return queue(64 << 10, items)
+        case "queue-1-mib":
+            return queue(1 << 20, items)
+        case "pipe":
+            return pipe(items)
+        case "lock-alone":
+            sample = lock(1, items)
+            return lambda: sample() / items
+        case "lock-two":
+            sample = lock(WORKERS, items)
+            return lambda: WORKERS * items / sample()
+        case "value" | "value-atomic":
+            return value(items)
     raise SystemExit(f"no such row: {row}")
 
 

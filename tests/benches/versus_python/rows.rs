@@ -1,6 +1,6 @@
 //! The budget: what is measured, against whom, and what must come out.
 
-use super::ours::{cpu, latency, memory, throughput};
+use super::ours::{cpu, latency, memory, objects, throughput};
 use super::{Failure, Sampler, Stage};
 
 /// One line of the budget.
@@ -39,6 +39,10 @@ impl Peer {
                 library: Library::Executor,
                 ..
             } => "ProcessPoolExecutor",
+            Self::Python {
+                library: Library::Objects,
+                ..
+            } => "multiprocessing",
             Self::Native(_) => "native",
         }
     }
@@ -48,13 +52,15 @@ impl Peer {
 pub(crate) enum Library {
     Multiprocessing,
     Executor,
+    /// `multiprocessing`, for what its processes share.
+    Objects,
 }
 
 impl Library {
     /// As `peer.py` knows it.
     pub(crate) fn argument(self) -> &'static str {
         match self {
-            Self::Multiprocessing => "multiprocessing",
+            Self::Multiprocessing | Self::Objects => "multiprocessing",
             Self::Executor => "executor",
         }
     }
@@ -63,6 +69,7 @@ impl Library {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     PerSecond,
+    Nanoseconds,
     Microseconds,
     Milliseconds,
     Kibibytes,
@@ -74,6 +81,7 @@ impl Unit {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::PerSecond => "items/s",
+            Self::Nanoseconds => "ns",
             Self::Microseconds => "µs",
             Self::Milliseconds => "ms",
             Self::Kibibytes => "KiB",
@@ -85,6 +93,7 @@ impl Unit {
     pub(crate) fn of(self, sample: f64) -> f64 {
         match self {
             Self::PerSecond => sample,
+            Self::Nanoseconds => sample * 1e9,
             Self::Microseconds => sample * 1e6,
             Self::Milliseconds => sample * 1e3,
             Self::Kibibytes => sample / 1024.0,
@@ -167,9 +176,19 @@ macro_rules! both {
     };
 }
 
+/// What `multiprocessing` offers to share, with so many operations for each sample.
+macro_rules! objects {
+    ($operations:expr) => {
+        &[Peer::Python {
+            library: Library::Objects,
+            items: $operations,
+        }]
+    };
+}
+
 /// All rows. Rates need not be taken over the same number of items on both sides, and are not where one side is a
 /// hundred times faster; `map-default` has the same, because the size of its chunks depends on it.
-static ROWS: [Row; 13] = [
+static ROWS: [Row; 21] = [
     Row {
         name: "map-chunk-1",
         work: "`map` square, chunksize 1",
@@ -277,6 +296,70 @@ static ROWS: [Row; 13] = [
         bar: Bar::figure(Limit::AtMost(1024.0 * 1024.0), "≤ 1 MiB"),
         ours: memory::idle_worker,
         peers: both!(memory::WORKERS, memory::WORKERS),
+    },
+    Row {
+        name: "queue-16-b",
+        work: "`Queue`, one way between two guests, 16 bytes",
+        unit: Unit::PerSecond,
+        bar: Bar::ratio(Limit::AtLeast(12.0), "≥ 12 ×"),
+        ours: objects::queue_16_b,
+        peers: objects!(100_000),
+    },
+    Row {
+        name: "queue-64-kib",
+        work: "`Queue`, one way between two guests, 64 KiB",
+        unit: Unit::PerSecond,
+        bar: Bar::ratio(Limit::AtLeast(4.0), "≥ 4 ×"),
+        ours: objects::queue_64_kib,
+        peers: objects!(10_000),
+    },
+    Row {
+        name: "queue-1-mib",
+        work: "`Queue`, one way between two guests, 1 MiB",
+        unit: Unit::PerSecond,
+        bar: Bar::ratio(Limit::AtLeast(6.0), "≥ 6 ×"),
+        ours: objects::queue_1_mib,
+        peers: objects!(500),
+    },
+    Row {
+        name: "pipe",
+        work: "`Pipe`, there and back between two guests",
+        unit: Unit::Microseconds,
+        bar: Bar::ratio(Limit::AtMost(0.1), "≤ 1/10"),
+        ours: objects::pipe,
+        peers: objects!(20_000),
+    },
+    Row {
+        name: "lock-alone",
+        work: "`Lock`, acquired and released by a guest, alone",
+        unit: Unit::Nanoseconds,
+        bar: Bar::ratio(Limit::AtMost(1.0 / 3.0), "≤ 1/3"),
+        ours: objects::lock_alone,
+        peers: objects!(500_000),
+    },
+    Row {
+        name: "lock-two",
+        work: "`Lock`, acquired and released by two guests at the same time",
+        unit: Unit::PerSecond,
+        bar: Bar::ratio(Limit::AtLeast(3.0), "≥ 3 ×"),
+        ours: objects::lock_two,
+        peers: objects!(500_000),
+    },
+    Row {
+        name: "value",
+        work: "`Value` += 1 under its lock, by a guest",
+        unit: Unit::Nanoseconds,
+        bar: Bar::ratio(Limit::AtMost(0.2), "≤ 1/5"),
+        ours: objects::value,
+        peers: objects!(200_000),
+    },
+    Row {
+        name: "value-atomic",
+        work: "atomic add to a `Value`, by a guest, against += 1 under the lock",
+        unit: Unit::Nanoseconds,
+        bar: Bar::ratio(Limit::AtMost(0.05), "≤ 1/20"),
+        ours: objects::value_atomic,
+        peers: objects!(200_000),
     },
 ];
 

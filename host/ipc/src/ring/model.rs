@@ -1,144 +1,13 @@
 //! The ring under the model checker: every interleaving of two threads, with everything that weak memory allows.
-//!
-//! [`Model`] puts the ring on loom's atomics. A thread can also be made to die after a number of effects: from then on
-//! nothing that it writes arrives, as with a process that was killed there.
 
-use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
 
-use loom::sync::{Condvar, Mutex, Notify, atomic};
+use loom::sync::Notify;
 use loom::thread;
 
-use super::{Consumer, Header, Line, Producer, Shared, Ticket};
-use crate::backend::{Backend, Bytes, Word};
-
-#[derive(Debug)]
-struct Model;
-
-/// A futex word: the mutex is the kernel's lock on its sleepers.
-#[derive(Debug, Default)]
-struct FutexWord {
-    value: atomic::AtomicU32,
-    lock: Mutex<()>,
-    sleepers: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct PlainWord(atomic::AtomicU64);
-
-loom::thread_local! {
-    /// How many more effects this thread lives for.
-    static LIFE: Cell<usize> = Cell::new(usize::MAX);
-}
-
-fn die_after(effects: usize) {
-    LIFE.with(|life| life.set(effects));
-}
-
-/// Whether an effect of this thread still happens.
-fn alive() -> bool {
-    LIFE.with(|life| {
-        let left = life.get();
-        life.set(left.saturating_sub(usize::from(left != usize::MAX)));
-        left > 0
-    })
-}
-
-macro_rules! model_word {
-    ($word:ty, $int:ty, $value:tt) => {
-        impl Word<$int> for $word {
-            fn load(&self, order: Ordering) -> $int {
-                self.$value.load(order)
-            }
-
-            fn store(&self, value: $int, order: Ordering) {
-                if alive() {
-                    self.$value.store(value, order);
-                }
-            }
-
-            fn swap(&self, value: $int, order: Ordering) -> $int {
-                if alive() {
-                    self.$value.swap(value, order)
-                } else {
-                    self.$value.load(Ordering::Relaxed)
-                }
-            }
-
-            fn compare_exchange(&self, old: $int, new: $int, ok: Ordering, err: Ordering) -> Result<$int, $int> {
-                if alive() {
-                    self.$value.compare_exchange(old, new, ok, err)
-                } else {
-                    Err(self.$value.load(err))
-                }
-            }
-        }
-    };
-}
-
-model_word!(FutexWord, u32, value);
-model_word!(PlainWord, u64, 0);
-
-/// Memory in pieces of eight bytes: each with a word, in case a record begins there, and a cell, in case payload is
-/// there. The model checker reports every access to a cell that another thread's write does not come before.
-#[derive(Clone, Debug)]
-struct Pieces(Arc<[(PlainWord, loom::cell::Cell<u64>)]>);
-
-// SAFETY: the model runs all its threads on one thread of the system; a race between them is what it reports.
-unsafe impl Send for Pieces {}
-
-impl Bytes<PlainWord> for Pieces {
-    fn len(&self) -> usize {
-        self.0.len() * 8
-    }
-
-    fn word(&self, at: usize) -> &PlainWord {
-        &self.0[at / 8].0
-    }
-
-    fn write(&self, at: usize, source: &[u8]) {
-        if alive() {
-            let value = source.try_into().expect("the model's records have eight bytes");
-            self.0[at / 8].1.set(u64::from_ne_bytes(value));
-        }
-    }
-
-    fn read(&self, at: usize, target: &mut [u8]) {
-        target.copy_from_slice(&self.0[at / 8].1.get().to_ne_bytes());
-    }
-}
-
-impl Backend for Model {
-    type U32 = FutexWord;
-    type U64 = PlainWord;
-    type Shared<T: Send + Sync + 'static> = Arc<T>;
-    type Bytes = Pieces;
-
-    fn fence() {
-        atomic::fence(Ordering::SeqCst);
-    }
-
-    fn wait(word: &FutexWord, expected: u32, deadline: Option<Instant>) -> bool {
-        assert_eq!(deadline, None, "the model has no clock");
-        if !alive() {
-            return false;
-        }
-        let guard = word.lock.lock().unwrap();
-        if word.value.load(Ordering::Relaxed) == expected {
-            drop(word.sleepers.wait(guard).unwrap());
-        }
-        true
-    }
-
-    fn wake(word: &FutexWord, _count: u32) {
-        if alive() {
-            let _guard = word.lock.lock().unwrap();
-            word.sleepers.notify_all();
-        }
-    }
-}
+use super::{Consumer, Header, Producer, Shared, Ticket};
+use crate::memory::Line;
+use crate::model::{FutexWord, Model, Pieces, PlainWord, die_after, explore};
 
 /// A ring of so many records of one word.
 fn ring(records: usize) -> (Producer<Model>, Consumer<Model>) {
@@ -148,19 +17,12 @@ fn ring(records: usize) -> (Producer<Model>, Consumer<Model>) {
         consumer_parked: Line(FutexWord::default()),
         producer_parked: Line(FutexWord::default()),
     });
-    let bytes = Pieces((0..2 * records).map(|_| Default::default()).collect());
+    let bytes = Pieces::new(16 * records);
     let shared = || Shared {
         header: Arc::clone(&header),
         bytes: bytes.clone(),
     };
     (Producer::over(shared()), Consumer::over(shared()))
-}
-
-/// Every interleaving with up to `preemptions` switches away from a thread that could go on.
-fn explore(preemptions: usize, test: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.check(test);
 }
 
 fn write(producer: &mut Producer<Model>, value: u64) -> Option<Ticket> {

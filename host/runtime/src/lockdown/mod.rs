@@ -55,8 +55,10 @@ pub(crate) struct Dir<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Profile<'a> {
     pub(crate) role: Role,
-    /// Descriptors that stay open, besides those of `dirs` and `images`.
+    /// Descriptors that stay open, besides those of `control`, `dirs` and `images`.
     pub(crate) keep: &'a [BorrowedFd<'a>],
+    /// The socket through which a worker asks its host for objects.
+    pub(crate) control: Option<BorrowedFd<'a>>,
     /// The descriptors that wasmtime maps memory images from, as found by [`opened_by`].
     pub(crate) images: &'a [RawFd],
     /// The directory grants.
@@ -76,6 +78,7 @@ pub(crate) fn lock_down(profile: &Profile<'_>) -> Result<(), LockdownError> {
         .keep
         .iter()
         .copied()
+        .chain(profile.control)
         .chain(profile.dirs.iter().map(|dir| dir.fd));
     let keep = named.map(|fd| fd.as_raw_fd()).chain(profile.images.iter().copied());
     fds::keep_only(keep).map_err(LockdownError::Fds)?;
@@ -90,7 +93,7 @@ pub(crate) fn lock_down(profile: &Profile<'_>) -> Result<(), LockdownError> {
     session::name(profile.role);
     privileges::renounce().map_err(LockdownError::Privileges)?;
     landlock::restrict(profile.dirs).map_err(|error| LockdownError::Landlock(Box::new(error)))?;
-    profile.filter.apply().map_err(LockdownError::Seccomp)
+    profile.filter.apply(profile.control).map_err(LockdownError::Seccomp)
 }
 
 /// The step of [`lock_down`] that failed, and why.

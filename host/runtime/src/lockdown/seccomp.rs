@@ -15,6 +15,7 @@
 //! Compiling the filter costs more than installing it, so a zygote compiles once and its workers [`apply`](Filter::apply).
 
 use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::c_long;
 use seccompiler::{
@@ -32,6 +33,9 @@ const ARCH: TargetArch = TargetArch::aarch64;
 /// Stands for the pid of the process in a compiled filter. Above the kernel's highest possible pid (2²²).
 const OWN_PID: u32 = 0x7fff_ffff;
 
+/// Stands for the descriptor of the control socket in a compiled filter. Above the highest possible descriptor.
+const CONTROL: u32 = 0x7fff_fffe;
+
 /// System calls and what their arguments must look like: any rule may match; no rules at all match everything.
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
@@ -44,7 +48,7 @@ impl Filter {
     pub(crate) fn compile(role: Role, has_dirs: bool) -> Result<Self, BackendError> {
         let mut allowed = common()?;
         match role {
-            Role::Worker => {}
+            Role::Worker => allowed.append(&mut control()?),
             Role::Compiler => allowed.append(&mut threads_and_memfds()?),
         }
         if has_dirs {
@@ -69,11 +73,16 @@ impl Filter {
         Ok(Self(program))
     }
 
-    /// Binds the calling thread, and all it starts, to the filter.
-    pub(super) fn apply(&self) -> seccompiler::Result<()> {
+    /// Binds the calling thread, and all it starts, to the filter. A worker may talk through `control`, and no other
+    /// socket.
+    pub(super) fn apply(&self, control: Option<BorrowedFd<'_>>) -> seccompiler::Result<()> {
         let mut program = self.0.clone();
-        for instruction in program.iter_mut().filter(|instruction| instruction.k == OWN_PID) {
-            instruction.k = std::process::id();
+        for instruction in &mut program {
+            match (instruction.k, control) {
+                (OWN_PID, _) => instruction.k = std::process::id(),
+                (CONTROL, Some(control)) => instruction.k = control.as_raw_fd().cast_unsigned(),
+                _ => {}
+            }
         }
         seccompiler::apply_filter(&program)
     }
@@ -139,6 +148,15 @@ fn futex_operations() -> Result<Vec<SeccompRule>, BackendError> {
     .into_iter()
     .map(|operation| rule(1, SeccompCmpOp::MaskedEq(OPERATION), operation as u64))
     .collect()
+}
+
+/// What asking the host takes, on the one socket for it.
+fn control() -> Result<Rules, BackendError> {
+    let only = || rule(0, SeccompCmpOp::Eq, CONTROL.into());
+    Ok(Rules::from([
+        (libc::SYS_recvmsg, vec![only()?]),
+        (libc::SYS_sendmsg, vec![only()?]),
+    ]))
 }
 
 /// What the compiler needs beyond that: threads, and the memfds of its input and output.

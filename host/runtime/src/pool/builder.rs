@@ -13,7 +13,10 @@ use crate::compile;
 use crate::engine::{Allocation, EngineOptions};
 use crate::error::{Error, Result};
 use crate::module::{Module, ModuleSource};
+use crate::objects::message::is_name;
+use crate::objects::{Quota, Scope};
 use crate::output::{self, Framing, GuestOutput, OutputHandler};
+use crate::shared::{Handle, Shareable};
 use crate::spec::{DirSpec, Isolation, Spec};
 use crate::supervisor::Shared;
 use crate::supervisor::core::Core;
@@ -92,6 +95,8 @@ pub struct PoolBuilder {
     pub(super) stdin: Option<OwnedFd>,
     /// Whether what a command prints is its result.
     pub(super) capture: bool,
+    /// Objects that guests know by name.
+    shared: Vec<(String, Handle)>,
 }
 
 impl fmt::Debug for PoolBuilder {
@@ -121,6 +126,7 @@ impl PoolBuilder {
             framing: Framing::Lines,
             stdin: None,
             capture: true,
+            shared: Vec::new(),
         }
     }
 
@@ -171,6 +177,13 @@ impl PoolBuilder {
     /// The arguments that guests see, the program's name first. A command that is called with an array gets that instead.
     pub fn args(mut self, args: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.args = args.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Makes an object known to guests by this name, of 1 to 255 bytes: `Queue::named` and the like open it there. Names
+    /// are for those who cannot pass handles; arguments can carry them, and need no name.
+    pub fn share(mut self, name: impl Into<String>, object: &impl Shareable) -> Self {
+        self.shared.push((name.into(), object.handle().clone()));
         self
     }
 
@@ -259,11 +272,21 @@ impl PoolBuilder {
         }
         let nursery = Nursery::open(supervisor, &keeper, key, spec_len, fds)?;
 
+        let scope = Scope::new(Quota::default());
+        for (name, handle) in self.shared {
+            let usable = is_name(&name) && scope.name(name.clone(), handle.entry(), handle.end());
+            if !usable {
+                return Err(Error::Invalid(format!(
+                    "`{name}` cannot be the name of an object: it is empty, too long, or taken"
+                )));
+            }
+        }
+
         let id = supervisor.next_pool();
         let handler = self.output.unwrap_or_else(|| Box::new(output::inherit));
         let caught_up = move || supervisor.nudge(id);
         let output = output::start(handler, self.framing, caught_up).map_err(start("start the output thread"))?;
-        let core = Core::new(id, supervisor, nursery, processes, output.clone(), self.stdin);
+        let core = Core::new(id, supervisor, nursery, processes, output.clone(), self.stdin, scope);
         let shared = Arc::new(Shared::new(id, supervisor, core));
         supervisor.add_pool(&shared);
         // The first turn orders the workers.

@@ -7,10 +7,11 @@ use crossbeam_channel::{TryRecvError, unbounded};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::codec::{self, Decoder, Spread, ended, task_error};
+use super::codec::{self, Spread, ended, task_error};
 use super::result::AsyncResult;
 use super::stream::{self, IMap, Order, Results, Submitter};
 use super::{Pool, Settings};
+use crate::cbor::Decoder;
 use crate::error::{Error, Result};
 use crate::supervisor::Shared;
 use crate::supervisor::feed::{Feed, Refused};
@@ -294,21 +295,30 @@ impl<'p> Call<'p> {
         // Blocks are cut between chunks, so that each chunk is whole.
         let multiple = chunk.multiple();
         let most = (BLOCK_ITEMS / multiple).max(1) * multiple;
-        let mut block = Block::new(0);
+        let mut inputs = inputs.into_iter();
         let mut total = 0;
-        for input in inputs {
-            block.push(|bytes| spread.write(&input, bytes))?;
-            total += 1;
-            if block.len() >= most || (block.is_full() && block.len().is_multiple_of(multiple)) {
-                let full = std::mem::replace(&mut block, Block::new(total as u64));
-                self.pool().act(|core, _| core.submit(job, full));
+        loop {
+            let mut block = Block::new(total as u64);
+            let more = codec::fill(&mut block, |block| {
+                for input in inputs.by_ref() {
+                    block.push(|bytes| spread.write(&input, bytes))?;
+                    if block.len() >= most || (block.is_full() && block.len().is_multiple_of(multiple)) {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            })?;
+            total += block.len();
+            self.pool().act(|core, _| {
+                core.submit(job, block);
+                if !more {
+                    core.seal_job(job);
+                }
+            });
+            if !more {
+                return Ok(total);
             }
         }
-        self.pool().act(|core, _| {
-            core.submit(job, block);
-            core.seal_job(job);
-        });
-        Ok(total)
     }
 }
 
@@ -339,7 +349,10 @@ impl<R: DeserializeOwned> Gather<'_, R> {
         for Item { index, outcome } in batch.items {
             self.missing -= 1;
             let result = match outcome {
-                Outcome::Done { start, len } => decoder.read(&batch.bytes[start..start + len]),
+                Outcome::Done { start, len } => {
+                    let bytes = &batch.bytes[start..start + len];
+                    decoder.read(bytes).map_err(Error::Decode)
+                }
                 Outcome::Failed(failure) => Err(task_error(self.task, index, &failure).into()),
             };
             match result {

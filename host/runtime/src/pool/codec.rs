@@ -1,10 +1,10 @@
-//! Values to bytes and back, on the caller's thread.
+//! Arguments to blocks, and outcomes to errors, on the caller's thread.
 
-use ciborium_io::Write;
 use serde::Serialize;
-use serde::de::{DeserializeOwned, IntoDeserializer, value};
 
+use crate::cbor;
 use crate::error::{Error, ErrorKind, Result, TaskError};
+use crate::shared::collect_references;
 use crate::supervisor::feed::Refused;
 use crate::supervisor::job::{Block, End, Failure, Loss, What};
 use crate::wire::Fault;
@@ -28,28 +28,6 @@ impl From<End> for Error {
     }
 }
 
-/// A writer into a `Vec`, which cannot fail.
-struct Sink<'a>(&'a mut Vec<u8>);
-
-impl Write for Sink<'_> {
-    type Error = std::convert::Infallible;
-
-    fn write_all(&mut self, data: &[u8]) -> Result<(), Self::Error> {
-        self.0.extend_from_slice(data);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), Self::Error> {
-        Ok(())
-    }
-}
-
-fn write(value: &impl Serialize, bytes: &mut Vec<u8>) -> Result<(), Refused> {
-    ciborium::into_writer(value, Sink(bytes)).map_err(|error| match error {
-        ciborium::ser::Error::Value(why) => Refused::Encode(why),
-    })
-}
-
 /// Head of a CBOR array of one element.
 const ARRAY_OF_ONE: u8 = 0x81;
 
@@ -68,78 +46,22 @@ impl Spread {
         if self == Self::One {
             bytes.push(ARRAY_OF_ONE);
         }
-        write(input, bytes)
+        cbor::write(input, bytes).map_err(Refused::Encode)
     }
 }
 
 /// One item with these arguments.
 pub(crate) fn single(args: &impl Serialize) -> Result<Block> {
     let mut block = Block::new(0);
-    block.push(|bytes| Spread::Star.write(args, bytes))?;
+    fill(&mut block, |block| block.push(|bytes| Spread::Star.write(args, bytes)))?;
     Ok(block)
 }
 
-/// Reads results. Keeps the scratch space that the format needs, which is too large to be cleared for each.
-pub(crate) struct Decoder {
-    scratch: Box<[u8; 4096]>,
-}
-
-impl Decoder {
-    pub(crate) fn new() -> Self {
-        Self {
-            scratch: Box::new([0; 4096]),
-        }
-    }
-
-    /// The value in these bytes.
-    pub(crate) fn read<R: DeserializeOwned>(&mut self, bytes: &[u8]) -> Result<R> {
-        if let Some(value) = scalar(bytes) {
-            return Ok(value);
-        }
-        ciborium::de::from_reader_with_buffer(bytes, &mut self.scratch[..]).map_err(|error| {
-            Error::Decode(match error {
-                ciborium::de::Error::Semantic(_, why) => why,
-                ciborium::de::Error::Io(_) => "it ends too early".into(),
-                ciborium::de::Error::Syntax(at) => format!("it is not CBOR (byte {at})"),
-                ciborium::de::Error::RecursionLimitExceeded => "it is nested too deeply".into(),
-            })
-        })
-    }
-}
-
-/// The value, if it is one number or truth value and its type takes it as such: most results are, and reading them with
-/// the whole machinery takes four times as long. Whole numbers fit floats here.
-#[inline]
-fn scalar<R: DeserializeOwned>(bytes: &[u8]) -> Option<R> {
-    fn take<R: DeserializeOwned>(value: impl for<'de> IntoDeserializer<'de, value::Error>) -> Option<R> {
-        R::deserialize(value.into_deserializer()).ok()
-    }
-    let (head, rest) = bytes.split_first()?;
-    if let (0xfb, Ok(bits)) = (head, rest.try_into()) {
-        return take(f64::from_be_bytes(bits));
-    }
-    if let (0xf4 | 0xf5, []) = (head, rest) {
-        return take(*head == 0xf5);
-    }
-    let number = match (head & 0x1f, rest) {
-        (small @ 0..24, []) => u64::from(small),
-        (24, [number]) => u64::from(*number),
-        (25, rest) => u64::from(u16::from_be_bytes(rest.try_into().ok()?)),
-        (26, rest) => u64::from(u32::from_be_bytes(rest.try_into().ok()?)),
-        (27, rest) => u64::from_be_bytes(rest.try_into().ok()?),
-        _ => return None,
-    };
-    match head >> 5 {
-        0 => take(number),
-        1 => take(-1 - i64::try_from(number).ok()?),
-        _ => None,
-    }
-}
-
-impl std::fmt::Debug for Decoder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Decoder")
-    }
+/// Writes items into a block, which keeps alive what they refer to.
+pub(crate) fn fill<R>(block: &mut Block, write: impl FnOnce(&mut Block) -> Result<R, Refused>) -> Result<R, Refused> {
+    let (written, references) = collect_references(|| write(block))?;
+    block.refer_to(references);
+    Ok(written)
 }
 
 /// What became of item `index` of a call of `task`, in words.
@@ -231,6 +153,9 @@ pub(crate) fn ended(task: &str, index: u64, end: &End) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cbor::Decoder;
+    use crate::shared::{Connection, Event, pipe_one_way};
+    use crate::wire::ITEM_PREFIX;
 
     #[test]
     fn a_single_argument_is_wrapped_and_a_sequence_is_not() {
@@ -243,22 +168,19 @@ mod tests {
     }
 
     #[test]
-    fn the_short_way_reads_what_the_long_way_reads() {
-        let numbers = [0, 23, 24, 255, 256, 65_535, 65_536, u32::MAX.into(), 1 << 32, i64::MAX];
-        for number in numbers.into_iter().flat_map(|number| [number, -number, -1 - number]) {
-            let mut bytes = Vec::new();
-            ciborium::into_writer(&number, &mut bytes).unwrap();
-            assert_eq!(scalar::<i64>(&bytes), Some(number));
-            assert_eq!(scalar::<u8>(&bytes), u8::try_from(number).ok());
-            assert_eq!(scalar::<String>(&bytes), None);
-            assert_eq!(Decoder::new().read::<Option<i64>>(&bytes).unwrap(), Some(number));
-            bytes.push(0);
-            assert_eq!(scalar::<i64>(&bytes), None);
-        }
-        assert_eq!(scalar::<bool>(&[0xf5]), Some(true));
-        assert_eq!(scalar::<f64>(&[0xfb, 0x3f, 0xf8, 0, 0, 0, 0, 0, 0]), Some(1.5));
-        assert_eq!(scalar::<f64>(&[7]), Some(7.0));
-        assert_eq!(scalar::<i64>(&[]), None);
+    fn a_block_keeps_alive_what_its_items_refer_to() {
+        let (receiver, sender) = pipe_one_way().unwrap();
+        let event = Event::new().unwrap();
+        let block = single(&(&event, &sender)).unwrap();
+        drop((event, sender));
+        assert!(!receiver.poll().unwrap(), "the sender is on its way");
+        let arguments = &block.bytes()[ITEM_PREFIX..];
+        let (event, sender): (Event, Connection) = Decoder::new().read(arguments).unwrap();
+        drop((event, sender));
+        assert!(receiver.poll().unwrap(), "the sender is gone");
+        let arguments = arguments.to_vec();
+        drop(block);
+        assert!(Decoder::new().read::<(Event, Connection)>(&arguments).is_err());
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
-use super::codec::{Decoder, ended, task_error};
+use super::codec::{ended, task_error};
+use crate::cbor::Decoder;
 use crate::error::{Error, Result};
 use crate::supervisor::Shared;
 use crate::supervisor::job::{OneShot, Reply};
@@ -71,7 +72,7 @@ impl<R: DeserializeOwned> AsyncResult<R> {
 
     fn open(&self, reply: &Reply) -> Result<R> {
         match reply {
-            Reply::Done(bytes) => Decoder::new().read(bytes),
+            Reply::Done(bytes) => Decoder::new().read(bytes).map_err(Error::Decode),
             Reply::Failed(failure) => Err(task_error(&self.task, 0, failure).into()),
             Reply::Ended(end) => Err(ended(&self.task, 0, end)),
         }

@@ -10,8 +10,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::call::Call;
-use super::codec::{Decoder, Spread, ended, task_error};
+use super::codec::{Spread, ended, task_error};
+use crate::cbor::Decoder;
 use crate::error::{Error, Result};
+use crate::shared::collect_references;
 use crate::supervisor::Shared;
 use crate::supervisor::feed::Feed;
 use crate::supervisor::job::{BLOCK_BYTES, Batch, ChunkRule, Delivery, Item, JobKey, Outcome, Sink};
@@ -53,8 +55,8 @@ impl<A: Serialize> Submitter<A> {
     /// stream goes on. [`Error::NotRunning`](crate::Error::NotRunning) if nobody takes results any more.
     pub fn submit(&mut self, input: &A) -> Result<u64> {
         self.scratch.clear();
-        self.spread.write(input, &mut self.scratch)?;
-        let pushed = self.feed.push(&self.scratch);
+        let ((), references) = collect_references(|| self.spread.write(input, &mut self.scratch))?;
+        let pushed = self.feed.push(&self.scratch, references);
         self.scratch.shrink_to(BLOCK_BYTES);
         let (index, block) = pushed?;
         if let Some(block) = block {
@@ -182,7 +184,10 @@ impl<R: DeserializeOwned> Results<R> {
             Delivery::Batch(Batch { bytes, items }) => {
                 for Item { index, outcome } in items {
                     let result = match outcome {
-                        Outcome::Done { start, len } => self.decoder.read(&bytes[start..start + len]),
+                        Outcome::Done { start, len } => {
+                            let bytes = &bytes[start..start + len];
+                            self.decoder.read(bytes).map_err(Error::Decode)
+                        }
                         Outcome::Failed(failure) => Err(task_error(&self.task, index, &failure).into()),
                     };
                     self.window.put(index, result);

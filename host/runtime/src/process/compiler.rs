@@ -56,6 +56,7 @@ fn serve(control: &Channel) -> io::Result<()> {
     let profile = Profile {
         role: Role::Compiler,
         keep: &keep,
+        control: None,
         images: &[],
         dirs: &[],
         max_memory: memory_limit,

@@ -43,7 +43,7 @@ pub(crate) enum ToZygote {
     /// The first message. Descriptors: the `Spec` in a memfd of `spec_len` bytes, the compiled module, then one for
     /// each granted directory.
     Load { spec_len: u64 },
-    /// Start a worker. Descriptors: ring memory, doorbell, lifeline, and a pipe for the guest's stdin if `stdin`.
+    /// Start a worker. Descriptors: ring memory, doorbell, control socket, lifeline, and a pipe for the guest's stdin if `stdin`.
     /// `birth` names the worker among all that this host ever starts.
     Fork { birth: u64, slot: u32, stdin: bool },
 }

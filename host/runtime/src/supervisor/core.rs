@@ -14,6 +14,7 @@ use super::Supervisor;
 use super::job::{Block, ChunkRule, End, Job, JobKey, Jobs, Pending, Sink};
 use super::nursery::Nursery;
 use super::slot::{Cause, Drained, Process, Slot, Violation};
+use crate::objects::Scope;
 use crate::output::OutputSender;
 use crate::process::message::Status;
 
@@ -71,6 +72,8 @@ pub(crate) struct Core {
     pub(super) pool: u32,
     /// Given to every worker as the guest's standard input.
     pub(super) stdin: Option<OwnedFd>,
+    /// The objects of its workers.
+    pub(super) scope: Scope,
 }
 
 impl std::fmt::Debug for Core {
@@ -83,6 +86,25 @@ impl std::fmt::Debug for Core {
     }
 }
 
+/// Its workers are being killed, and may have left something in objects that outlive it.
+impl Drop for Core {
+    fn drop(&mut self) {
+        for slot in &mut self.slots {
+            let process = std::mem::replace(
+                &mut slot.process,
+                Process::Absent {
+                    retry_at: slot.ordered_at,
+                },
+            );
+            match (process, slot.seat.take()) {
+                (Process::Running { pidfd, .. }, Some(seat)) => self.supervisor.bury(pidfd, seat),
+                // It has had nothing, or is dead.
+                (_, seat) => drop(seat),
+            }
+        }
+    }
+}
+
 impl Core {
     /// A pool without jobs, whose workers are ordered by the first turn.
     pub(crate) fn new(
@@ -92,6 +114,7 @@ impl Core {
         processes: usize,
         output: OutputSender,
         stdin: Option<OwnedFd>,
+        scope: Scope,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -111,6 +134,7 @@ impl Core {
             supervisor,
             pool,
             stdin,
+            scope,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::job::{Block, TooLarge};
+use crate::shared::References;
 
 /// Most bytes of inputs that are read ahead, however small the items.
 const MAX_AHEAD_BYTES: usize = 64 << 20;
@@ -86,7 +87,7 @@ impl Feed {
 
     /// Waits for room, then takes an item, which is serialized already: the pool's threads wait for this lock. Returns
     /// its index, and a block that is ready to be passed on.
-    pub(crate) fn push(&self, item: &[u8]) -> Result<(u64, Option<Block>), Refused> {
+    pub(crate) fn push(&self, item: &[u8], references: References) -> Result<(u64, Option<Block>), Refused> {
         let mut state = self.lock();
         while !state.has_room(&self.consumed) && !state.closed {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -98,6 +99,7 @@ impl Feed {
             bytes.extend_from_slice(item);
             Ok::<_, Refused>(())
         })?;
+        state.block.refer_to(references);
         let index = state.submitted;
         state.submitted += 1;
         state.mean = (state.mean * 7 + state.block.byte_len() / state.block.len()) / 8;
@@ -157,23 +159,35 @@ mod tests {
     #[test]
     fn the_first_item_goes_at_once_and_the_next_ones_wait_to_be_asked_for() {
         let feed = Feed::new(100, 1);
-        let (index, block) = feed.push(b"a").unwrap();
+        let (index, block) = feed.push(b"a", References::default()).unwrap();
         assert_eq!((index, block.map(|block| block.len())), (0, Some(1)));
-        assert!(feed.push(b"b").unwrap().1.is_none());
-        assert!(feed.push(b"c").unwrap().1.is_none());
+        assert!(feed.push(b"b", References::default()).unwrap().1.is_none());
+        assert!(feed.push(b"c", References::default()).unwrap().1.is_none());
         let block = feed.take().unwrap();
         assert_eq!((block.base, block.len()), (1, 2));
         assert!(feed.take().is_none() && feed.is_hungry());
-        assert_eq!(feed.push(b"d").unwrap().1.map(|block| block.base), Some(3));
+        assert_eq!(
+            feed.push(b"d", References::default())
+                .unwrap()
+                .1
+                .map(|block| block.base),
+            Some(3)
+        );
         assert!(!feed.is_hungry());
     }
 
     #[test]
     fn what_fills_the_room_goes_at_once() {
         let feed = Feed::new(3, 1);
-        assert!(feed.push(b"a").unwrap().1.is_some());
-        assert!(feed.push(b"b").unwrap().1.is_none());
-        assert_eq!(feed.push(b"c").unwrap().1.map(|block| block.len()), Some(2));
+        assert!(feed.push(b"a", References::default()).unwrap().1.is_some());
+        assert!(feed.push(b"b", References::default()).unwrap().1.is_none());
+        assert_eq!(
+            feed.push(b"c", References::default())
+                .unwrap()
+                .1
+                .map(|block| block.len()),
+            Some(2)
+        );
         assert!(!feed.has_room());
         feed.took_one();
         assert!(feed.has_room());
@@ -182,20 +196,26 @@ mod tests {
     #[test]
     fn a_chunk_is_not_cut_for_want_of_room() {
         let feed = Feed::new(3, 3);
-        assert!(feed.push(b"a").unwrap().1.is_some());
-        assert!(feed.push(b"b").unwrap().1.is_none());
-        assert!(feed.push(b"c").unwrap().1.is_none());
+        assert!(feed.push(b"a", References::default()).unwrap().1.is_some());
+        assert!(feed.push(b"b", References::default()).unwrap().1.is_none());
+        assert!(feed.push(b"c", References::default()).unwrap().1.is_none());
         assert!(!feed.has_room());
         feed.took_one();
-        assert_eq!(feed.push(b"d").unwrap().1.map(|block| block.len()), Some(3));
+        assert_eq!(
+            feed.push(b"d", References::default())
+                .unwrap()
+                .1
+                .map(|block| block.len()),
+            Some(3)
+        );
     }
 
     #[test]
     fn closing_it_wakes_whoever_waits_for_room() {
         let feed = Feed::new(1, 1);
-        feed.push(b"a").unwrap();
+        feed.push(b"a", References::default()).unwrap();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| feed.push(b"b"));
+            let waiting = scope.spawn(|| feed.push(b"b", References::default()));
             assert_eq!(feed.close(), 1);
             assert!(matches!(waiting.join().unwrap(), Err(Refused::Closed)));
         });

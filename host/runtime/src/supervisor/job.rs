@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use super::feed::Feed;
+use crate::shared::References;
 use crate::wire::ITEM_PREFIX;
 
 /// Largest block of more than one item, and the size from which a block is sent on without waiting for more items.
@@ -23,6 +24,8 @@ pub(crate) struct Block {
     pub(crate) base: u64,
     ends: Vec<u32>,
     bytes: Vec<u8>,
+    /// What the items refer to.
+    references: References,
 }
 
 /// An item is larger than a message may be.
@@ -56,6 +59,11 @@ impl Block {
             self.bytes.truncate(start);
         }
         written
+    }
+
+    /// Keeps these alive, which its items refer to.
+    pub(crate) fn refer_to(&mut self, references: References) {
+        self.references.append(references);
     }
 
     /// How many items there are.

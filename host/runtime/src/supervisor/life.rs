@@ -33,16 +33,23 @@ impl Core {
     /// Orders a worker for an empty slot.
     pub(super) fn raise(&mut self, at: usize, now: Instant) {
         let birth = self.supervisor.next_birth();
-        let ordered = Link::new().and_then(|(link, [memory, doorbell, lifeline])| {
+        let ordered = Link::new().and_then(|(link, [memory, doorbell, control, lifeline])| {
             self.supervisor.expect_birth(birth, self.pool, at);
             self.supervisor
                 .watch(&link.doorbell, Watched::Doorbell { pool: self.pool })?;
+            self.supervisor.watch_level(
+                &link.control,
+                Watched::Request {
+                    pool: self.pool,
+                    slot: at,
+                },
+            )?;
             let slot = &mut self.slots[at];
             slot.birth = birth;
             slot.link = Some(link);
             slot.process = Process::Ordered;
             slot.ordered_at = now;
-            let mut fds = vec![memory.as_fd(), doorbell.as_fd(), lifeline.as_fd()];
+            let mut fds = vec![memory.as_fd(), doorbell.as_fd(), control.as_fd(), lifeline.as_fd()];
             fds.extend(self.stdin.as_ref().map(AsFd::as_fd));
             self.nursery
                 .fork(birth, self.slots[at].number, &fds, self.stdin.is_some())

@@ -9,7 +9,7 @@
 //!
 //! The path of a task: [`core`] puts it into a [`slot`]'s ring, as far ahead as the slot's [`pace`] allows; the worker
 //! replies; [`slot`] files the outcome with its [`job`]; the job hands it to whoever waits. [`life`] is birth and death
-//! of workers, [`nursery`] where they come from.
+//! of workers, [`nursery`] where they come from. [`requests`] is what they ask for beside their work: objects.
 
 pub(crate) mod core;
 pub(crate) mod feed;
@@ -17,6 +17,7 @@ pub(crate) mod job;
 mod life;
 pub(crate) mod nursery;
 mod pace;
+mod requests;
 pub(crate) mod slot;
 mod watch;
 

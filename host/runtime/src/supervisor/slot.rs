@@ -22,7 +22,9 @@ use self::replies::Partial;
 pub(super) use self::replies::{Drained, file_failure};
 use super::job::{Block, JobKey, Pending};
 use super::pace::Pace;
+use crate::objects::registry::Seat;
 use crate::output::Stream;
+use crate::process::control::Channel;
 use crate::process::lifeline::Lifeline;
 use crate::wire::{Call, LINK_BYTES, REPLIES_AT, RING_CAPACITY, TaskHead};
 
@@ -48,24 +50,28 @@ pub(super) struct Link {
     tasks: Producer,
     replies: Consumer,
     pub(super) doorbell: Doorbell,
+    /// What it asks about objects comes here.
+    pub(super) control: Channel,
     _lifeline: Lifeline,
 }
 
 impl Link {
-    /// A fresh link, and the worker's ends of it: ring memory, doorbell, lifeline.
-    pub(super) fn new() -> io::Result<(Self, [OwnedFd; 3])> {
+    /// A fresh link, and the worker's ends of it: ring memory, doorbell, control socket, lifeline.
+    pub(super) fn new() -> io::Result<(Self, [OwnedFd; 4])> {
         let (memory, mapping) = Mapping::create("wasmp-rings", LINK_BYTES)?;
         let mapping = Arc::new(mapping);
         let doorbell = Doorbell::create()?;
         let their_doorbell = doorbell.as_fd().try_clone_to_owned()?;
+        let (control, their_control) = Channel::pair()?;
         let (lifeline, their_lifeline) = Lifeline::pair()?;
         let link = Self {
             tasks: Producer::new(&mapping, 0, RING_CAPACITY)?,
             replies: Consumer::new(&mapping, REPLIES_AT, RING_CAPACITY)?,
             doorbell,
+            control,
             _lifeline: lifeline,
         };
-        Ok((link, [memory, their_doorbell, their_lifeline]))
+        Ok((link, [memory, their_doorbell, their_control.into(), their_lifeline]))
     }
 }
 
@@ -140,6 +146,8 @@ pub(super) struct Slot {
     pub(super) birth: u64,
     pub(super) link: Option<Link>,
     pub(super) process: Process,
+    /// Where it sits in the memory of objects, once it has one.
+    pub(super) seat: Option<Seat>,
     pub(super) cause: Option<Cause>,
     /// The worker has said that it is up.
     pub(super) ready: bool,
@@ -175,6 +183,7 @@ impl Slot {
             birth: 0,
             link: None,
             process: Process::Absent { retry_at: now },
+            seat: None,
             cause: None,
             ready: false,
             ordered_at: now,

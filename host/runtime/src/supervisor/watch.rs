@@ -18,6 +18,7 @@ use super::job::End;
 use super::nursery::Zygote;
 use super::slot::Process;
 use crate::error::{Error, Result};
+use crate::objects::registry::Seat;
 use crate::process::control::Channel;
 use crate::process::launcher::Keeper;
 use crate::process::message::{FromKeeper, FromZygote, MAX_MESSAGE, Status, decode};
@@ -33,6 +34,10 @@ pub(crate) enum Watched {
     Death { pool: u32, slot: usize },
     /// The control socket with this number.
     Control { id: u32 },
+    /// The worker in this slot asks about an object.
+    Request { pool: u32, slot: usize },
+    /// A worker has ended whose pool is no more.
+    Grave { id: u32 },
 }
 
 impl Watched {
@@ -43,19 +48,21 @@ impl Watched {
             Self::Doorbell { pool } => (1, pool, 0),
             Self::Death { pool, slot } => (2, pool, slot as u64),
             Self::Control { id } => (3, id, 0),
+            Self::Request { pool, slot } => (4, pool, slot as u64),
+            Self::Grave { id } => (5, id, 0),
         };
         kind << 60 | u64::from(pool) << 24 | slot
     }
 
     fn from_token(token: u64) -> Self {
         let pool = (token >> 24) as u32;
+        let slot = (token & 0xff_ffff) as usize;
         match token >> 60 {
             1 => Self::Doorbell { pool },
-            2 => Self::Death {
-                pool,
-                slot: (token & 0xff_ffff) as usize,
-            },
+            2 => Self::Death { pool, slot },
             3 => Self::Control { id: pool },
+            4 => Self::Request { pool, slot },
+            5 => Self::Grave { id: pool },
             _ => Self::Wake,
         }
     }
@@ -98,6 +105,14 @@ pub(crate) struct Supervisor {
     pools: Mutex<HashMap<u32, Weak<Shared>>>,
     correspondents: Mutex<HashMap<u32, Correspondent>>,
     births: Mutex<Births>,
+    graves: Mutex<HashMap<u32, Grave>>,
+}
+
+/// What is left of a worker that has to be dead before its seat may be cleared.
+#[derive(Debug)]
+struct Grave {
+    _pidfd: OwnedFd,
+    _seat: Seat,
 }
 
 /// The one supervisor of this process. Its thread starts with the first pool, and lives as long as the process.
@@ -125,6 +140,7 @@ impl Supervisor {
             pools: Mutex::default(),
             correspondents: Mutex::default(),
             births: Mutex::default(),
+            graves: Mutex::default(),
         }));
         supervisor.watch(&supervisor.bell, Watched::Wake)?;
         std::thread::Builder::new()
@@ -152,6 +168,45 @@ impl Supervisor {
     pub(super) fn watch(&self, fd: impl AsFd, what: Watched) -> io::Result<()> {
         let flags = EventFlags::IN | EventFlags::ET;
         Ok(epoll::add(&self.epoll, fd, EventData::new_u64(what.token()), flags)?)
+    }
+
+    /// Reports for as long as `fd` has something to say, until it is closed.
+    pub(super) fn watch_level(&self, fd: impl AsFd, what: Watched) -> io::Result<()> {
+        Ok(epoll::add(
+            &self.epoll,
+            fd,
+            EventData::new_u64(what.token()),
+            EventFlags::IN,
+        )?)
+    }
+
+    /// Reports nothing more of `fd`.
+    pub(super) fn unwatch(&self, fd: impl AsFd) {
+        // It can only fail if it is not watched.
+        let _ = epoll::delete(&self.epoll, fd);
+    }
+
+    /// Clears the seat of a worker whose pool is no more, once it is dead.
+    pub(super) fn bury(&self, pidfd: OwnedFd, seat: Seat) {
+        let id = self.next_control.fetch_add(1, Ordering::Relaxed);
+        // Known before it can be reported. It was watched for its pool, which nobody hears about any more.
+        let mut graves = lock(&self.graves);
+        let watched = epoll::delete(&self.epoll, &pidfd).and_then(|()| {
+            let event = EventData::new_u64(Watched::Grave { id }.token());
+            epoll::add(&self.epoll, &pidfd, event, EventFlags::IN)
+        });
+        if watched.is_err() {
+            // It was killed, but nobody will tell when it is gone: its number is never used again.
+            std::mem::forget(seat);
+            return;
+        }
+        graves.insert(
+            id,
+            Grave {
+                _pidfd: pidfd,
+                _seat: seat,
+            },
+        );
     }
 
     /// The keeper for this executable, watched over.
@@ -233,6 +288,15 @@ impl Supervisor {
                     }
                     Watched::Death { pool, slot } => self.on_death(pool, slot),
                     Watched::Control { id } => self.correspond(id, &mut buffer),
+                    Watched::Request { pool, slot } => {
+                        if let Some(pool) = self.pool(pool) {
+                            pool.act(|core, _| core.answer(slot));
+                        }
+                    }
+                    Watched::Grave { id } => {
+                        let grave = lock(&self.graves).remove(&id);
+                        drop(grave);
+                    }
                 }
             }
             let now = self.clock(Instant::now());

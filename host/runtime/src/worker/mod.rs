@@ -9,10 +9,12 @@
 mod fault;
 mod imports;
 mod link;
+mod objects;
 mod plain;
 mod session;
 mod state;
 pub(crate) mod wasi;
+mod windows;
 
 use std::fs::File;
 use std::io;
@@ -23,11 +25,13 @@ use wasmp_ipc::Spinner;
 use wasmtime::{Engine, InstancePre, Linker, Module};
 
 use self::link::Link;
+use self::objects::Objects;
 use self::session::Session;
-use self::state::State;
+use self::state::{Host, State};
 use self::wasi::{GrantedDir, Strings, WasiSpec};
 use crate::engine::{self, EngineRole};
 use crate::lockdown::{self, Dir, Filter, Profile, Role};
+use crate::process::control::Channel;
 use crate::process::lifeline;
 use crate::spec::Spec;
 
@@ -104,6 +108,7 @@ pub(crate) struct Belongings {
     slot: u32,
     rings: OwnedFd,
     doorbell: OwnedFd,
+    control: OwnedFd,
     lifeline: OwnedFd,
     stdin: Option<OwnedFd>,
 }
@@ -112,12 +117,14 @@ impl Belongings {
     /// From the descriptors that came with the order to fork. `None` if they are not what the order says.
     pub(crate) fn from_order(slot: u32, fds: Vec<OwnedFd>, stdin: bool) -> Option<Self> {
         let mut fds = fds.into_iter();
-        let (rings, doorbell, lifeline) = (fds.next()?, fds.next()?, fds.next()?);
+        let (rings, doorbell) = (fds.next()?, fds.next()?);
+        let (control, lifeline) = (fds.next()?, fds.next()?);
         let stdin = if stdin { Some(fds.next()?) } else { None };
         Some(Self {
             slot,
             rings,
             doorbell,
+            control,
             lifeline,
             stdin,
         })
@@ -136,6 +143,7 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
         slot,
         rings,
         doorbell,
+        control,
         lifeline,
         stdin,
     } = belongings;
@@ -159,6 +167,7 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
     lockdown::lock_down(&Profile {
         role: Role::Worker,
         keep: &keep,
+        control: Some(control.as_fd()),
         images: &template.images,
         dirs: &dirs,
         max_memory: template.spec.max_memory,
@@ -166,5 +175,9 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
     })
     .map_err(io::Error::other)?;
     Engine::tls_eager_initialize();
-    Session::new(template, link, slot, stdin)?.serve()
+    let host = Host {
+        link,
+        objects: Objects::new(Channel::from(control)),
+    };
+    Session::new(template, host, slot, stdin)?.serve()
 }

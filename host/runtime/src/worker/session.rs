@@ -10,7 +10,7 @@ use wasmtime::{Func, Instance, Store, TypedFunc, Val};
 use wasmtime_wasi::I32Exit;
 
 use super::link::Link;
-use super::state::{MemoryLimit, State};
+use super::state::{Host, MemoryLimit, State};
 use super::wasi::{Strings, WasiState};
 use super::{Template, fault, plain};
 use crate::module::ModuleKind;
@@ -29,18 +29,18 @@ pub(super) struct Session<'t> {
     template: &'t Template,
     slot: u32,
     stdin: Option<File>,
-    /// The rings, while no instance has them.
-    link: Option<Link>,
+    /// What connects this worker with its host, while no instance has it.
+    host: Option<Host>,
     guest: Option<Guest>,
 }
 
 impl<'t> Session<'t> {
-    pub(super) fn new(template: &'t Template, link: Link, slot: u32, stdin: Option<OwnedFd>) -> io::Result<Self> {
+    pub(super) fn new(template: &'t Template, host: Host, slot: u32, stdin: Option<OwnedFd>) -> io::Result<Self> {
         let mut session = Self {
             template,
             slot,
             stdin: stdin.map(File::from),
-            link: Some(link),
+            host: Some(host),
             guest: None,
         };
         session.link().ready()?;
@@ -62,10 +62,10 @@ impl<'t> Session<'t> {
     fn link(&mut self) -> &mut Link {
         match &mut self.guest {
             Some(guest) => &mut guest.store.data_mut().link,
-            None => self
-                .link
-                .as_mut()
-                .expect("the rings are with the guest, if there is one"),
+            None => {
+                let host = self.host.as_mut();
+                &mut host.expect("the rings are with the guest, if there is one").link
+            }
         }
     }
 
@@ -165,19 +165,21 @@ impl<'t> Session<'t> {
             return Ok(());
         }
         let template = self.template;
-        let Some(link) = self.link.take() else { return Ok(()) };
+        let Some(host) = self.host.take() else { return Ok(()) };
         let wasi = match WasiState::new(&template.wasi) {
             Ok(wasi) => wasi,
             Err(error) => {
-                self.link = Some(link);
+                self.host = Some(host);
                 return Err(Fault::new(
                     ErrorKind::Instantiate,
                     format!("no WASI for the module: {error}"),
                 ));
             }
         };
+        let Host { link, objects } = host;
         let state = State {
             link,
+            objects,
             wasi,
             limits: MemoryLimit::new(template.spec.max_memory),
             slot: self.slot,
@@ -203,7 +205,7 @@ impl<'t> Session<'t> {
             }
             Err(error) => {
                 let fault = fault::of_instantiation(&error, store.data_mut());
-                self.link = Some(store.into_data().link);
+                self.host = Some(store.into_data().into_host());
                 Err(fault)
             }
         }
@@ -212,7 +214,7 @@ impl<'t> Session<'t> {
     /// Drops the instance.
     fn discard(&mut self) {
         if let Some(guest) = self.guest.take() {
-            self.link = Some(guest.store.into_data().link);
+            self.host = Some(guest.store.into_data().into_host());
         }
     }
 

@@ -3,6 +3,7 @@
 use wasmtime::{Memory, ResourceLimiter};
 
 use super::link::Link;
+use super::objects::Objects;
 use super::wasi::{HasWasi, WasiState};
 use crate::output::Stream;
 use crate::wire::ReplyKind;
@@ -13,6 +14,7 @@ const MAX_TABLE_ELEMENTS: usize = 10_000_000;
 /// The data of a guest's store.
 pub(super) struct State {
     pub(super) link: Link,
+    pub(super) objects: Objects,
     pub(super) wasi: WasiState,
     pub(super) limits: MemoryLimit,
     /// The worker's number.
@@ -27,6 +29,22 @@ pub(super) struct State {
     pub(super) served_one: bool,
     /// What a command has printed so far, if that is its result.
     pub(super) captured: Option<Vec<u8>>,
+}
+
+/// What connects a worker with its host, whatever becomes of its instances.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) link: Link,
+    pub(super) objects: Objects,
+}
+
+impl State {
+    /// The instance is gone; its connections are not.
+    pub(super) fn into_host(self) -> Host {
+        let Self { link, mut objects, .. } = self;
+        objects.abandon();
+        Host { link, objects }
+    }
 }
 
 impl HasWasi for State {

@@ -88,6 +88,7 @@ fn lock_worker_down(report: &Reporter, images: &[RawFd]) {
     let profile = Profile {
         role: Role::Worker,
         keep: &keep,
+        control: None,
         images,
         dirs: &[],
         max_memory: MAX_MEMORY,
@@ -367,6 +368,7 @@ fn wasi_files_work_beneath_a_grant() {
             let profile = Profile {
                 role: Role::Worker,
                 keep: &keep,
+                control: None,
                 images: &images,
                 dirs: &dirs,
                 max_memory: MAX_MEMORY,

@@ -19,6 +19,7 @@ pub(crate) fn lock_down_as(role: Role, keep: &[BorrowedFd<'_>], dirs: &[Dir<'_>]
     let profile = Profile {
         role,
         keep,
+        control: None,
         images: &[],
         dirs,
         max_memory: MAX_MEMORY,

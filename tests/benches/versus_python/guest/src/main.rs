@@ -4,7 +4,7 @@ mod kernels;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wasmp_guest::task;
+use wasmp_guest::{Connection, Lock, Queue, Result, Value, task};
 
 /// Next to no work at all: what is measured is the way there and back.
 #[task]
@@ -14,7 +14,7 @@ fn square(x: i64) -> i64 {
 
 /// [`square`] in an instance that has never run anything before; an error in any other.
 #[task]
-fn square_afresh(x: i64) -> Result<i64, &'static str> {
+fn square_afresh(x: i64) -> std::result::Result<i64, &'static str> {
     static USED: AtomicBool = AtomicBool::new(false);
     if USED.swap(true, Ordering::Relaxed) {
         Err("this instance has run a task before")
@@ -34,10 +34,78 @@ fn spin() {
 /// Runs one of the [`kernels`], by its name.
 #[task]
 #[expect(clippy::needless_pass_by_value, reason = "arguments of a task are its own")]
-fn kernel(name: String, rounds: u64) -> Result<u64, String> {
+fn kernel(name: String, rounds: u64) -> std::result::Result<u64, String> {
     kernels::find(&name)
         .map(|kernel| kernel(rounds))
         .ok_or_else(|| format!("no kernel is called {name}"))
+}
+
+/// Puts so many messages of so many bytes.
+#[task]
+fn fill(queue: Queue<Vec<u8>>, times: u64, size: usize) -> Result<()> {
+    let message = vec![0; size];
+    for _ in 0..times {
+        queue.put_bytes(&message)?;
+    }
+    Ok(())
+}
+
+/// Gets so many messages.
+#[task]
+fn drain(queue: Queue<Vec<u8>>, times: u64) -> Result<()> {
+    for _ in 0..times {
+        queue.get_bytes()?;
+    }
+    Ok(())
+}
+
+/// Sends, and waits for the answer.
+#[task]
+fn ping(connection: Connection, times: u64) -> Result<()> {
+    for _ in 0..times {
+        connection.send(&())?;
+        connection.recv::<()>()?;
+    }
+    Ok(())
+}
+
+/// Answers.
+#[task]
+fn pong(connection: Connection, times: u64) -> Result<()> {
+    for _ in 0..times {
+        let ball: () = connection.recv()?;
+        connection.send(&ball)?;
+    }
+    Ok(())
+}
+
+/// Acquires and releases.
+#[task]
+fn lock_pairs(lock: Lock, times: u64) -> Result<()> {
+    for _ in 0..times {
+        lock.acquire()?;
+        lock.release()?;
+    }
+    Ok(())
+}
+
+/// Adds one under the lock.
+#[task]
+fn increment(value: Value<i64>, times: u64) -> Result<()> {
+    for _ in 0..times {
+        let mut number = value.lock()?;
+        number.set(number.get()? + 1)?;
+    }
+    Ok(())
+}
+
+/// Adds one atomically.
+#[task]
+fn fetch_add(value: Value<i64>, times: u64) -> Result<()> {
+    for _ in 0..times {
+        value.fetch_add(1)?;
+    }
+    Ok(())
 }
 
 fn main() {}

@@ -1,11 +1,10 @@
-//! The functions of `wasmp_v1`: what a guest calls back. Their meaning is written down in `wasmp_abi::import`.
-//!
-//! A pointer out of bounds, or a call out of turn, is a bug of the guest and traps.
+//! Items and their outcomes.
 
 use wasmp_abi::{END, ErrorKind, FAIL_ARGUMENTS, FAIL_ERROR, FAIL_RESULT, IMPORT_MODULE, import};
-use wasmtime::{Caller, Error, Extern, Linker, Memory, Result, Trap, bail};
+use wasmtime::{Caller, Linker, Result, bail};
 
-use super::state::State;
+use super::super::state::State;
+use super::{memory, slice};
 use crate::wire::{Fault, MAX_RESULT, ReplyKind};
 
 /// Longest message of a failure that is taken from a guest; the rest of a longer one is cut off.
@@ -36,7 +35,7 @@ fn task_next(mut caller: Caller<'_, State>, buffer: u32, capacity: u32) -> Resul
     state.served_one = state.one_item;
     state.limits.refused = None;
     if len <= capacity as usize {
-        state.link.read_item(slice(bytes, buffer, len)?)?;
+        state.link.read_item(slice(bytes, &state.objects, buffer, len)?)?;
     }
     Ok(len as i64)
 }
@@ -44,7 +43,7 @@ fn task_next(mut caller: Caller<'_, State>, buffer: u32, capacity: u32) -> Resul
 fn task_return(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<()> {
     let memory = memory(&mut caller)?;
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
-    let body = slice(bytes, ptr, len as usize)?;
+    let body = slice(bytes, &state.objects, ptr, len as usize)?;
     expect_running(state, "task_return")?;
     if body.len() > MAX_RESULT {
         let why = format!("the result has {} bytes, and {MAX_RESULT} are allowed", body.len());
@@ -57,7 +56,7 @@ fn task_return(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<()> 
 fn task_fail(mut caller: Caller<'_, State>, kind: i32, ptr: u32, len: u32) -> Result<()> {
     let memory = memory(&mut caller)?;
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
-    let message = message(slice(bytes, ptr, len as usize)?);
+    let message = message(slice(bytes, &state.objects, ptr, len as usize)?);
     let kind = match kind {
         FAIL_ERROR => ErrorKind::Error,
         FAIL_ARGUMENTS => ErrorKind::Arguments,
@@ -73,7 +72,7 @@ fn task_fail(mut caller: Caller<'_, State>, kind: i32, ptr: u32, len: u32) -> Re
 fn task_panic(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<()> {
     let memory = memory(&mut caller)?;
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
-    state.panic = Some(message(slice(bytes, ptr, len as usize)?));
+    state.panic = Some(message(slice(bytes, &state.objects, ptr, len as usize)?));
     Ok(())
 }
 
@@ -87,26 +86,6 @@ fn expect_running(state: &State, import: &str) -> Result<()> {
         bail!("`{import}` was called while no item was running");
     }
     Ok(())
-}
-
-/// The guest's memory.
-fn memory(caller: &mut Caller<'_, State>) -> Result<Memory> {
-    if let Some(memory) = caller.data().memory {
-        return Ok(memory);
-    }
-    let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
-        bail!("the module does not export its memory as `memory`");
-    };
-    caller.data_mut().memory = Some(memory);
-    Ok(memory)
-}
-
-/// A range of the guest's memory.
-fn slice(bytes: &mut [u8], ptr: u32, len: usize) -> Result<&mut [u8]> {
-    bytes
-        .get_mut(ptr as usize..)
-        .and_then(|rest| rest.get_mut(..len))
-        .ok_or_else(|| Error::from(Trap::MemoryOutOfBounds))
 }
 
 /// A message of the guest's, for people.

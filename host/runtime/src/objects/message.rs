@@ -1,0 +1,68 @@
+//! What a worker asks its host about objects, and the answers: one CBOR value a message, over a socket that only these
+//! two share.
+//!
+//! A request is answered before the next one is sent, except for [`Request::Close`], which has no answer. The worker is
+//! not trusted: a request that makes no sense is refused, one that is none at all costs the worker its life.
+
+use serde::{Deserialize, Serialize};
+
+use super::object::Shape;
+
+/// Largest message, either way.
+pub(crate) const MAX_MESSAGE: usize = 1024;
+
+/// Longest name of an object, in bytes.
+pub(crate) const MAX_NAME: usize = 255;
+
+/// Whether an object can have this name.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len()) && !name.contains('\0')
+}
+
+/// Bytes of a token.
+pub(crate) type TokenBytes = [u8; wasmp_abi::TOKEN_LEN];
+
+/// Worker to host.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) enum Request {
+    /// Create an object, with this name if there is one.
+    New { shape: Shape, name: Option<String> },
+    /// Open the object of this kind that has this token.
+    Open { kind: u8, token: TokenBytes },
+    /// Open the object of this kind that has this name.
+    Find { kind: u8, name: String },
+    /// The token was handed out: keep the object for whoever gets it.
+    Keep { token: TokenBytes },
+    /// Let nobody else open the object.
+    Unlink { token: TokenBytes },
+    /// This worker has given back its last handle to the object.
+    Close { token: TokenBytes },
+}
+
+/// Host to worker.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) enum Answer {
+    /// The object's memory, as a descriptor beside the message, and what there is to know about it.
+    Opened(Opened),
+    Done,
+    /// Not possible: the number of a [`wasmp_abi::Status`].
+    Refused {
+        status: u8,
+    },
+}
+
+/// An object that was opened.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Opened {
+    /// The worker's seat, in this object as in all others.
+    pub(crate) seat: u16,
+    pub(crate) kind: u8,
+    /// How many bytes of memory there are.
+    pub(crate) len: u64,
+    /// Of shared memory: how many of them are the caller's to use.
+    pub(crate) size: u64,
+    /// The token, and for a pipe those of both ends.
+    pub(crate) tokens: Vec<TokenBytes>,
+    /// Which end of the pipe was asked for.
+    pub(crate) end: u8,
+}

@@ -1,0 +1,461 @@
+//! Every object of this process, its workers, and who keeps what alive.
+//!
+//! Nothing here waits: the registry's own locks are held for moments, and what a worker can write is recovered without
+//! taking a lock in it.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+use wasmp_abi::{ObjectKind, Status};
+use wasmp_ipc::{Mapping, SLOTS, Slot};
+
+use super::message::{Answer, Opened, Request, is_name};
+use super::object::{Object, Shape};
+use super::token::Token;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each change in here is complete by itself.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How much the workers of a pool may create.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quota {
+    pub(crate) objects: u64,
+    /// The sum of what the objects could hold at most, not of what they hold.
+    pub(crate) bytes: u64,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self {
+            objects: 1024,
+            bytes: 64 << 30,
+        }
+    }
+}
+
+/// How much of a quota is used.
+#[derive(Debug, Default)]
+struct Usage {
+    objects: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// What an object takes of a quota, for as long as it lives.
+#[derive(Debug)]
+struct Charge {
+    usage: Arc<Usage>,
+    bytes: u64,
+}
+
+impl Charge {
+    fn new(usage: &Arc<Usage>, quota: Quota, bytes: u64) -> Result<Self, Status> {
+        // Held from here on, so that a refusal gives back what it took.
+        let charge = Self {
+            usage: Arc::clone(usage),
+            bytes,
+        };
+        let objects = usage.objects.fetch_add(1, Ordering::Relaxed) + 1;
+        let bytes = usage.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if objects > quota.objects {
+            return Err(Status::ObjectLimit);
+        }
+        if bytes > quota.bytes {
+            return Err(Status::ByteLimit);
+        }
+        Ok(charge)
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.usage.objects.fetch_sub(1, Ordering::Relaxed);
+        self.usage.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// One object. It is gone when the last reference to it is.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// One token; for a pipe, one for each end.
+    tokens: Vec<Token>,
+    memory: OwnedFd,
+    len: usize,
+    size: u64,
+    object: Object,
+    /// What messages in it refer to.
+    kept: Mutex<HashMap<Token, Arc<Entry>>>,
+    /// How many handles the host has to each end.
+    host_handles: Mutex<[u32; 2]>,
+    _charge: Option<Charge>,
+}
+
+impl Entry {
+    /// Creates an object; the host's own are not counted.
+    pub(crate) fn create(shape: &Shape) -> Result<Arc<Self>, CreateError> {
+        Self::charged(shape, |_| Ok(None))
+    }
+
+    fn charged(
+        shape: &Shape,
+        charge: impl FnOnce(u64) -> Result<Option<Charge>, Status>,
+    ) -> Result<Arc<Self>, CreateError> {
+        let len = shape.bytes().ok_or(CreateError::Refused(Status::Invalid))?;
+        let charge = charge(len as u64).map_err(CreateError::Refused)?;
+        let (memory, mapping) = Mapping::create("wasmp-object", len)?;
+        let object = Object::create(shape, &Arc::new(mapping))?;
+        let tokens = (0..shape.ends())
+            .map(|_| Token::new())
+            .collect::<io::Result<Vec<_>>>()?;
+        let entry = Arc::new(Self {
+            tokens,
+            memory,
+            len,
+            size: shape.size(),
+            object,
+            kept: Mutex::default(),
+            host_handles: Mutex::default(),
+            _charge: charge,
+        });
+        REGISTRY.insert(&entry);
+        Ok(entry)
+    }
+
+    /// The object that has this token, and which end of it, if there is one.
+    pub(crate) fn by_token(token: Token) -> Option<(Arc<Self>, usize)> {
+        let (entry, end) = lock(&REGISTRY.objects).get(&token)?.clone();
+        Some((entry.upgrade()?, end))
+    }
+
+    pub(crate) fn object(&self) -> &Object {
+        &self.object
+    }
+
+    pub(crate) fn token(&self, end: usize) -> Token {
+        self.tokens[end]
+    }
+
+    /// How many bytes it has.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Keeps another object alive for as long as this one: a message in this one refers to it.
+    pub(crate) fn keep(&self, others: impl IntoIterator<Item = Arc<Entry>>) {
+        let mut others = others.into_iter().peekable();
+        if others.peek().is_some() {
+            lock(&self.kept).extend(others.map(|entry| (entry.tokens[0], entry)));
+        }
+    }
+
+    /// The host has another handle to this end.
+    pub(crate) fn host_opens(&self, end: usize) {
+        let mut handles = lock(&self.host_handles);
+        handles[end] += 1;
+        if handles[end] == 1
+            && let Object::Pipe(ends) = &self.object
+        {
+            // An end that is gone can be held like any other: it is at its end.
+            let _ = ends[end].attach(Slot::HOST);
+        }
+    }
+
+    /// The host has given back a handle to this end.
+    pub(crate) fn host_closes(&self, end: usize) {
+        let mut handles = lock(&self.host_handles);
+        handles[end] -= 1;
+        if handles[end] == 0
+            && let Object::Pipe(ends) = &self.object
+        {
+            ends[end].detach(Slot::HOST);
+        }
+    }
+
+    /// From now on its tokens open nothing; whoever has it keeps it.
+    pub(crate) fn unlink(&self) {
+        let mut objects = lock(&REGISTRY.objects);
+        for token in &self.tokens {
+            objects.remove(token);
+        }
+    }
+}
+
+/// Why an object was not created.
+#[derive(Debug)]
+pub(crate) enum CreateError {
+    Refused(Status),
+    /// The system has no memory or no descriptor for it.
+    System(io::Error),
+}
+
+impl From<io::Error> for CreateError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+impl CreateError {
+    /// What a worker is told.
+    fn status(&self) -> Status {
+        match self {
+            Self::Refused(status) => *status,
+            Self::System(error) => {
+                tracing::warn!(%error, "an object cannot be created");
+                match error.raw_os_error() {
+                    Some(libc::EMFILE | libc::ENFILE) => Status::ObjectLimit,
+                    _ => Status::ByteLimit,
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Registry {
+    objects: Mutex<HashMap<Token, (Weak<Entry>, usize)>>,
+    seats: Mutex<Seats>,
+}
+
+static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
+    objects: Mutex::default(),
+    seats: Mutex::new(Seats {
+        next: Slot::HOST.number() + 1,
+        free: Vec::new(),
+    }),
+});
+
+impl Registry {
+    fn insert(&self, entry: &Arc<Entry>) {
+        let mut objects = lock(&self.objects);
+        // Whenever the table would have to grow, what is dead makes room first.
+        if objects.len() == objects.capacity() {
+            objects.retain(|_, (entry, _)| entry.strong_count() > 0);
+        }
+        for (end, token) in entry.tokens.iter().enumerate() {
+            objects.insert(*token, (Arc::downgrade(entry), end));
+        }
+    }
+}
+
+/// The numbers that workers have in the memory of objects.
+#[derive(Debug)]
+struct Seats {
+    next: usize,
+    free: Vec<Slot>,
+}
+
+/// A worker's number, and all objects that it may have left something in.
+///
+/// It is dropped when the worker is dead, which recovers them. Not before: what a living process writes afterwards would
+/// be taken for the next one's.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    slot: Slot,
+    /// What it has open.
+    open: HashMap<Token, Arc<Entry>>,
+    /// What it had open once.
+    met: HashMap<Token, Weak<Entry>>,
+}
+
+impl Seat {
+    fn take() -> Result<Self, Status> {
+        let mut seats = lock(&REGISTRY.seats);
+        let slot = match seats.free.pop() {
+            Some(slot) => slot,
+            None if seats.next < SLOTS => {
+                seats.next += 1;
+                Slot::new(seats.next - 1).ok_or(Status::ObjectLimit)?
+            }
+            None => return Err(Status::ObjectLimit),
+        };
+        Ok(Self {
+            slot,
+            open: HashMap::new(),
+            met: HashMap::new(),
+        })
+    }
+
+    /// Its number.
+    #[cfg(test)]
+    pub(super) fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    fn open(&mut self, entry: Arc<Entry>) {
+        self.met.remove(&entry.tokens[0]);
+        self.open.insert(entry.tokens[0], entry);
+    }
+
+    /// What it left there can still be its own, so it is remembered.
+    fn close(&mut self, token: Token) {
+        if let Some(entry) = self.open.remove(&token) {
+            if self.met.len() == self.met.capacity() {
+                self.met.retain(|_, entry| entry.strong_count() > 0);
+            }
+            self.met.insert(token, Arc::downgrade(&entry));
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let met = self.met.values().filter_map(Weak::upgrade);
+        for entry in self.open.drain().map(|(_, entry)| entry).chain(met) {
+            entry.object.recover(self.slot);
+        }
+        lock(&REGISTRY.seats).free.push(self.slot);
+    }
+}
+
+/// What the workers of one pool share.
+#[derive(Debug, Default)]
+pub(crate) struct Scope {
+    quota: Quota,
+    usage: Arc<Usage>,
+    names: Mutex<HashMap<String, (Arc<Entry>, usize)>>,
+    /// Tokens of these were handed out by a worker.
+    kept: Mutex<HashMap<Token, Arc<Entry>>>,
+}
+
+impl Scope {
+    pub(crate) fn new(quota: Quota) -> Self {
+        Self {
+            quota,
+            ..Self::default()
+        }
+    }
+
+    /// Gives an object a name here. False: it is taken.
+    pub(crate) fn name(&self, name: String, entry: &Arc<Entry>, end: usize) -> bool {
+        let mut names = lock(&self.names);
+        let free = !names.contains_key(&name);
+        if free {
+            names.insert(name, (Arc::clone(entry), end));
+        }
+        free
+    }
+
+    /// The object of this name.
+    pub(crate) fn find(&self, name: &str) -> Option<(Arc<Entry>, usize)> {
+        lock(&self.names).get(name).cloned()
+    }
+
+    /// Answers a request of the worker on this seat; `None` if there is no answer to it. With the answer comes the object
+    /// whose memory goes beside it.
+    pub(crate) fn serve(&self, seat: &mut Option<Seat>, request: Request) -> Option<(Answer, Option<Arc<Entry>>)> {
+        let served = match request {
+            Request::New { shape, name } => self.create(seat, &shape, name),
+            Request::Open { kind, token } => Entry::by_token(Token::from_bytes(token))
+                .ok_or(Status::NotFound)
+                .and_then(|(entry, end)| {
+                    let opened = Self::open(seat, Arc::clone(&entry), end, kind)?;
+                    match (entry.object(), seat) {
+                        // It has arrived.
+                        (Object::Pipe(ends), Some(seat)) if !ends[end].import(seat.slot) => Err(Status::NotFound),
+                        _ => Ok(opened),
+                    }
+                }),
+            Request::Find { kind, name } => self.find(&name).ok_or(Status::NotFound).and_then(|(entry, end)| {
+                let opened = Self::open(seat, Arc::clone(&entry), end, kind)?;
+                match (entry.object(), seat) {
+                    (Object::Pipe(ends), Some(seat)) if !ends[end].attach(seat.slot) => Err(Status::NotFound),
+                    _ => Ok(opened),
+                }
+            }),
+            Request::Keep { token } => Self::held(seat, token).map(|entry| {
+                lock(&self.kept).insert(entry.tokens[0], entry);
+                (Answer::Done, None)
+            }),
+            Request::Unlink { token } => Self::held(seat, token).and_then(|entry| self.unlink(&entry)),
+            Request::Close { token } => {
+                if let Some(seat) = seat {
+                    seat.close(Token::from_bytes(token));
+                }
+                return None;
+            }
+        };
+        Some(served.unwrap_or_else(|status| (Answer::Refused { status: status as u8 }, None)))
+    }
+
+    fn create(
+        &self,
+        seat: &mut Option<Seat>,
+        shape: &Shape,
+        name: Option<String>,
+    ) -> Result<(Answer, Option<Arc<Entry>>), Status> {
+        if let Some(name) = &name {
+            if !is_name(name) {
+                return Err(Status::Invalid);
+            }
+            if self.find(name).is_some() {
+                return Err(Status::Exists);
+            }
+        }
+        let charge = |bytes| Charge::new(&self.usage, self.quota, bytes).map(Some);
+        let entry = Entry::charged(shape, charge).map_err(|error| error.status())?;
+        let opened = Self::open(seat, Arc::clone(&entry), 0, entry.object.kind() as u8)?;
+        if let (Object::Pipe(ends), Some(seat)) = (&entry.object, seat) {
+            // Both ends are the worker's, and neither is the host's, which has created them.
+            for end in ends {
+                let _ = end.attach(seat.slot);
+                end.detach(Slot::HOST);
+            }
+        }
+        if let Some(name) = name {
+            self.name(name, &entry, 0);
+        }
+        Ok(opened)
+    }
+
+    fn open(
+        seat: &mut Option<Seat>,
+        entry: Arc<Entry>,
+        end: usize,
+        kind: u8,
+    ) -> Result<(Answer, Option<Arc<Entry>>), Status> {
+        if ObjectKind::from_code(kind) != Some(entry.object.kind()) {
+            return Err(Status::WrongKind);
+        }
+        let seat = match seat {
+            Some(seat) => seat,
+            None => seat.insert(Seat::take()?),
+        };
+        seat.open(Arc::clone(&entry));
+        let opened = Opened {
+            seat: seat.slot.number() as u16,
+            kind,
+            len: entry.len as u64,
+            size: entry.size,
+            tokens: entry.tokens.iter().map(|token| token.bytes()).collect(),
+            end: end as u8,
+        };
+        Ok((Answer::Opened(opened), Some(entry)))
+    }
+
+    /// The object with this token, if the worker has it open.
+    fn held(seat: &Option<Seat>, token: [u8; wasmp_abi::TOKEN_LEN]) -> Result<Arc<Entry>, Status> {
+        let open = |seat: &Seat| seat.open.get(&Token::from_bytes(token)).cloned();
+        seat.as_ref().and_then(open).ok_or(Status::NotFound)
+    }
+
+    fn unlink(&self, entry: &Arc<Entry>) -> Result<(Answer, Option<Arc<Entry>>), Status> {
+        if Entry::by_token(entry.tokens[0]).is_none() {
+            return Err(Status::NotFound);
+        }
+        entry.unlink();
+        lock(&self.names).retain(|_, (named, _)| !Arc::ptr_eq(named, entry));
+        lock(&self.kept).remove(&entry.tokens[0]);
+        Ok((Answer::Done, None))
+    }
+}
+
+impl AsFd for Entry {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.memory.as_fd()
+    }
+}

@@ -1,0 +1,66 @@
+//! What workers ask for beside their work: objects that they share.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use super::core::Core;
+use super::slot::{Process, Violation};
+use crate::objects::Entry;
+use crate::objects::message::{MAX_MESSAGE, Request};
+use crate::process::message::{decode, encode};
+
+/// Requests of one worker that are answered in a row, so that none can keep the supervisor to itself.
+const IN_A_ROW: usize = 16;
+
+impl Core {
+    /// Answers what a worker asks.
+    pub(super) fn answer(&mut self, at: usize) {
+        for _ in 0..IN_A_ROW {
+            match self.answer_next(at) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(violation) => {
+                    if let Some(link) = &self.slots[at].link {
+                        self.supervisor.unwatch(&link.control);
+                    }
+                    return self.punish(at, violation);
+                }
+            }
+        }
+    }
+
+    /// Whether there was something to answer.
+    fn answer_next(&mut self, at: usize) -> Result<bool, Violation> {
+        let slot = &mut self.slots[at];
+        let (Some(link), Process::Running { .. }, false) = (&slot.link, &slot.process, slot.condemned) else {
+            return Ok(false);
+        };
+        let mut buffer = [0; MAX_MESSAGE];
+        let request = match link.control.try_recv(&mut buffer) {
+            Ok(Some((len, _))) => decode::<Request>(&buffer[..len]).map_err(wrong)?,
+            // Its end is closed: so it is dead, or about to be.
+            Ok(None) => {
+                self.supervisor.unwatch(&link.control);
+                return Ok(false);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(wrong(error)),
+        };
+        if let Some((answer, entry)) = self.scope.serve(&mut slot.seat, request) {
+            let memory: Option<&Arc<Entry>> = entry.as_ref();
+            let fds: Vec<_> = memory.iter().map(|entry| entry.as_fd()).collect();
+            match link.control.try_send(&encode(&answer), &fds) {
+                // Gone: nobody to answer.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                // An honest worker waits for each answer, so there is always room for one.
+                sent => sent.map_err(wrong)?,
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn wrong(error: io::Error) -> Violation {
+    Violation(format!("a request that makes no sense: {error}"))
+}

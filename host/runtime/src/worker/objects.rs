@@ -1,0 +1,271 @@
+//! The worker's side of shared objects: what is open, and under which numbers the guest knows it.
+//!
+//! The memory of an object is mapped once, however many handles there are to it. Handles belong to the instance: when it
+//! ends, what it held is recovered as if this process had died.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+
+use wasmp_abi::{ObjectKind, Status};
+use wasmp_ipc::{Mapping, Party, Slot};
+
+use super::windows::Windows;
+use crate::objects::message::{Answer, MAX_MESSAGE, Opened, Request, TokenBytes};
+use crate::objects::{Object, Shape};
+use crate::process::control::Channel;
+use crate::process::message::{decode, encode};
+
+/// Most handles of an instance: the lower half of a handle is a place in the table.
+const MAX_HANDLES: usize = 1 << 16;
+
+/// How often a place in the table is used before its numbers begin again: the upper half of a handle, which stays positive.
+const GENERATIONS: u32 = 1 << 15;
+
+/// An object that this worker has open.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) object: Object,
+    pub(super) memory: Arc<Mapping>,
+    /// One token; for a pipe, those of both ends.
+    tokens: Vec<TokenBytes>,
+    /// How many handles there are to each end.
+    handles: [AtomicU32; 2],
+    /// The host knows that its token was handed out.
+    kept: AtomicBool,
+}
+
+/// What a number of the guest stands for.
+#[derive(Clone, Debug)]
+pub(super) struct Handle {
+    pub(super) held: Arc<Held>,
+    /// Which end of a pipe.
+    pub(super) end: usize,
+}
+
+/// One place in the table of handles.
+#[derive(Debug)]
+struct Place {
+    generation: u32,
+    handle: Option<Handle>,
+}
+
+/// Why there is no object: something that the guest can deal with, or the end of this worker.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    Refused(Status),
+    Io(io::Error),
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Objects {
+    control: Channel,
+    /// Known with the first object.
+    party: Option<Party>,
+    places: Vec<Place>,
+    free: Vec<usize>,
+    /// By their first token.
+    open: HashMap<TokenBytes, Weak<Held>>,
+    /// A message that did not fit into the buffer it was asked for with.
+    pub(super) parked: Vec<u8>,
+    /// What is mapped into the instance's memory.
+    pub(super) windows: Windows,
+}
+
+impl Objects {
+    pub(super) fn new(control: Channel) -> Self {
+        Self {
+            control,
+            party: None,
+            places: Vec::new(),
+            free: Vec::new(),
+            open: HashMap::new(),
+            parked: Vec::new(),
+            windows: Windows::default(),
+        }
+    }
+
+    /// What a handle of the guest stands for, and who this worker is.
+    #[inline]
+    pub(super) fn get(&self, handle: u32) -> Option<(&Handle, &Party)> {
+        let place = self.places.get(handle as usize % MAX_HANDLES)?;
+        if place.generation != handle / MAX_HANDLES as u32 {
+            return None;
+        }
+        Some((place.handle.as_ref()?, self.party.as_ref()?))
+    }
+
+    /// Who this worker is, once it has had an object.
+    pub(super) fn party(&self) -> Option<&Party> {
+        self.party.as_ref()
+    }
+
+    /// Creates an object. For a pipe, the handle to its first end.
+    pub(super) fn create(&mut self, shape: Shape, name: Option<String>) -> Result<u32, OpenError> {
+        self.open(&Request::New { shape, name })
+    }
+
+    /// A second handle: to the other end of a pipe.
+    pub(super) fn other_end(&mut self, handle: u32) -> Result<u32, OpenError> {
+        let held = self.get(handle).map(|(handle, _)| Arc::clone(&handle.held));
+        self.add(held.ok_or(OpenError::Refused(Status::Invalid))?, 1)
+    }
+
+    pub(super) fn open_token(&mut self, kind: ObjectKind, token: TokenBytes) -> Result<u32, OpenError> {
+        self.open(&Request::Open {
+            kind: kind as u8,
+            token,
+        })
+    }
+
+    pub(super) fn open_name(&mut self, kind: ObjectKind, name: String) -> Result<u32, OpenError> {
+        self.open(&Request::Find { kind: kind as u8, name })
+    }
+
+    /// The token of a handle, for a message.
+    pub(super) fn token(&self, handle: &Handle) -> Result<TokenBytes, OpenError> {
+        let held = &handle.held;
+        if let (Object::Pipe(ends), Some(party)) = (&held.object, &self.party) {
+            ends[handle.end].export(party.slot());
+        }
+        if !held.kept.load(Ordering::Relaxed) {
+            self.ask(&Request::Keep { token: held.tokens[0] })?;
+            held.kept.store(true, Ordering::Relaxed);
+        }
+        Ok(held.tokens[handle.end])
+    }
+
+    pub(super) fn unlink(&self, handle: &Handle) -> Result<(), OpenError> {
+        self.ask(&Request::Unlink {
+            token: handle.held.tokens[0],
+        })
+        .map(drop)
+    }
+
+    /// Gives a handle back. False: it is none.
+    pub(super) fn close(&mut self, handle: u32) -> bool {
+        let known = self.get(handle).is_some();
+        if known {
+            self.vacate(handle as usize % MAX_HANDLES);
+        }
+        known
+    }
+
+    /// The instance is gone: nobody will release what it held.
+    pub(super) fn abandon(&mut self) {
+        if let Some(party) = &self.party {
+            for held in self.open.values().filter_map(Weak::upgrade) {
+                held.object.recover(party.slot());
+            }
+        }
+        for at in 0..self.places.len() {
+            self.vacate(at);
+        }
+        self.parked = Vec::new();
+        // They have gone with the memory they were in.
+        self.windows = Windows::default();
+    }
+
+    fn vacate(&mut self, at: usize) {
+        let place = &mut self.places[at];
+        let Some(Handle { held, end }) = place.handle.take() else {
+            return;
+        };
+        place.generation = (place.generation + 1) % GENERATIONS;
+        self.free.push(at);
+        if held.handles[end].fetch_sub(1, Ordering::Relaxed) == 1
+            && let (Object::Pipe(ends), Some(party)) = (&held.object, &self.party)
+        {
+            ends[end].detach(party.slot());
+        }
+        if Arc::strong_count(&held) == 1 {
+            self.open.remove(&held.tokens[0]);
+            let token = held.tokens[0];
+            // If the host is gone, this process is about to be.
+            let _ = self.control.send(&encode(&Request::Close { token }), &[]);
+        }
+    }
+
+    fn open(&mut self, request: &Request) -> Result<u32, OpenError> {
+        let (answer, memory) = self.ask(request)?;
+        let Answer::Opened(Opened {
+            seat,
+            kind,
+            len,
+            size,
+            tokens,
+            end,
+        }) = answer
+        else {
+            return Err(nonsense().into());
+        };
+        let first = *tokens.first().ok_or_else(nonsense)?;
+        if let Some(held) = self.open.get(&first).and_then(Weak::upgrade) {
+            return self.add(held, end.into());
+        }
+        let slot = Slot::new(seat.into()).ok_or_else(nonsense)?;
+        self.party.get_or_insert_with(|| Party::worker(slot, None));
+        let kind = ObjectKind::from_code(kind).ok_or_else(nonsense)?;
+        let memory = Arc::new(Mapping::of_host(memory.ok_or_else(nonsense)?, len as usize)?);
+        let held = Arc::new(Held {
+            object: Object::open(kind, &memory, size)?,
+            memory,
+            tokens,
+            handles: Default::default(),
+            kept: AtomicBool::new(false),
+        });
+        self.open.insert(first, Arc::downgrade(&held));
+        self.add(held, end.into())
+    }
+
+    fn add(&mut self, held: Arc<Held>, end: usize) -> Result<u32, OpenError> {
+        let at = match self.free.pop() {
+            Some(at) => at,
+            // The first place stays empty, so that 0 is no handle.
+            None if self.places.len() < MAX_HANDLES => {
+                let first_use = |generation| Place {
+                    generation,
+                    handle: None,
+                };
+                if self.places.is_empty() {
+                    self.places.push(first_use(GENERATIONS));
+                }
+                self.places.push(first_use(0));
+                self.places.len() - 1
+            }
+            None => return Err(OpenError::Refused(Status::ObjectLimit)),
+        };
+        held.handles[end].fetch_add(1, Ordering::Relaxed);
+        let place = &mut self.places[at];
+        place.handle = Some(Handle { held, end });
+        Ok(place.generation * MAX_HANDLES as u32 + at as u32)
+    }
+
+    /// Asks the host, and waits for its answer.
+    fn ask(&self, request: &Request) -> Result<(Answer, Option<OwnedFd>), OpenError> {
+        self.control.send(&encode(request), &[])?;
+        let mut buffer = [0; MAX_MESSAGE];
+        let Some((len, fds)) = self.control.recv(&mut buffer)? else {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        };
+        match decode(&buffer[..len])? {
+            Answer::Refused { status } => {
+                let known = Status::ALL.into_iter().find(|known| *known as u8 == status);
+                Err(OpenError::Refused(known.ok_or_else(nonsense)?))
+            }
+            answer => Ok((answer, fds.into_iter().next())),
+        }
+    }
+}
+
+fn nonsense() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "an answer that makes no sense")
+}

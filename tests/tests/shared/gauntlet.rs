@@ -1,0 +1,1 @@
+//! Where CPython fails: workers that are killed with something in their hands, and the like.

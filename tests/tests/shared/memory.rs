@@ -1,0 +1,1 @@
+//! Values, arrays, shared memory and lists.

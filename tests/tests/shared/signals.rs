@@ -1,0 +1,1 @@
+//! Events, conditions and barriers.
