@@ -23,24 +23,27 @@
 //!
 //! * **The store of `tail` puts** the messages that were written behind it, **the store of `head` gets** those before it.
 //!   Who is killed before that store has done nothing; who is killed after it, everything.
-//! * **The store of `doublings` grows** the ring, up to twice its size or more. What lies beyond the old end in the larger
-//!   ring was copied there before. The ring of before has never used that place, so it stays good until the store.
-//! * The same store shrinks a ring that is empty.
+//! * **The store of `doublings` grows** the ring. What lies beyond the old end in the larger ring was copied there before;
+//!   the old ring has no use for that place, so it stays good until the store. The same store shrinks an empty ring.
 //!
-//! Copies happen under the own side's lock, and puts and gets run at the same time. P is taken before C, and who has C
-//! waits for nothing. Nobody sleeps for a message or for room with a lock.
+//! Copies happen under the own side's lock; puts and gets run at the same time. P is taken before C, and who has C waits for
+//! nothing. Nobody who waits for a message or for room holds a lock.
 //!
-//! A list of descriptors beside the bytes, with places reserved under the lock and filled outside of it, would let two
-//! producers copy at the same time. It would also leave half-filled places behind the dead. Messages here are short (large
-//! ones are passed by reference), so the copy is over before a second producer could have begun one elsewhere, and the
-//! recovery of a producer is its lock.
+//! # What was left out
+//!
+//! A second ring with a descriptor for each message would tell where the next message begins without reading the one
+//! before, which nobody needs. Places reserved under the lock and filled outside of it would let two producers copy at
+//! the same time, and leave half-filled places behind the dead. Long messages are passed by reference, so a copy is short,
+//! and to recover a producer or a consumer is to free its lock.
 //!
 //! # Sleeping
 //!
 //! By [gates](crate::gate). A put wakes one consumer. A get wakes one of the producers that wait for a message to go, and
-//! all of those that wait for bytes: whom those suffice is not known. It does so for every get. Waiting until half of
-//! the ring is free would save wake-ups, but a consumer that stops earlier and waits for that same producer would wait for
-//! ever. What saves them here is that a producer before its sleep looks for a while, and looks for *half* of the ring.
+//! all of those that wait for bytes: nobody knows whom those suffice.
+//!
+//! It does so at every get. To wait until half of the ring is free would save wake-ups, but a consumer may take one message
+//! and then wait, somewhere else, for the producer that it has not woken. There are few wake-ups as it is: everyone looks
+//! for a moment before it sleeps, and while a woken producer is on its way, gets find nobody asleep.
 //!
 //! # Trust
 //!
@@ -440,7 +443,7 @@ impl<B: Backend> Fifo<B> {
         Mark::of(self.header.head.0.load(Ordering::Acquire))
     }
 
-    /// Whether two marks of any one moment would be equal. A look without a lock.
+    /// A look without a lock. False: there was a message at some moment during it.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.header.tail.0.load(Ordering::Acquire) == self.header.head.0.load(Ordering::Acquire)
@@ -465,6 +468,7 @@ impl<B: Backend> Fifo<B> {
         self.items_behind(|| self.head())
     }
 
+    /// Takes one side's lock.
     fn enter<'a>(&self, lock: &'a LockWord<B>, party: &Party<B>, limit: Limit) -> Result<Held<'a, B>, WaitError> {
         match lock.acquire(party, &self.lock_patience, limit) {
             Err(WaitError::TimedOut) => {

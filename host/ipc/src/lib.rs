@@ -5,8 +5,15 @@
 //! one a file:
 //!
 //! * [`ring`]: a queue of records from one process to one other, the path of every task and every result;
-//! * [`Lock`], [`RLock`], [`Semaphore`], [`Event`]: Python's, except that the dead let go of what they held;
-//! * [`Spinner`]: how long to look before going to sleep.
+//! * [`Spinner`]: how long to look before going to sleep;
+//! * objects for any number of processes, each in a memory of its own: [`Lock`], [`RLock`], [`Semaphore`], [`Event`],
+//!   [`Condition`], [`Barrier`], [`Queue`], [`Connection`], [`SharedBytes`]. What they have in common: [`Party`] is who
+//!   does something, [`Limit`] how long it may wait, and [`wait_any`] waits for several.
+//!
+//! The head of each file is its protocol: who writes which word, which store commits, how one sleeps, and what is left to
+//! do when a process is dead. That last part is `recover`, which the host calls for a [`Slot`] once its process is certainly
+//! gone: before any instruction at which a process may be killed, nothing has happened, or everything has, or what it did
+//! stands under its slot and `recover` finishes it or takes it back.
 //!
 //! # Trust
 //!

@@ -19,6 +19,10 @@ const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 /// Alignment of what different processes write alternately. Processors fetch cache lines in pairs.
 pub(crate) const LINE: usize = 128;
 
+/// What is given back to the system begins and ends at multiples of this, which every system's pages fit into. The size
+/// of its own pages is more than a worker can ask for: it may not read `/proc`.
+const PAGE: usize = 64 << 10;
+
 /// A word that has its cache line to itself.
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
@@ -275,9 +279,8 @@ impl Region {
     /// Gives the whole pages of a range back to the system; they read as zero from then on.
     pub(crate) fn discard(&self, at: usize, len: usize) {
         let range = self.bytes(at, len);
-        let page = rustix::param::page_size();
-        let before_page = range.align_offset(page).min(len);
-        let pages_len = (len - before_page) / page * page;
+        let before_page = range.align_offset(PAGE).min(len);
+        let pages_len = (len - before_page) / PAGE * PAGE;
         // SAFETY: inside of the mapping, which is shared memory that anyone may zero at any time. If the system refuses,
         // the memory stays in use, and that is all.
         let _ = unsafe {

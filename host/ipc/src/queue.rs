@@ -84,6 +84,9 @@ const _: () = assert!(fifo::HEADER_BYTES.is_multiple_of(LINE) && DEAD + size_of:
 ///
 /// What is put is in the queue when the call returns, whatever becomes of the process: there is no thread that has yet to
 /// write it. A process that is killed leaves the queue as it was before its call, or as it is after it.
+///
+/// A call that need not wait for a message or for room may still wait for another one that is copying. If it may not wait
+/// at all it does so for a tenth of a second at most, which means that the other process was stopped or killed just there.
 pub struct Queue<B: Backend = Native> {
     fifo: Fifo<B>,
     header: B::Shared<Header<B>>,

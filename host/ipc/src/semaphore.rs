@@ -39,10 +39,10 @@
 //! # Sleeping
 //!
 //! Who finds no permit reads `bell`, sets `WAITERS`, in the same word as the value, and sleeps for as long as `bell` does not
-//! change. Who gives permits takes `WAITERS` off with the same exchange, then rings: counts `bell` up and wakes as many
-//! sleepers as there are permits. There may be more asleep, and more permits. So whoever has slept takes its permit and
-//! sets `WAITERS` in one exchange, and if there are permits left, wakes one more. One who was interrupted just when he was
-//! woken passes the wake-up on; for one who died, [`recover`](Semaphore::recover) wakes everyone.
+//! change. Who gives permits takes `WAITERS` off with the same exchange, then rings: counts `bell` up and wakes one. There may
+//! be more asleep, and more permits. So whoever has slept takes its permit and sets `WAITERS` in one exchange, and if there
+//! are permits left, wakes the next one. One who was interrupted just when he was woken passes the wake-up on; for one who
+//! died, [`recover`](Semaphore::recover) wakes everyone.
 //!
 //! # Permits that change hands
 //!
@@ -372,12 +372,12 @@ impl<B: Backend> Semaphore<B> {
         };
         let state = given.ok_or(ReleaseError::TooMany)?;
         if state & WAITERS != 0 {
-            self.ring(permits);
+            self.ring(1);
         }
         Ok(())
     }
 
-    /// Wakes so many. For after `WAITERS` has been taken off.
+    /// Wakes so many, and keeps those from sleeping who are about to. For after `WAITERS` has been taken off.
     fn ring(&self, sleepers: u32) {
         let bell = &self.header.bell;
         bell.fetch_add(1, Ordering::Release);

@@ -52,6 +52,9 @@ impl<'a> Waitable<'a> {
 /// With more than [`MOST_WAITABLES`].
 pub fn wait_any(party: &Party, waitables: &[Waitable<'_>], limit: Limit) -> Result<Vec<usize>, WaitError> {
     assert!(waitables.len() <= MOST_WAITABLES, "waiting for too many at once");
+    if waitables.is_empty() {
+        return Ok(Vec::new());
+    }
     let look = || {
         let ready: Vec<usize> = (0..waitables.len()).filter(|&at| waitables[at].is_ready()).collect();
         (!ready.is_empty() || waitables.is_empty()).then_some(ready)

@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 
 use common::{Child, PATIENCE, Random, Words, number_from_env};
 use proptest::prelude::*;
-use wasmp_ipc::{Barrier, BarrierError, BarrierPass, Interrupt, Limit, Mapping, Party, SLOTS, Slot};
+use rustix::process::{Signal, kill_process};
+use wasmp_ipc::{
+    Barrier, BarrierError, BarrierPass, Interrupt, Limit, Mapping, Party, SLOTS, SharedBytes, Slot, Width,
+};
 
 /// As in CPython's tests.
 const N: usize = 5;
@@ -56,6 +59,16 @@ fn until_waiting(barrier: &Barrier, count: usize) {
     let deadline = Instant::now() + PATIENCE;
     while barrier.n_waiting() != count {
         assert!(Instant::now() < deadline, "they do not come: {barrier:?}");
+        thread::yield_now();
+    }
+}
+
+/// Stops it, until it is told to continue.
+fn stop(child: &Child) {
+    kill_process(child.pid(), Signal::STOP).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while common::state(child.pid()) != 'T' {
+        assert!(Instant::now() < deadline, "a process that does not stop");
         thread::yield_now();
     }
 }
@@ -254,6 +267,29 @@ fn more_processes_than_parties_pass_in_pairs() {
     barrier.abort().unwrap();
     join(children);
     assert_eq!(places.get(0), places.get(1));
+    barrier.reset().unwrap();
+    assert_idle(&barrier);
+}
+
+#[test]
+fn one_that_comes_while_others_leave_waits_for_them_and_its_limit_breaks_the_barrier_but_not_their_passage() {
+    let barrier = barrier(2);
+    let slow = Child::run(|| {
+        wait(&barrier, &worker(1)).unwrap();
+    });
+    until_waiting(&barrier, 1);
+    assert!(slow.falls_asleep());
+    stop(&slow);
+    wait(&barrier, &Party::host()).unwrap();
+    let short = Duration::from_millis(30);
+    let started = Instant::now();
+    let early = barrier.wait(&Party::host(), false, Limit::after(Some(short)));
+    assert_eq!(early, Err(BarrierError::TimedOut));
+    assert!(started.elapsed() >= short);
+    assert!(barrier.is_broken());
+    kill_process(slow.pid(), Signal::CONT).unwrap();
+    slow.join();
+    assert!(barrier.is_broken());
     barrier.reset().unwrap();
     assert_idle(&barrier);
 }
@@ -562,29 +598,26 @@ proptest! {
 
 #[test]
 fn a_party_that_keeps_changing_the_memory_cannot_hold_others_beyond_their_limit() {
-    let (fd, mapping) = Mapping::create("test", Barrier::bytes(3)).unwrap();
-    let barrier = Barrier::create(&Arc::new(mapping), 3).unwrap();
-    let file = File::from(fd);
+    let (_fd, mapping) = Mapping::create("test", Barrier::bytes(3)).unwrap();
+    let mapping = Arc::new(mapping);
+    let barrier = Barrier::create(&mapping, 3).unwrap();
     let hostile = Child::run(|| {
-        let mut random = Random(7);
+        let bytes = SharedBytes::open(&mapping, mapping.len());
         loop {
-            // The first generation fills or acts, or the second one fills.
-            let state = [1 << 3, 1 << 3 | 1, 2 << 3][random.below(3) as usize];
-            let (at, value) = match random.below(6) {
-                0 => (GATE_AT, random.next()),
-                1 => (CELLS_AT + 8 * random.below(3), random.below(3) << 12),
-                _ => (STATE_AT, state),
-            };
-            file.write_all_at(&value.to_ne_bytes(), at).unwrap();
+            // The first generation fills, or it acts.
+            for state in [1 << 3, 1 << 3 | 1] {
+                bytes.store(Width::Eight, STATE_AT as usize, state).unwrap();
+            }
         }
     });
-    let until = Instant::now() + Duration::from_millis(300);
-    while Instant::now() < until {
-        let started = Instant::now();
-        let _ = barrier.wait(&worker(1), false, Limit::after(Some(Duration::from_millis(5))));
-        let _ = barrier.reset();
-        barrier.recover(slot(1));
-        assert!(started.elapsed() < PATIENCE);
-    }
+    let other = Child::run(|| {
+        for _ in 0..10 {
+            let _ = barrier.wait(&worker(1), false, Limit::after(Some(Duration::from_millis(5))));
+            let _ = barrier.abort();
+            let _ = barrier.reset();
+            barrier.recover(slot(1));
+        }
+    });
+    other.join();
     hostile.kill();
 }

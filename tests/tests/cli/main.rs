@@ -27,6 +27,7 @@ mod input;
 mod inspect;
 mod json;
 mod map;
+mod objects;
 mod outcome;
 mod progress;
 mod pty;

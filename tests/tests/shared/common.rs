@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasmp::{AsyncResult, Error, ErrorKind, Pool, PoolBuilder, TaskError};
-use wasmp_tests::{Process, objects};
+use wasmp_tests::{Process, eventually, objects};
 
 /// A pool of the tasks of `guests/objects`, to be set up.
 pub(crate) fn builder(processes: usize) -> PoolBuilder {
@@ -59,4 +59,14 @@ pub(crate) fn timed<R>(work: impl FnOnce() -> R) -> (R, Duration) {
     let begin = Instant::now();
     let result = work();
     (result, begin.elapsed())
+}
+
+/// Waits until the one worker of a pool sleeps, in the task that it has begun.
+#[track_caller]
+pub(crate) fn asleep(pool: &Pool) -> Process {
+    let worker = Process::open(pool.worker_pids()[0]).expect("the worker runs");
+    eventually("the worker sleeps", || {
+        worker.status("State").starts_with('S').then_some(())
+    });
+    worker
 }

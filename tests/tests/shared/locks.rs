@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wasmp::{BoundedSemaphore, Error, Event, Lock, RLock, ReleaseError, Semaphore, Value};
-use wasmp_tests::isolated;
+use wasmp_tests::{eventually, isolated};
 
 use crate::common::{call, error, pool, start, timed};
 
@@ -24,13 +24,16 @@ fn l_01_a_lock_shows_who_holds_it() {
         let lock: Lock = call(&one, "lock_new", ());
         let show = || [&one, &other].map(|pool| call::<String>(pool, "lock_debug", (&lock,)));
         assert_eq!(show(), ["Lock(free)"; 2]);
-        assert_eq!(format!("{lock:?}"), "Lock { owner: None }");
+        assert!(format!("{lock:?}").contains("Lock { owner: None }"), "{lock:?}");
         assert!(call::<bool>(&one, "lock_acquire", (&lock, LONG)));
         assert_eq!(show(), ["Lock(held by this worker)", "Lock(held by another worker)"]);
-        assert!(call::<()>(&other, "lock_release", (&lock,)) == (), "anybody may");
+        call::<()>(&other, "lock_release", (&lock,));
         let _guard = lock.try_lock().unwrap().expect("it is free");
         assert_eq!(show(), ["Lock(held by another worker)"; 2]);
-        assert_eq!(format!("{lock:?}"), "Lock { owner: Some(Slot(0)) }");
+        assert!(
+            format!("{lock:?}").contains("Lock { owner: Some(Slot(0)) }"),
+            "{lock:?}"
+        );
     });
 }
 
@@ -84,7 +87,10 @@ fn l_04_an_rlock_shows_its_owner_and_how_often() {
         );
         call::<()>(&one, "rlock_release", (&lock, 3));
         assert_eq!(show(), ["RLock(free)"; 2]);
-        assert_eq!(format!("{lock:?}"), "RLock { owner: None, count: 0 }");
+        assert!(
+            format!("{lock:?}").contains("RLock { owner: None, count: 0 }"),
+            "{lock:?}"
+        );
     });
 }
 
@@ -228,8 +234,8 @@ fn l_11_no_time_is_no_wait() {
 fn l_12_all_workers_and_the_host_count_together() {
     isolated(|| {
         let pool = pool(3);
-        let (lock, value) = (Lock::new().unwrap(), 0);
-        let value = Value::with_lock(value, &lock).unwrap();
+        let lock = Lock::new().unwrap();
+        let value = Value::with_lock(0_i64, &lock).unwrap();
         let workers = [(); 3].map(|()| start::<()>(&pool, "incr", (&value, 2000)));
         for _ in 0..2000 {
             let locked = value.lock().unwrap();
@@ -344,7 +350,7 @@ fn s_05_each_permit_lets_one_worker_on() {
         let ready = || waiting.iter().filter(|result| result.ready()).count();
         for passed in 1..=3 {
             semaphore.release().unwrap();
-            wasmp_tests::eventually("one goes on", || (ready() >= passed).then_some(()));
+            eventually("one goes on", || (ready() >= passed).then_some(()));
             assert_eq!((ready(), semaphore.value()), (passed, 0));
         }
         assert!(waiting.iter().all(|result| result.get_timeout(PATIENCE).unwrap()));

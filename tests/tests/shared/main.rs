@@ -7,6 +7,7 @@
 mod common;
 mod connections;
 mod gauntlet;
+mod gauntlet_messages;
 mod locks;
 mod memory;
 mod queues;

@@ -155,6 +155,32 @@ fn whoever_is_notified_is_told_so_though_the_time_is_up() {
 }
 
 #[test]
+fn one_without_the_lock_takes_no_notification() {
+    explore(4, || {
+        let world = world(2);
+        let without = in_thread(&world, |world| {
+            world.condition.wait(&party(1), &world.lock, Limit::Poll)
+        });
+        assert_eq!(world.notify(2, 1), 0);
+        assert_eq!(without.join().unwrap(), Err(ConditionError::NotOwner));
+    });
+}
+
+#[test]
+fn one_whose_lock_somebody_else_releases_leaves_nothing_behind() {
+    explore(4, || {
+        let world = world(2);
+        world.lock.acquire(&party(1), Limit::Forever).unwrap();
+        // As whoever likes may do with this kind of lock.
+        let other = in_thread(&world, |world| world.lock.release(&party(2)));
+        let waited = world.condition.wait(&party(1), &world.lock, Limit::Poll);
+        assert!(waited.is_ok() || waited == Err(ConditionError::NotOwner));
+        let _ = other.join().unwrap();
+        assert!(world.nobody_waits());
+    });
+}
+
+#[test]
 fn the_oldest_is_notified() {
     explore(2, || {
         let world = world(2);

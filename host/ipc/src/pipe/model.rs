@@ -121,7 +121,7 @@ fn an_end_that_moves_in_a_message_is_never_gone() {
 #[test]
 fn the_receiver_hears_the_end_of_one_who_dies() {
     for effects in 0..14 {
-        explore(2, move || {
+        explore(1, move || {
             let (receiver, sender) = pipe(2, &[2]);
             let dying = spawn(&sender, move |sender| {
                 die_within(effects, || {

@@ -165,7 +165,7 @@ fn two_workers_acknowledge_in_any_order() {
 #[test]
 fn a_task_of_the_dead_is_done_by_somebody_else_unless_it_was_done() {
     for effects in 0..14 {
-        explore(2, move || {
+        explore(1, move || {
             let queue = acknowledged();
             for value in 1..=2 {
                 put(&queue, 1, value).expect("room");

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use wasmp_ipc::{Barrier, BarrierError, BarrierPass, Limit, Mapping, Party};
 
@@ -144,6 +145,19 @@ fn come_in_the_middle() {
     let one_waits = || World::new(3).with_sleepers(1);
     let come_after = |world: &World| world.add_peer(|body| Child::run(body));
     kill_everywhere_and_asleep("barrier: come second of 3", one_waits, wait, come_after, |world, _| {
+        world.check();
+    });
+}
+
+#[test]
+fn come_and_run_out_of_time() {
+    let one_waits = || World::new(3).with_sleepers(1);
+    let wait = |world: &World, stage: &Stage| {
+        let limit = Limit::Until(Instant::now());
+        stage.perform(|| world.barrier.wait(&victim(), false, limit).unwrap_err());
+    };
+    kill_everywhere("barrier: come, time is up", one_waits, wait, |world, moment| {
+        assert!(world.barrier.is_broken() || moment != Moment::After);
         world.check();
     });
 }

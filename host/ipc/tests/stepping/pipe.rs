@@ -167,12 +167,11 @@ fn poll_until_a_message_comes() {
 /// Another process has the end as well, or is going to get it: then it is not gone.
 #[test]
 fn open_and_close_an_end() {
-    let operations: [(&str, fn(&Connection)); 3] = [
-        ("attach", |end| assert!(end.attach(victim_slot()))),
-        ("detach", |end| end.detach(victim_slot())),
-        ("export", |end| end.export(victim_slot())),
-    ];
-    for (name, operation) in operations {
+    type Operation = fn(&Connection);
+    let attach: Operation = |end| assert!(end.attach(victim_slot()));
+    let detach: Operation = |end| end.detach(victim_slot());
+    let export: Operation = |end| end.export(victim_slot());
+    for (name, operation) in [("attach", attach), ("detach", detach), ("export", export)] {
         for other in [false, true] {
             kill_everywhere(
                 &format!("pipe: {name}, another has it: {other}"),

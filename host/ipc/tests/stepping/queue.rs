@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::iter;
 
-use wasmp_ipc::{GetError, Limit, Message, Party, PutError, Queue, QueueOptions, TaskDoneError};
+use wasmp_ipc::{GetError, Limit, Message, Party, PutError, Queue, QueueOptions, TaskDoneError, Waitable, wait_any};
 
 use crate::common::{Child, Words};
 use crate::deaths::{Moment, kill_everywhere, kill_everywhere_and_asleep};
@@ -150,10 +150,8 @@ pub(crate) fn produce(world: &World) {
 
 fn put(world: &World, stage: &Stage) {
     stage.perform(|| {
-        world
-            .queue
-            .put(&victim(), NEW.0, &[&[NEW.0; NEW.1]], Limit::Forever)
-            .unwrap()
+        let message: &[u8] = &[NEW.0; NEW.1];
+        world.queue.put(&victim(), NEW.0, &[message], Limit::Forever).unwrap();
     });
 }
 
@@ -297,10 +295,8 @@ fn put_when_bytes_have_gone() {
 
 fn put_large(world: &World, stage: &Stage) {
     stage.perform(|| {
-        world
-            .queue
-            .put(&victim(), NEW.0, &[&[NEW.0; 16]], Limit::Forever)
-            .unwrap()
+        let message: &[u8] = &[NEW.0; 16];
+        world.queue.put(&victim(), NEW.0, &[message], Limit::Forever).unwrap();
     });
 }
 
@@ -396,6 +392,34 @@ fn get_when_something_comes() {
             }
             world.join_peers();
             world.rest();
+            world.check_usable();
+        },
+    );
+}
+
+/// The victim takes nothing, so the peer gets what has come.
+#[test]
+fn wait_for_one_of_two() {
+    let look = |world: &World, stage: &Stage| {
+        let other = World::with(&[]);
+        let both = [Waitable::Queue(&other.queue), Waitable::Queue(&world.queue)];
+        stage.perform(|| assert_eq!(wait_any(&victim(), &both, Limit::Forever), Ok(vec![1])));
+    };
+    let rouse = |world: &World| {
+        world.add_peer(consume);
+        world.put(ONE);
+    };
+    kill_everywhere_and_asleep(
+        "queue: wait for it or another",
+        || World::with(&[]),
+        look,
+        rouse,
+        |world, _| {
+            let roused = !world.peers.borrow().is_empty();
+            world.recover();
+            world.join_peers();
+            assert_eq!(world.got.get(0), if roused { ONE.0.into() } else { 0 });
+            assert_eq!(world.rest(), []);
             world.check_usable();
         },
     );

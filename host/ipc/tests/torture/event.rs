@@ -5,7 +5,7 @@ use std::thread;
 use wasmp_ipc::{Event, Limit};
 
 use crate::common::Words;
-use crate::workers::{Workers, memory, slot, party};
+use crate::workers::{Workers, memory, party, slot};
 
 const WORKERS: usize = 3;
 
@@ -26,9 +26,10 @@ fn event() {
             let round = words.get(ROUND);
             let event = &events[round as usize % 2];
             let sets = round as usize % WORKERS == index;
-            match sets {
-                true => event.set(),
-                false => event.wait(&party, Limit::Forever).unwrap(),
+            if sets {
+                event.set();
+            } else if words.get(THROUGH + index) != round {
+                event.wait(&party, Limit::Forever).unwrap();
             }
             words.set(THROUGH + index, round);
             got_on();

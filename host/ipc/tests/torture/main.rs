@@ -6,8 +6,13 @@
 //! `WASMP_KILLS` says how often each test kills, `WASMP_SEED` repeats the choices of an earlier run: who dies, and how long
 //! after the last one. What the processes were doing then is up to the system.
 
+mod barrier;
 #[path = "../common/mod.rs"]
 mod common;
+mod condition;
+mod event;
 mod lock;
+mod messages;
 mod ring;
+mod semaphore;
 mod workers;

@@ -89,20 +89,20 @@ impl<W: Fn(usize, &mut dyn FnMut())> Workers<W> {
             let index = self.random.below(self.children.len() as u64) as usize;
             self.kill(index);
             recover(index);
+            self.replace(index);
             if self.random.below(LOOK_EVERY) == 0 {
                 self.all_get_on();
             }
-            self.replace(index);
         }
         self.all_get_on();
     }
 
-    /// Waits until everyone who is alive has got on.
+    /// Waits until everyone has got on.
     fn all_get_on(&self) {
         let deadline = Instant::now() + PATIENCE;
         let before: Vec<u64> = (0..self.children.len()).map(|index| self.progress.get(index)).collect();
-        for (index, child) in self.children.iter().enumerate() {
-            while child.is_some() && self.progress.get(index) == before[index] {
+        for (index, before) in before.into_iter().enumerate() {
+            while self.progress.get(index) == before {
                 assert!(Instant::now() < deadline, "worker {index} is stuck");
                 thread::yield_now();
             }

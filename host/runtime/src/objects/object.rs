@@ -77,7 +77,7 @@ pub(crate) enum Object {
     Barrier(Barrier),
     Queue(Queue),
     /// Both ends of a pipe.
-    Pipe([Connection; 2]),
+    Pipe(Box<[Connection; 2]>),
     Memory(SharedBytes),
 }
 
@@ -96,7 +96,7 @@ impl Object {
             Shape::Queue { maxsize, acknowledged } => {
                 Self::Queue(Queue::create(memory, QueueOptions { maxsize, acknowledged })?)
             }
-            Shape::Pipe { duplex } => Self::Pipe(Connection::create(memory, duplex)?.into()),
+            Shape::Pipe { duplex } => Self::Pipe(Box::new(Connection::create(memory, duplex)?.into())),
             Shape::Memory { size } => Self::Memory(SharedBytes::open(memory, size as usize)),
         })
     }
@@ -111,10 +111,10 @@ impl Object {
             ObjectKind::Condition => Self::Condition(Condition::open(memory)?),
             ObjectKind::Barrier => Self::Barrier(Barrier::open(memory)?),
             ObjectKind::Queue => Self::Queue(Queue::open(memory)?),
-            ObjectKind::Connection => Self::Pipe([
+            ObjectKind::Connection => Self::Pipe(Box::new([
                 Connection::open(memory, End::First)?,
                 Connection::open(memory, End::Second)?,
-            ]),
+            ])),
             ObjectKind::Memory => Self::Memory(SharedBytes::open(memory, size as usize)),
             _ => return Err(io::ErrorKind::Unsupported.into()),
         })
@@ -145,7 +145,7 @@ impl Object {
             Self::Condition(condition) => condition.recover(slot),
             Self::Barrier(barrier) => barrier.recover(slot),
             Self::Queue(queue) => queue.recover(slot),
-            Self::Pipe([first, _]) => first.recover(slot),
+            Self::Pipe(ends) => ends[0].recover(slot),
             Self::Memory(_) => {}
         }
     }

@@ -401,7 +401,7 @@ impl Scope {
         let opened = Self::open(seat, Arc::clone(&entry), 0, entry.object.kind() as u8)?;
         if let (Object::Pipe(ends), Some(seat)) = (&entry.object, seat) {
             // Both ends are the worker's, and neither is the host's, which has created them.
-            for end in ends {
+            for end in ends.iter() {
                 let _ = end.attach(seat.slot);
                 end.detach(Slot::HOST);
             }

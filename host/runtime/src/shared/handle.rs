@@ -146,8 +146,9 @@ impl References {
     }
 
     /// Lets them live as long as this object: the message goes into it.
-    pub(super) fn keep_in(&self, entry: &Entry) {
-        entry.keep(self.0.iter().map(|(entry, _)| Arc::clone(entry)));
+    pub(super) fn keep_in(&self, target: &Arc<Entry>) {
+        let others = self.0.iter().filter(|(entry, _)| !Arc::ptr_eq(entry, target));
+        target.keep(others.map(|(entry, _)| Arc::clone(entry)));
     }
 
     /// The message will not be sent: ends of pipes are not on their way.

@@ -154,6 +154,19 @@ mod handles {
     }
 
     #[test]
+    fn a_queue_does_not_keep_itself_alive() {
+        /// A queue of queues like itself.
+        #[derive(Deserialize, Serialize)]
+        struct Itself(Queue<Itself>);
+
+        let queue = Queue::new(0).unwrap();
+        queue.put(Itself(queue.clone())).unwrap();
+        let (bytes, references) = message(&queue);
+        drop((queue, references));
+        assert!(read::<Queue<Itself>>(&bytes).is_err());
+    }
+
+    #[test]
     fn threads_share_them() {
         fn shareable<T: Send + Sync + Clone>() {}
         shareable::<Lock>();
@@ -264,7 +277,8 @@ mod locks {
         assert_eq!(condition.notify_all(), Err(ConditionError::NotOwner));
         let _own = condition.lock().unwrap();
         let mut wrong = other.lock().unwrap();
-        assert_eq!(condition.wait(&mut wrong), Err(ConditionError::NotOwner));
+        let refused = condition.wait_timeout(&mut wrong, MOMENT);
+        assert_eq!(refused, Err(ConditionError::NotOwner));
     }
 
     #[test]
@@ -453,7 +467,7 @@ mod pipes {
         clone.close();
         assert_eq!((receiver.recv(), receiver.recv()), (Ok(1), Ok(2)));
         assert_eq!(receiver.poll(), Ok(true));
-        assert_eq!(receiver.recv::<i32>(), Err(RecvError::EndOfFile));
+        assert_eq!(receiver.try_recv::<i32>(), Err(RecvError::EndOfFile));
     }
 
     #[test]
@@ -513,7 +527,7 @@ mod pipes {
         sender.send(&1).unwrap();
         drop(sender);
         assert_eq!(receiver.recv(), Ok(1));
-        assert_eq!(receiver.recv::<i32>(), Err(RecvError::EndOfFile));
+        assert_eq!(receiver.try_recv::<i32>(), Err(RecvError::EndOfFile));
     }
 
     #[test]
@@ -529,7 +543,7 @@ mod pipes {
         assert_eq!(broken.send(&sender), Err(SendError::BrokenPipe));
         let queue = Queue::new(0).unwrap();
         assert!(queue.put((sender, Never)).is_err());
-        assert_eq!(receiver.recv::<i32>(), Err(RecvError::EndOfFile));
+        assert_eq!(receiver.try_recv::<i32>(), Err(RecvError::EndOfFile));
     }
 }
 
@@ -597,6 +611,7 @@ mod memories {
         let reversed = array.read(2..1);
         assert_eq!(reversed, Err(MemoryError::OutOfRange));
         assert_eq!(array.read(0..4), Err(MemoryError::OutOfRange));
+        assert_eq!(array.read(0..usize::MAX), Err(MemoryError::OutOfRange));
         assert_eq!(array.read(..), Ok(vec![1, 2, 3]));
     }
 

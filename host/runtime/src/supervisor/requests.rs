@@ -38,14 +38,14 @@ impl Core {
         };
         let mut buffer = [0; MAX_MESSAGE];
         let request = match link.control.try_recv(&mut buffer) {
-            Ok(Some((len, _))) => decode::<Request>(&buffer[..len]).map_err(wrong)?,
+            Ok(Some((len, _))) => decode::<Request>(&buffer[..len]).map_err(|error| wrong(&error))?,
             // Its end is closed: so it is dead, or about to be.
             Ok(None) => {
                 self.supervisor.unwatch(&link.control);
                 return Ok(false);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            Err(error) => return Err(wrong(error)),
+            Err(error) => return Err(wrong(&error)),
         };
         if let Some((answer, entry)) = self.scope.serve(&mut slot.seat, request) {
             let memory: Option<&Arc<Entry>> = entry.as_ref();
@@ -54,13 +54,13 @@ impl Core {
                 // Gone: nobody to answer.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
                 // An honest worker waits for each answer, so there is always room for one.
-                sent => sent.map_err(wrong)?,
+                sent => sent.map_err(|error| wrong(&error))?,
             }
         }
         Ok(true)
     }
 }
 
-fn wrong(error: io::Error) -> Violation {
+fn wrong(error: &io::Error) -> Violation {
     Violation(format!("a request that makes no sense: {error}"))
 }

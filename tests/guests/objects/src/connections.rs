@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_bytes::ByteBuf;
 use wasmp_guest::{
-    Connection, Queue, RecvError, Result, SendError, SharedError, Waitable, pipe, pipe_one_way, task, try_wait, wait,
-    wait_timeout,
+    Connection, Event, Queue, RecvError, Result, SendError, SharedError, Waitable, pipe, pipe_one_way, task, try_wait,
+    wait, wait_timeout,
 };
 
 use crate::within;
@@ -37,6 +37,19 @@ fn connection_recv(connection: Connection, timeout: Option<u64>) -> Result<Strin
         |time| connection.recv_timeout(time),
         || connection.try_recv(),
     )
+}
+
+/// Sets `begun`, and receives a text.
+#[task]
+fn connection_recv_begun(connection: Connection, begun: Event) -> Result<String> {
+    begun.set()?;
+    Ok(connection.recv()?)
+}
+
+/// Sends all numbers from 0 on.
+#[task]
+fn connection_count(connection: Connection) -> Result<(), SendError> {
+    (0_u64..).try_for_each(|number| connection.send(&number))
 }
 
 /// Sends messages as they are.
@@ -176,6 +189,18 @@ fn connection_recv_connection(through: Connection, text: &str) -> Result<()> {
     Ok(connection.send(text)?)
 }
 
+/// Whether the end of the file is found, and a sender is told so, where the only other end was closed here.
+#[task]
+fn connection_scoped() -> Result<(String, String)> {
+    let (here, there) = pipe()?;
+    there.send("left")?;
+    drop(there);
+    assert_eq!(here.recv::<String>()?, "left");
+    let received = here.recv::<String>().expect_err("nothing is left");
+    let sent = here.send("nobody").expect_err("nobody is there");
+    Ok((received.to_string(), sent.to_string()))
+}
+
 /// What [`connection_keep`] keeps.
 static KEPT: Mutex<Vec<Connection>> = Mutex::new(Vec::new());
 
@@ -206,4 +231,11 @@ fn wait_any(
         |time| wait_timeout(&objects, time),
         || try_wait(&objects),
     )
+}
+
+/// Sets `begun`, and waits for either; which of them are ready.
+#[task]
+fn wait_begun(connection: Connection, queue: Queue<i64>, begun: Event) -> Result<Vec<usize>, SharedError> {
+    begun.set()?;
+    wait(&[&connection, &queue])
 }

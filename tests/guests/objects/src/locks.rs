@@ -82,6 +82,18 @@ fn lock_pairs(lock: Lock, times: u64) -> Result<(), SharedError> {
     Ok(())
 }
 
+/// Makes locks until that is refused: how many there are then, and why.
+#[task]
+fn locks_until_refused() -> (usize, String) {
+    let mut locks = Vec::new();
+    loop {
+        match Lock::new() {
+            Ok(lock) => locks.push(lock),
+            Err(error) => return (locks.len(), error.to_string()),
+        }
+    }
+}
+
 /// A new rlock.
 #[task]
 fn rlock_new() -> Result<RLock, SharedError> {

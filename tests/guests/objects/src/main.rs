@@ -9,6 +9,7 @@ use std::time::Duration;
 mod connections;
 mod locks;
 mod memory;
+mod named;
 mod queues;
 mod signals;
 

@@ -417,6 +417,26 @@ fn memory_map_often(memory: SharedMemory, times: u64) -> Result<bool> {
     Ok(whole && first[0] == times as u8)
 }
 
+/// The sum of all bytes where they are, after this instance's own memory has grown by so many bytes.
+#[task]
+fn memory_sum_mapped_grown(memory: SharedMemory, more: usize) -> Result<u64, SharedError> {
+    let mapped = memory.map()?;
+    let grown = vec![1_u8; more];
+    let cells = mapped.atomics::<AtomicU8>().iter();
+    Ok(cells.map(|cell| u64::from(cell.load(SeqCst))).sum::<u64>()
+        + grown.iter().map(|byte| u64::from(*byte)).sum::<u64>())
+}
+
+/// Maps the memory and lets the host copy `len` bytes, which begin at `start` of the mapped ones or before them, to
+/// `target`.
+#[task]
+fn memory_copy_mapped(memory: SharedMemory, target: SharedMemory, start: isize, len: usize) -> Result<(), MemoryError> {
+    let mapped = memory.map()?;
+    // SAFETY: all of it is memory of this instance, which has one thread; the host is to refuse what it shares.
+    let bytes = unsafe { std::slice::from_raw_parts(mapped.as_ptr().offset(start), len) };
+    target.write(0, bytes)
+}
+
 /// Makes and drops memory of sizes from 1 to `largest`, so often; how much was there at most.
 #[task]
 fn memory_churn(times: u64, largest: u64) -> Result<u64> {

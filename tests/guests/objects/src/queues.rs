@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use wasmp_guest::{
-    Error, Event, GetError, JoinableQueue, Lock, PutError, Queue, Result, SharedError, SimpleQueue, TaskDoneError, task,
+    Error, Event, GetError, JoinableQueue, Lock, PutError, Queue, RawArray, Result, SharedError, SimpleQueue,
+    TaskDoneError, task,
 };
 
 use crate::within;
@@ -114,6 +115,20 @@ fn queue_take(queue: Queue<i64>, taken: Event, go_on: Event) -> Result<i64> {
     Ok(value)
 }
 
+/// Sets `begun`, and gets a value.
+#[task]
+fn queue_get_begun(queue: Queue<i64>, begun: Event) -> Result<i64> {
+    begun.set()?;
+    Ok(queue.get()?)
+}
+
+/// Sets `begun`, and puts a value.
+#[task]
+fn queue_put_begun(queue: Queue<i64>, value: i64, begun: Event) -> Result<()> {
+    begun.set()?;
+    Ok(queue.put(value)?)
+}
+
 /// Encoded as itself, unless it is negative.
 #[derive(Clone, Copy)]
 struct Natural(i64);
@@ -189,6 +204,57 @@ fn queue_get_bytes(queue: Queue<i64>, timeout: Option<u64>) -> Result<Vec<u8>, G
     )
 }
 
+/// Passes so many messages on.
+#[task]
+fn queue_forward_bytes(from: Queue<Vec<u8>>, to: Queue<Vec<u8>>, count: u64) -> Result<()> {
+    for _ in 0..count {
+        to.put(from.get()?)?;
+    }
+    Ok(())
+}
+
+/// Gets up to `most` messages at once; how long each of them is.
+#[task]
+fn queue_get_many_lengths(queue: Queue<Vec<u8>>, most: u32) -> Result<Vec<usize>, GetError> {
+    Ok(queue.get_many(most)?.iter().map(Vec::len).collect())
+}
+
+/// Puts the pairs of `producer` and each number below `count`, so many at a time, and writes down how many are in.
+#[task]
+fn produce(queue: Queue<(u64, u64)>, producer: u64, count: u64, batch: usize, progress: RawArray<u64>) -> Result<()> {
+    for start in (0..count).step_by(batch) {
+        let end = count.min(start + batch as u64);
+        queue.put_many((start..end).map(|number| (producer, number)))?;
+        progress.set(producer as usize, end)?;
+    }
+    Ok(())
+}
+
+/// Passes on what [`produce`] puts, up to `most` at a time, with the number of this consumer, until the queue is shut down.
+#[task]
+fn consume(queue: Queue<(u64, u64)>, consumer: u64, most: u32, to: Queue<(u64, u64, u64)>) -> Result<()> {
+    loop {
+        match queue.get_many(most) {
+            Ok(pairs) => to.put_many(pairs.into_iter().map(|(producer, number)| (consumer, producer, number)))?,
+            Err(GetError::ShutDown) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The same one by one, and marks each as dealt with when it was passed on.
+#[task]
+fn consume_acknowledged(queue: JoinableQueue<(u64, u64)>, consumer: u64, to: Queue<(u64, u64, u64)>) -> Result<()> {
+    loop {
+        match queue.get() {
+            Ok((producer, number)) => to.put((consumer, producer, number))?,
+            Err(GetError::ShutDown) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        queue.task_done()?;
+    }
+}
+
 /// Puts so many messages of this size.
 #[task]
 fn pump(queue: Queue<Vec<u8>>, count: u64, size: usize) -> Result<(), PutError<Vec<u8>>> {
@@ -236,6 +302,16 @@ fn joinable_queue_new(maxsize: u32, acknowledged: bool) -> Result<JoinableQueue<
     } else {
         JoinableQueue::new(maxsize)
     }
+}
+
+/// Gets a value, sets `taken` and, when `go_on` is set, marks the value as dealt with.
+#[task]
+fn joinable_queue_take(queue: JoinableQueue<i64>, taken: Event, go_on: Event) -> Result<i64> {
+    let value = queue.get()?;
+    taken.set()?;
+    go_on.wait()?;
+    queue.task_done()?;
+    Ok(value)
 }
 
 /// Marks so many values as dealt with.
