@@ -243,7 +243,7 @@ impl<'a, B: Backend> Data<'a, B> {
     /// The word in front of the message at a mark.
     #[inline]
     fn word(self, mark: Mark) -> &'a B::U64 {
-        self.bytes.word(mark.at as usize * UNIT & self.mask)
+        self.bytes.word((mark.at as usize * UNIT) & self.mask)
     }
 
     /// The place of byte `at` of the payload of the message at a mark, and how many bytes come before the ring's end.

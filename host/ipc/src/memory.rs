@@ -83,8 +83,8 @@ impl Mapping {
     }
 
     /// Maps a memfd as its creator describes it, who is trusted: for a process that may not ask the system about it.
-    pub fn of_host(fd: OwnedFd, len: usize) -> io::Result<Mapping> {
-        Mapping::map(fd.as_fd(), len)
+    pub fn of_host(fd: BorrowedFd<'_>, len: usize) -> io::Result<Mapping> {
+        Mapping::map(fd, len)
     }
 
     /// Maps `len` bytes from `offset` once more, in place of what is at `address`. Whole pages; false if they are not

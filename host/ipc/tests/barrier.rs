@@ -272,26 +272,31 @@ fn more_processes_than_parties_pass_in_pairs() {
 }
 
 #[test]
-fn one_that_comes_while_others_leave_waits_for_them_and_its_limit_breaks_the_barrier_but_not_their_passage() {
-    let barrier = barrier(2);
-    let slow = Child::run(|| {
-        wait(&barrier, &worker(1)).unwrap();
-    });
-    until_waiting(&barrier, 1);
-    assert!(slow.falls_asleep());
-    stop(&slow);
-    wait(&barrier, &Party::host()).unwrap();
-    let short = Duration::from_millis(30);
-    let started = Instant::now();
-    let early = barrier.wait(&Party::host(), false, Limit::after(Some(short)));
-    assert_eq!(early, Err(BarrierError::TimedOut));
-    assert!(started.elapsed() >= short);
-    assert!(barrier.is_broken());
-    kill_process(slow.pid(), Signal::CONT).unwrap();
-    slow.join();
-    assert!(barrier.is_broken());
-    barrier.reset().unwrap();
-    assert_idle(&barrier);
+fn a_limit_of_one_that_comes_while_others_leave_breaks_the_barrier_but_not_their_passage() {
+    for is_reset_meanwhile in [false, true] {
+        let barrier = barrier(2);
+        let slow = Child::run(|| {
+            wait(&barrier, &worker(1)).unwrap();
+        });
+        until_waiting(&barrier, 1);
+        stop(&slow);
+        wait(&barrier, &Party::host()).unwrap();
+        let short = Duration::from_millis(30);
+        let started = Instant::now();
+        let early = barrier.wait(&Party::host(), false, Limit::after(Some(short)));
+        assert_eq!(early, Err(BarrierError::TimedOut));
+        assert!(started.elapsed() >= short);
+        assert!(barrier.is_broken());
+        if is_reset_meanwhile {
+            barrier.reset().unwrap();
+            assert!(!barrier.is_broken());
+        }
+        kill_process(slow.pid(), Signal::CONT).unwrap();
+        slow.join();
+        assert_eq!(barrier.is_broken(), !is_reset_meanwhile);
+        barrier.reset().unwrap();
+        assert_idle(&barrier);
+    }
 }
 
 #[test]

@@ -241,7 +241,9 @@ fn l_12_all_workers_and_the_host_count_together() {
             let locked = value.lock().unwrap();
             locked.set(locked.get() + 1);
         }
-        workers.map(|worker| worker.get_timeout(PATIENCE).unwrap());
+        for worker in workers {
+            worker.get_timeout(PATIENCE).unwrap();
+        }
         assert_eq!(value.get().unwrap(), 8000);
         assert!(!lock.locked());
     });
@@ -356,7 +358,9 @@ fn s_05_each_permit_lets_one_worker_on() {
         assert!(waiting.iter().all(|result| result.get_timeout(PATIENCE).unwrap()));
         let waiting = [(); 3].map(|()| start::<bool>(&pool, "semaphore_acquire", (&semaphore, None::<u64>)));
         semaphore.release_many(4).unwrap();
-        waiting.map(|result| assert!(result.get_timeout(PATIENCE).unwrap()));
+        for result in waiting {
+            assert!(result.get_timeout(PATIENCE).unwrap());
+        }
         assert_eq!(semaphore.value(), 1);
     });
 }

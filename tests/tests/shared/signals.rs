@@ -75,7 +75,9 @@ fn e_03_setting_an_event_wakes_all() {
         event.clear();
         assert!(workers.iter().all(|worker| worker.get_timeout(PATIENCE).unwrap()));
         event.set();
-        threads.map(|thread| assert!(thread.join().unwrap()));
+        for thread in threads {
+            assert!(thread.join().unwrap());
+        }
     });
 }
 
@@ -183,7 +185,9 @@ fn c_01_a_notification_wakes_one_of_those_who_wait() {
         sleepers.go_on(1);
         call::<()>(&notifying, "condition_notify", (&sleepers.condition, 1));
         sleepers.go_on(1);
-        workers.map(|worker| assert!(worker.get_timeout(PATIENCE).unwrap()));
+        for worker in workers {
+            assert!(worker.get_timeout(PATIENCE).unwrap());
+        }
         assert!(thread.join().unwrap());
         assert_eq!(sleepers.waiting(), 0);
     });
@@ -196,8 +200,12 @@ fn c_02_notifying_all_wakes_all_whose_time_is_not_up() {
         let sleepers = Sleepers::of(Condition::new().unwrap());
         let workers = [(); 3].map(|()| sleepers.send(&waiting, 1, Some(SOON)));
         let threads = [(); 3].map(|()| sleepers.spawn(SHORT));
-        workers.map(|worker| assert!(!worker.get_timeout(PATIENCE).unwrap()));
-        threads.map(|thread| assert!(!thread.join().unwrap()));
+        for worker in workers {
+            assert!(!worker.get_timeout(PATIENCE).unwrap());
+        }
+        for thread in threads {
+            assert!(!thread.join().unwrap());
+        }
         sleepers.asleep(6);
         sleepers.go_on(6);
 
@@ -207,8 +215,12 @@ fn c_02_notifying_all_wakes_all_whose_time_is_not_up() {
         assert_eq!(sleepers.waiting(), 6);
         call::<()>(&notifying, "condition_notify", (&sleepers.condition, None::<u32>));
         sleepers.go_on(6);
-        workers.map(|worker| assert!(worker.get_timeout(PATIENCE).unwrap()));
-        threads.map(|thread| assert!(thread.join().unwrap()));
+        for worker in workers {
+            assert!(worker.get_timeout(PATIENCE).unwrap());
+        }
+        for thread in threads {
+            assert!(thread.join().unwrap());
+        }
         assert_eq!(sleepers.waiting(), 0);
     });
 }
@@ -229,7 +241,9 @@ fn c_03_so_many_are_woken_as_are_notified() {
         // More than there are.
         notify(4);
         sleepers.go_on(3);
-        workers.map(|worker| assert!(worker.get_timeout(PATIENCE).unwrap()));
+        for worker in workers {
+            assert!(worker.get_timeout(PATIENCE).unwrap());
+        }
         // That nobody waited for is not kept for those who come.
         assert!(!sleepers.send(&waiting, 1, Some(SOON)).get_timeout(PATIENCE).unwrap());
     });
@@ -341,7 +355,9 @@ fn c_08_nobody_is_counted_who_does_not_wait() {
             sleepers.asleep(2);
             call::<()>(&notifying, "condition_notify", (&sleepers.condition, None::<u32>));
             sleepers.go_on(2);
-            workers.map(|worker| worker.get_timeout(PATIENCE).unwrap());
+            for worker in workers {
+                worker.get_timeout(PATIENCE).unwrap();
+            }
             assert_eq!(sleepers.waiting(), 0);
         }
     });
@@ -425,7 +441,9 @@ fn b_01_nobody_passes_before_all_have_come() {
         barrier.wait_timeout(PATIENCE).unwrap();
         assert_eq!(arrivals.load(), PARTIES);
         barrier.wait_timeout(PATIENCE).unwrap();
-        waits.map(|wait| wait.get_timeout(PATIENCE).unwrap());
+        for wait in waits {
+            wait.get_timeout(PATIENCE).unwrap();
+        }
     });
 }
 
@@ -435,7 +453,9 @@ fn b_02_a_barrier_is_used_again_and_again() {
         let pool = pool(PARTIES as usize);
         let (barrier, arrivals) = (Barrier::new(PARTIES).unwrap(), RawValue::new(0_u32).unwrap());
         let waits = [(); PARTIES as usize].map(|()| start::<()>(&pool, "barrier_lockstep", (&barrier, &arrivals, 10)));
-        waits.map(|wait| wait.get_timeout(PATIENCE).unwrap());
+        for wait in waits {
+            wait.get_timeout(PATIENCE).unwrap();
+        }
         assert_eq!(arrivals.load(), 10 * PARTIES);
         assert_eq!(state(&pool, &barrier), (PARTIES, 0, false));
     });
@@ -463,7 +483,9 @@ fn b_04_an_action_is_run_once_before_anybody_goes_on() {
             let args = (&barrier, &actions, LONG);
             let waits = [(); 3].map(|()| start::<(u32, u32)>(&pool, "barrier_wait_with", args));
             let place = barrier
-                .wait_with_timeout(PATIENCE, || drop(actions.fetch_add(1)))
+                .wait_with_timeout(PATIENCE, || {
+                    actions.fetch_add(1);
+                })
                 .unwrap();
             assert_eq!(actions.load(), trip);
             let passed = waits.map(|wait| wait.get_timeout(PATIENCE).unwrap());
@@ -550,7 +572,9 @@ fn b_09_a_time_limit_with_an_action_breaks_the_barrier_as_well() {
         let (barrier, actions) = (Barrier::new(2).unwrap(), RawValue::new(0_u32).unwrap());
         assert_eq!(error(&pool, "barrier_wait_with", (&barrier, &actions, SOON)), BROKEN);
         assert_eq!(
-            barrier.wait_with_timeout(SHORT, || drop(actions.fetch_add(1))),
+            barrier.wait_with_timeout(SHORT, || {
+                actions.fetch_add(1);
+            }),
             Err(BarrierError::Broken)
         );
         assert_eq!(actions.load(), 0);

@@ -183,26 +183,29 @@ fn producers_that_wait_for_a_message_to_go_are_woken_one_by_one() {
 
 #[test]
 fn a_producer_that_waits_for_bytes_does_not_keep_the_room_from_a_shorter_message() {
-    explore(2, || {
-        let fifo = fifo(2, 2);
-        for value in 1..=2 {
-            put(&fifo, slot(3), value, MANY).expect("room");
-        }
-        let long = thread::spawn({
-            let fifo = Arc::clone(&fifo);
-            move || {
-                let piece = [0; 8];
-                let message = (KIND, &[&piece[..]; 3][..]);
-                fifo.put(&party(slot(1)), message, MANY, Limit::Forever, || Flow::Open)
+    // With a limit, all of them wait for a message to go at first, and the wake-up is for one.
+    for at_most in [MANY, 2] {
+        explore(2, move || {
+            let fifo = fifo(2, 2);
+            for value in 1..=2 {
+                put(&fifo, slot(3), value, MANY).expect("room");
             }
+            let long = thread::spawn({
+                let fifo = Arc::clone(&fifo);
+                move || {
+                    let piece = [0; 8];
+                    let message = (KIND, &[&piece[..]; 3][..]);
+                    fifo.put(&party(slot(1)), message, at_most, Limit::Forever, || Flow::Open)
+                }
+            });
+            let short = putter(&fifo, 2, &[3], at_most);
+            assert_eq!(get(&fifo, slot(3), Limit::Forever), Ok(1));
+            short.join().unwrap();
+            assert_eq!(get(&fifo, slot(3), Limit::Forever), Ok(2));
+            assert_eq!(get(&fifo, slot(3), Limit::Forever), Ok(3));
+            assert_eq!(long.join().unwrap(), Ok(()));
         });
-        let short = putter(&fifo, 2, &[3], MANY);
-        assert_eq!(get(&fifo, slot(3), Limit::Forever), Ok(1));
-        short.join().unwrap();
-        assert_eq!(get(&fifo, slot(3), Limit::Forever), Ok(2));
-        assert_eq!(get(&fifo, slot(3), Limit::Forever), Ok(3));
-        assert_eq!(long.join().unwrap(), Ok(()));
-    });
+    }
 }
 
 #[test]
@@ -246,6 +249,9 @@ fn a_dead_producer_leaves_whole_messages_and_a_ring_that_works() {
     for effects in 0..22 {
         explore(2, move || {
             let fifo = fifo(1, 2);
+            // The next message is in the other half of a larger ring.
+            put(&fifo, slot(3), 0, MANY).expect("room");
+            assert_eq!(get(&fifo, slot(3), Limit::Poll), Ok(0));
             let dying = thread::spawn({
                 let fifo = Arc::clone(&fifo);
                 move || {
@@ -288,22 +294,25 @@ fn a_dead_consumer_has_got_its_messages_or_has_not() {
 
 #[test]
 fn a_producer_that_waits_for_the_dead_is_woken() {
-    for effects in 0..10 {
-        explore(2, move || {
-            let fifo = fifo(2, 2);
-            put(&fifo, slot(3), 0, 1).expect("room");
-            let dying = dying_getter(&fifo, 1, 1, effects);
-            let producer = putter(&fifo, 2, &[1], 1);
-            dying.join().unwrap();
-            fifo.recover(slot(1));
-            // The message that the dead one has not got, or the one that waits for its place.
-            let mut value = get(&fifo, slot(3), Limit::Forever);
-            if value == Ok(0) {
-                value = get(&fifo, slot(3), Limit::Forever);
-            }
-            assert_eq!(value, Ok(1));
-            producer.join().unwrap();
-        });
+    // Full of messages, and full of bytes.
+    for (room, at_most) in [(2, 1), (1, MANY)] {
+        for effects in 0..10 {
+            explore(2, move || {
+                let fifo = fifo(room, room);
+                put(&fifo, slot(3), 0, at_most).expect("room");
+                let dying = dying_getter(&fifo, 1, 1, effects);
+                let producer = putter(&fifo, 2, &[1], at_most);
+                dying.join().unwrap();
+                fifo.recover(slot(1));
+                // The message that the dead one has not got, or the one that waits for its place.
+                let mut value = get(&fifo, slot(3), Limit::Forever);
+                if value == Ok(0) {
+                    value = get(&fifo, slot(3), Limit::Forever);
+                }
+                assert_eq!(value, Ok(1));
+                producer.join().unwrap();
+            });
+        }
     }
 }
 

@@ -221,6 +221,25 @@ fn whoever_dies_while_settling_a_death_leaves_it_to_the_next() {
 }
 
 #[test]
+fn what_can_be_got_is_counted_anew_after_a_death() {
+    for effects in 0..14 {
+        explore(1, move || {
+            let queue = acknowledged();
+            for value in 1..=2 {
+                put(&queue, 1, value).expect("room");
+            }
+            let dying = spawn(&queue, move |queue| {
+                die_within(effects, || get(queue, 2, Limit::Poll));
+            });
+            dying.join().unwrap();
+            queue.recover(slot(2));
+            assert_eq!(queue.get_many(&party(3), 1, Limit::Poll, |_| false), Ok(0));
+            assert_eq!(queue.len(), 2);
+        });
+    }
+}
+
+#[test]
 fn a_task_of_the_dead_is_dropped_when_everything_is() {
     explore(2, || {
         let queue = acknowledged();
@@ -228,10 +247,12 @@ fn a_task_of_the_dead_is_dropped_when_everything_is() {
             put(&queue, 1, value).expect("room");
         }
         assert_eq!(get(&queue, 2, Limit::Poll), Ok(1));
-        let joiner = spawn(&queue, |queue| queue.join(&party(3), Limit::Forever));
         queue.shutdown(&party(1), true).expect("nobody dies");
+        let joiners = [3, 4].map(|number| spawn(&queue, move |queue| queue.join(&party(number), Limit::Forever)));
         queue.recover(slot(2));
-        assert_eq!(joiner.join().unwrap(), Ok(()));
+        for joiner in joiners {
+            assert_eq!(joiner.join().unwrap(), Ok(()));
+        }
     });
 }
 

@@ -37,6 +37,8 @@ pub(crate) enum Request {
     Unlink { token: TokenBytes },
     /// This worker has given back its last handle to the object.
     Close { token: TokenBytes },
+    /// The instance is gone: what it held, in whatever object, is free.
+    Abandon,
 }
 
 /// Host to worker.

@@ -3,7 +3,7 @@
 //! Nothing here waits: the registry's own locks are held for moments, and what a worker can write is recovered without
 //! taking a lock in it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -176,6 +176,42 @@ impl Entry {
         }
     }
 
+    /// Sends an end of a pipe off on its way, in a message of the host's: a token for this one journey, so that the end can
+    /// be taken back if it never arrives.
+    pub(crate) fn send_off(self: &Arc<Self>, end: usize) -> io::Result<Token> {
+        let token = Token::new()?;
+        if let Object::Pipe(ends) = &self.object {
+            ends[end].export(Slot::HOST);
+            lock(&REGISTRY.on_the_way).insert(token);
+            lock(&REGISTRY.objects).insert(token, (Arc::downgrade(self), end));
+        }
+        Ok(token)
+    }
+
+    /// What this token stands for has come to a process, which has it open from now on. False: the end of a pipe that
+    /// everybody else has closed meanwhile.
+    pub(crate) fn arrive(&self, token: Token, end: usize, slot: Slot) -> bool {
+        let Object::Pipe(ends) = &self.object else { return true };
+        // A token that a worker has handed out counts each time; one of the host's only once.
+        if self.tokens.contains(&token) || lock(&REGISTRY.on_the_way).remove(&token) {
+            ends[end].import(slot)
+        } else {
+            ends[end].attach(slot)
+        }
+    }
+
+    /// The message with this token will not be opened any more.
+    pub(crate) fn take_back(&self, token: Token, end: usize) {
+        lock(&REGISTRY.objects).remove(&token);
+        if let Object::Pipe(ends) = &self.object
+            && lock(&REGISTRY.on_the_way).remove(&token)
+        {
+            self.host_opens(end);
+            let _ = ends[end].import(Slot::HOST);
+            self.host_closes(end);
+        }
+    }
+
     /// From now on its tokens open nothing; whoever has it keeps it.
     pub(crate) fn unlink(&self) {
         let mut objects = lock(&REGISTRY.objects);
@@ -218,11 +254,14 @@ impl CreateError {
 #[derive(Debug)]
 struct Registry {
     objects: Mutex<HashMap<Token, (Weak<Entry>, usize)>>,
+    /// Tokens of ends of pipes that have not arrived yet.
+    on_the_way: Mutex<HashSet<Token>>,
     seats: Mutex<Seats>,
 }
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
     objects: Mutex::default(),
+    on_the_way: Mutex::default(),
     seats: Mutex::new(Seats {
         next: Slot::HOST.number() + 1,
         free: Vec::new(),
@@ -302,12 +341,21 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let met = self.met.values().filter_map(Weak::upgrade);
-        for entry in self.open.drain().map(|(_, entry)| entry).chain(met) {
+impl Seat {
+    /// Takes back whatever was left anywhere under this number.
+    fn recover(&self) {
+        for entry in self.open.values() {
             entry.object.recover(self.slot);
         }
+        for entry in self.met.values().filter_map(Weak::upgrade) {
+            entry.object.recover(self.slot);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.recover();
         lock(&REGISTRY.seats).free.push(self.slot);
     }
 }
@@ -354,11 +402,10 @@ impl Scope {
                 .ok_or(Status::NotFound)
                 .and_then(|(entry, end)| {
                     let opened = Self::open(seat, Arc::clone(&entry), end, kind)?;
-                    match (entry.object(), seat) {
-                        // It has arrived.
-                        (Object::Pipe(ends), Some(seat)) if !ends[end].import(seat.slot) => Err(Status::NotFound),
-                        _ => Ok(opened),
-                    }
+                    let arrived = seat
+                        .as_ref()
+                        .is_none_or(|seat| entry.arrive(Token::from_bytes(token), end, seat.slot));
+                    arrived.then_some(opened).ok_or(Status::NotFound)
                 }),
             Request::Find { kind, name } => self.find(&name).ok_or(Status::NotFound).and_then(|(entry, end)| {
                 let opened = Self::open(seat, Arc::clone(&entry), end, kind)?;
@@ -372,6 +419,12 @@ impl Scope {
                 (Answer::Done, None)
             }),
             Request::Unlink { token } => Self::held(seat, token).and_then(|entry| self.unlink(&entry)),
+            Request::Abandon => {
+                if let Some(seat) = seat {
+                    seat.recover();
+                }
+                Ok((Answer::Done, None))
+            }
             Request::Close { token } => {
                 if let Some(seat) = seat {
                     seat.close(Token::from_bytes(token));

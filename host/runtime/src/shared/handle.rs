@@ -53,17 +53,10 @@ impl Handle {
                 entry.object().kind().name()
             ));
         }
-        Ok(Self::arrive(entry, end))
-    }
-
-    /// A handle that was in a message.
-    fn arrive(entry: Arc<Entry>, end: usize) -> Self {
         let handle = Self::attach(entry, end);
-        if let Object::Pipe(ends) = handle.object() {
-            // An end that is gone can be held like any other: it is at its end.
-            let _ = ends[end].import(Slot::HOST);
-        }
-        handle
+        // An end that is gone can be held like any other: it is at its end.
+        let _ = handle.entry.arrive(token, end, Slot::HOST);
+        Ok(handle)
     }
 
     fn attach(entry: Arc<Entry>, end: usize) -> Self {
@@ -136,9 +129,9 @@ macro_rules! object {
 }
 pub(super) use object;
 
-/// Objects that a message refers to, and which end of each.
+/// Objects that a message refers to, which end of each, and by which token.
 #[derive(Debug, Default)]
-pub(crate) struct References(Vec<(Arc<Entry>, usize)>);
+pub(crate) struct References(Vec<(Arc<Entry>, usize, Token)>);
 
 impl References {
     pub(crate) fn append(&mut self, mut others: Self) {
@@ -147,14 +140,16 @@ impl References {
 
     /// Lets them live as long as this object: the message goes into it.
     pub(super) fn keep_in(&self, target: &Arc<Entry>) {
-        let others = self.0.iter().filter(|(entry, _)| !Arc::ptr_eq(entry, target));
-        target.keep(others.map(|(entry, _)| Arc::clone(entry)));
+        let others = self.0.iter().filter(|(entry, _, _)| !Arc::ptr_eq(entry, target));
+        target.keep(others.map(|(entry, _, _)| Arc::clone(entry)));
     }
 
-    /// The message will not be sent: ends of pipes are not on their way.
-    pub(super) fn retract(self) {
-        for (entry, end) in self.0 {
-            drop(Handle::arrive(entry, end));
+    /// The message will not be opened any more: ends of pipes that have not arrived are not on their way.
+    pub(crate) fn retract(self) {
+        for (entry, end, token) in self.0 {
+            if let Object::Pipe(_) = entry.object() {
+                entry.take_back(token, end);
+            }
         }
     }
 }
@@ -183,10 +178,10 @@ pub(crate) fn collect_references<R, E>(
 /// Tokens in messages that somebody else writes: their objects live as long as this process, or until they are unlinked.
 static PINNED: LazyLock<Mutex<HashMap<Token, Arc<Entry>>>> = LazyLock::new(Mutex::default);
 
-fn refer_to(entry: &Arc<Entry>, end: usize) {
+fn refer_to(entry: &Arc<Entry>, end: usize, token: Token) {
     let collected = REFERENCES.with_borrow_mut(|references| match references {
         Some(references) => {
-            references.0.push((Arc::clone(entry), end));
+            references.0.push((Arc::clone(entry), end, token));
             true
         }
         None => false,
@@ -213,11 +208,12 @@ impl Serialize for Handle {
                 self.object().kind().name()
             )));
         }
-        refer_to(&self.entry, self.end);
-        if let Object::Pipe(ends) = self.object() {
-            ends[self.end].export(Slot::HOST);
-        }
-        let token = ByteArray::new(self.entry.token(self.end).bytes());
+        let token = match self.object() {
+            Object::Pipe(_) => self.entry.send_off(self.end).map_err(ser::Error::custom)?,
+            _ => self.entry.token(self.end),
+        };
+        refer_to(&self.entry, self.end, token);
+        let token = ByteArray::new(token.bytes());
         Required::<_, HANDLE_TAG>((self.object().kind() as u8, token)).serialize(serializer)
     }
 }

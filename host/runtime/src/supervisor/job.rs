@@ -28,6 +28,12 @@ pub(crate) struct Block {
     references: References,
 }
 
+impl Drop for Block {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.references).retract();
+    }
+}
+
 /// An item is larger than a message may be.
 #[derive(Debug)]
 pub(crate) struct TooLarge;
@@ -35,10 +41,9 @@ pub(crate) struct TooLarge;
 impl Block {
     /// An empty block whose first item will be number `base` of its job.
     pub(crate) fn new(base: u64) -> Self {
-        Self {
-            base,
-            ..Self::default()
-        }
+        let mut block = Self::default();
+        block.base = base;
+        block
     }
 
     /// Appends an item that `write` serializes. After an error the block is as it was.

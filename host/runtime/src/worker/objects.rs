@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -74,6 +74,8 @@ pub(super) struct Objects {
     free: Vec<usize>,
     /// By their first token.
     open: HashMap<TokenBytes, Weak<Held>>,
+    /// The instance has closed its last handle to some object, in which it may hold something all the same.
+    closed_some: bool,
     /// A message that did not fit into the buffer it was asked for with.
     pub(super) parked: Vec<u8>,
     /// What is mapped into the instance's memory.
@@ -88,6 +90,7 @@ impl Objects {
             places: Vec::new(),
             free: Vec::new(),
             open: HashMap::new(),
+            closed_some: false,
             parked: Vec::new(),
             windows: Windows::default(),
         }
@@ -166,9 +169,14 @@ impl Objects {
                 held.object.recover(party.slot());
             }
         }
+        if std::mem::take(&mut self.closed_some) {
+            // Those the host remembers. It only fails if the host is gone, and then this process is about to be.
+            let _ = self.ask(&Request::Abandon);
+        }
         for at in 0..self.places.len() {
             self.vacate(at);
         }
+        self.closed_some = false;
         self.parked = Vec::new();
         // They have gone with the memory they were in.
         self.windows = Windows::default();
@@ -188,6 +196,7 @@ impl Objects {
         }
         if Arc::strong_count(&held) == 1 {
             self.open.remove(&held.tokens[0]);
+            self.closed_some = true;
             let token = held.tokens[0];
             // If the host is gone, this process is about to be.
             let _ = self.control.send(&encode(&Request::Close { token }), &[]);
@@ -214,7 +223,7 @@ impl Objects {
         let slot = Slot::new(seat.into()).ok_or_else(nonsense)?;
         self.party.get_or_insert_with(|| Party::worker(slot, None));
         let kind = ObjectKind::from_code(kind).ok_or_else(nonsense)?;
-        let memory = Arc::new(Mapping::of_host(memory.ok_or_else(nonsense)?, len as usize)?);
+        let memory = Arc::new(Mapping::of_host(memory.ok_or_else(nonsense)?.as_fd(), len as usize)?);
         let held = Arc::new(Held {
             object: Object::open(kind, &memory, size)?,
             memory,

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use serde::Serialize;
-use wasmp::{Connection, Lock, Pool, Queue, Value};
+use wasmp::{Lock, Pool, Queue, Value, pipe as pipe_ends};
 
 use super::{WORKERS, seconds_since, warm_pair};
 use crate::{Failure, Sampler, Stage};
@@ -34,7 +34,7 @@ fn queue(stage: &Stage, size: usize, messages: u64) -> Result<Sampler, Failure> 
 pub(crate) fn pipe(stage: &Stage) -> Result<Sampler, Failure> {
     let pool = warm_pair(stage)?;
     let rounds = stage.items(200_000);
-    let (here, there) = Connection::pipe()?;
+    let (here, there) = pipe_ends()?;
     Ok(Box::new(move || {
         let took = together(&pool, ("ping", (&here, rounds)), ("pong", (&there, rounds)))?;
         Ok(took / rounds as f64)

@@ -229,8 +229,8 @@ fn barrier_new(mut caller: Caller<'_, State>, parties: i32) -> Result<i32> {
 
 fn barrier_status(error: BarrierError) -> i32 {
     status(match error {
-        BarrierError::TimedOut => Status::TimedOut,
-        BarrierError::Broken => Status::Broken,
+        // Who gives up has broken it.
+        BarrierError::TimedOut | BarrierError::Broken => Status::Broken,
         BarrierError::Interrupted => Status::Interrupted,
         BarrierError::Corrupt => Status::Corrupt,
     })

@@ -93,7 +93,7 @@ fn lock_pairs(lock: Lock, times: u64) -> Result<()> {
 #[task]
 fn increment(value: Value<i64>, times: u64) -> Result<()> {
     for _ in 0..times {
-        let mut number = value.lock()?;
+        let number = value.lock()?;
         number.set(number.get()? + 1)?;
     }
     Ok(())
