@@ -785,7 +785,7 @@ fn threads_of_the_host_share_a_queue() {
                         });
                         let value = value.unwrap();
                         let order = &mut last[(value / EACH) as usize];
-                        assert!(value == 0 || value % EACH == 0 || value > *order, "out of order");
+                        assert!(value.is_multiple_of(EACH) || value > *order, "out of order");
                         *order = value;
                         sum.fetch_add(value, Ordering::SeqCst);
                     }

@@ -76,7 +76,8 @@ fn w_05_a_poll_returns_at_once() {
 
 #[test]
 fn whatever_makes_one_ready_wakes_the_waiter() {
-    let changes: [&dyn Fn(&Connection, &Connection, &[Queue; 2]) -> usize; 6] = [
+    type Change<'c> = &'c dyn Fn(&Connection, &Connection, &[Queue; 2]) -> usize;
+    let changes: [Change<'_>; 6] = [
         &|_, sender, _| {
             sender.send(&party(1), 0, &[b"x"], Limit::Poll).unwrap();
             0

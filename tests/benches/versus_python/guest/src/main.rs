@@ -1,5 +1,7 @@
 //! The tasks that the benchmark runs. Its Python peer and its native peer do the same work.
 
+#![expect(clippy::needless_pass_by_value, reason = "arguments of a task are its own")]
+
 mod kernels;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +35,6 @@ fn spin() {
 
 /// Runs one of the [`kernels`], by its name.
 #[task]
-#[expect(clippy::needless_pass_by_value, reason = "arguments of a task are its own")]
 fn kernel(name: String, rounds: u64) -> std::result::Result<u64, String> {
     kernels::find(&name)
         .map(|kernel| kernel(rounds))
