@@ -142,7 +142,7 @@ mod tests {
         assert!(of("env", "sqlite3_open").contains("undefined symbol"));
         assert!(of("env", "emscripten_memcpy_js").contains("Emscripten"));
         assert!(of("env", "__stack_pointer").contains("object file"));
-        assert!(of("wasmp_v1", "queue_put").contains("update wasmp"));
+        assert!(of("wasmp_v1", "process_new").contains("update wasmp"));
         assert!(of("wasmp_v2", "task_next").contains("update wasmp"));
         assert!(of("wasi:io/streams@0.2.0", "read").contains("preview 2"));
         assert!(
