@@ -63,9 +63,9 @@ fn a_worker_has_no_descriptors_but_its_own() {
             let kind = target.split(['[', ' ']).next().unwrap_or_default();
             *counts.entry(kind.to_owned()).or_default() += 1;
         }
-        // Standard streams to nowhere, doorbell, lifeline, and the file that memories are mapped from.
+        // Standard streams to nowhere, doorbell, lifeline, control socket, and the file that memories are mapped from.
         let image = counts.remove("/memfd:wasmp-module").unwrap_or_default();
-        let expected = [("/dev/null", 3), ("anon_inode:", 1), ("pipe:", 1)];
+        let expected = [("/dev/null", 3), ("anon_inode:", 1), ("pipe:", 1), ("socket:", 1)];
         assert_eq!(counts, expected.map(|(kind, count)| (kind.to_owned(), count)).into());
         assert!(image <= 2, "{image} files of the module");
     });

@@ -256,6 +256,11 @@ impl<B: Backend> Queue<B> {
         }
         // Release: whoever sees that it is settled sees what became of it.
         acknowledgements.settled.store(deaths, Ordering::Release);
+        if self.flow() == Flow::Closed {
+            // What was dropped may have been the last that somebody joins for, who looked between the drop and the store.
+            B::fence();
+            self.header.all_done.0.wake_all();
+        }
         Ok(())
     }
 
