@@ -3,7 +3,7 @@
 //! | bytes | what |
 //! | --- | --- |
 //! | 8 | how many items there are |
-//! | 16 for each item | where its contents are and how much room they have, its type ([`Slot::kind`]), their length |
+//! | 16 for each item | where its contents are and how much room they have, its type (`Slot::kind`), their length |
 //! | the rest | the contents of the items: integers and floats in eight bytes, truth values in one, texts in UTF-8 |
 
 use alloc::borrow::Cow;
