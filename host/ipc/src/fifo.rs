@@ -33,8 +33,9 @@
 //!
 //! A second ring with a descriptor for each message would tell where the next message begins without reading the one
 //! before, which nobody needs. Places reserved under the lock and filled outside of it would let two producers copy at
-//! the same time, and leave half-filled places behind the dead. Long messages are passed by reference, so a copy is short,
-//! and to recover a producer or a consumer is to free its lock.
+//! the same time, and leave half-filled places behind the dead. A memory of its own for each long message would have to be
+//! asked for, counted, handed on and freed, and any of these steps may be the last of its process. As it is, to recover a
+//! producer or a consumer is to free its lock; in return, a second producer waits while a long message is copied.
 //!
 //! # Sleeping
 //!
