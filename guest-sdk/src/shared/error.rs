@@ -271,6 +271,8 @@ pub enum GetError {
     Empty,
     /// The queue was shut down, and nothing is left in it.
     ShutDown,
+    /// This worker has no memory for the message. It has left the queue.
+    TooLarge,
     /// The message is of another type, for this reason. It has left the queue.
     Decode(String),
     /// Something that can happen to any object.
@@ -282,6 +284,7 @@ impl GetError {
         match status {
             Status::TimedOut => Self::Empty,
             Status::ShutDown => Self::ShutDown,
+            Status::TooLarge => Self::TooLarge,
             other => Self::Shared(SharedError::new(other)),
         }
     }
@@ -304,6 +307,7 @@ impl fmt::Display for GetError {
         match self {
             Self::Empty => f.write_str("the queue is empty"),
             Self::ShutDown => f.write_str("the queue was shut down"),
+            Self::TooLarge => f.write_str("this worker has no memory for the message"),
             Self::Decode(problem) => write!(f, "the message cannot be decoded: {problem}"),
             Self::Shared(error) => error.fmt(f),
         }
@@ -399,6 +403,8 @@ pub enum RecvError {
     Direction,
     /// The message, which is here, is longer than the buffer. CPython: `BufferTooShort`.
     BufferTooShort(Vec<u8>),
+    /// This worker has no memory for the message. It was received.
+    TooLarge,
     /// The message is of another type, for this reason. It was received.
     Decode(String),
     /// Something that can happen to any object.
@@ -411,6 +417,7 @@ impl RecvError {
             Status::TimedOut => Self::TimedOut,
             Status::End => Self::EndOfFile,
             Status::Direction => Self::Direction,
+            Status::TooLarge => Self::TooLarge,
             other => Self::Shared(SharedError::new(other)),
         }
     }
@@ -428,6 +435,7 @@ impl fmt::Display for RecvError {
             Self::TimedOut => f.write_str("nothing was received in time"),
             Self::EndOfFile => f.write_str("the other end of the connection is gone, and nothing is left to receive"),
             Self::Direction => f.write_str("this end of the connection only sends"),
+            Self::TooLarge => f.write_str("this worker has no memory for the message"),
             Self::BufferTooShort(message) => {
                 write!(f, "the buffer is too short for a message of {} bytes", message.len())
             }

@@ -14,7 +14,7 @@ use wasmp::{
 };
 use wasmp_tests::{Process, isolated};
 
-use crate::common::{call, pool, start};
+use crate::common::{builder, call, error, pool, start};
 
 /// Longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -393,5 +393,20 @@ fn senders_are_killed_and_what_they_had_sent_arrives_before_the_end() {
             };
             assert_eq!(error.kind, ErrorKind::WorkerLost);
         }
+    });
+}
+
+#[test]
+fn a_message_that_no_worker_has_memory_for_ends_none_of_them() {
+    isolated(|| {
+        let pool = builder(1).max_memory(32 << 20).build().unwrap();
+        let queue = Queue::<i64>::new(0).unwrap();
+        queue.put_bytes(&vec![1; 256 << 20]).unwrap();
+        queue.put(7).unwrap();
+        let pids = pool.worker_pids();
+        let words = error(&pool, "queue_get_bytes", (&queue, 0));
+        assert_eq!(words, "this worker has no memory for the message");
+        assert_eq!(call::<Vec<i64>>(&pool, "queue_get", (&queue, 1, 0)), [7]);
+        assert_eq!(pool.worker_pids(), pids, "it lives");
     });
 }

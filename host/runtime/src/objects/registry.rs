@@ -89,6 +89,8 @@ pub(crate) struct Entry {
     object: Object,
     /// What messages in it refer to.
     kept: Mutex<HashMap<Token, Arc<Entry>>>,
+    /// Of a pipe: tokens by which an end goes on its way in a message of the host's, and has not arrived yet.
+    on_the_way: Mutex<HashSet<Token>>,
     /// How many handles the host has to each end.
     host_handles: Mutex<[u32; 2]>,
     _charge: Option<Charge>,
@@ -118,10 +120,13 @@ impl Entry {
             size: shape.size(),
             object,
             kept: Mutex::default(),
+            on_the_way: Mutex::default(),
             host_handles: Mutex::default(),
             _charge: charge,
         });
-        REGISTRY.insert(&entry);
+        for (end, token) in entry.tokens.iter().enumerate() {
+            REGISTRY.insert(*token, &entry, end);
+        }
         Ok(entry)
     }
 
@@ -182,8 +187,8 @@ impl Entry {
         let token = Token::new()?;
         if let Object::Pipe(ends) = &self.object {
             ends[end].export(Slot::HOST);
-            lock(&REGISTRY.on_the_way).insert(token);
-            lock(&REGISTRY.objects).insert(token, (Arc::downgrade(self), end));
+            lock(&self.on_the_way).insert(token);
+            REGISTRY.insert(token, self, end);
         }
         Ok(token)
     }
@@ -193,7 +198,7 @@ impl Entry {
     pub(crate) fn arrive(&self, token: Token, end: usize, slot: Slot) -> bool {
         let Object::Pipe(ends) = &self.object else { return true };
         // A token that a worker has handed out counts each time; one of the host's only once.
-        if self.tokens.contains(&token) || lock(&REGISTRY.on_the_way).remove(&token) {
+        if self.tokens.contains(&token) || lock(&self.on_the_way).remove(&token) {
             ends[end].import(slot)
         } else {
             ends[end].attach(slot)
@@ -204,7 +209,7 @@ impl Entry {
     pub(crate) fn take_back(&self, token: Token, end: usize) {
         lock(&REGISTRY.objects).remove(&token);
         if let Object::Pipe(ends) = &self.object
-            && lock(&REGISTRY.on_the_way).remove(&token)
+            && lock(&self.on_the_way).remove(&token)
         {
             self.host_opens(end);
             let _ = ends[end].import(Slot::HOST);
@@ -254,14 +259,11 @@ impl CreateError {
 #[derive(Debug)]
 struct Registry {
     objects: Mutex<HashMap<Token, (Weak<Entry>, usize)>>,
-    /// Tokens of ends of pipes that have not arrived yet.
-    on_the_way: Mutex<HashSet<Token>>,
     seats: Mutex<Seats>,
 }
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
     objects: Mutex::default(),
-    on_the_way: Mutex::default(),
     seats: Mutex::new(Seats {
         next: Slot::HOST.number() + 1,
         free: Vec::new(),
@@ -269,15 +271,14 @@ static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
 });
 
 impl Registry {
-    fn insert(&self, entry: &Arc<Entry>) {
+    /// From now on this token opens this end of the object.
+    fn insert(&self, token: Token, entry: &Arc<Entry>, end: usize) {
         let mut objects = lock(&self.objects);
         // Whenever the table would have to grow, what is dead makes room first.
         if objects.len() == objects.capacity() {
             objects.retain(|_, (entry, _)| entry.strong_count() > 0);
         }
-        for (end, token) in entry.tokens.iter().enumerate() {
-            objects.insert(*token, (Arc::downgrade(entry), end));
-        }
+        objects.insert(token, (Arc::downgrade(entry), end));
     }
 }
 

@@ -105,9 +105,22 @@ fn deliver(message: &Message<'_>, target: &mut [u8], parked: &mut Vec<u8>) -> i6
     let length = message.len();
     match target.get_mut(..length) {
         Some(target) => message.read(0, target),
-        None => *parked = message.to_vec(),
+        None if park(message, parked) => {}
+        None => return Status::TooLarge.result(),
     }
     length as i64
+}
+
+/// Copies a message to memory of the worker's own. False: it has not so much. The message is then gone, or else it would
+/// meet the next one who gets as well: a neighbour could end worker after worker with it.
+#[cold]
+fn park(message: &Message<'_>, parked: &mut Vec<u8>) -> bool {
+    let fits = parked.try_reserve_exact(message.len()).is_ok();
+    if fits {
+        parked.resize(message.len(), 0);
+        message.read(0, parked);
+    }
+    fits
 }
 
 fn queue_get(mut caller: Caller<'_, State>, number: u32, buffer: u32, capacity: u32, timeout: i64) -> Result<i64> {
@@ -134,7 +147,7 @@ fn queue_get_many(
     let memory = memory(&mut caller)?;
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
     let target = slice(bytes, &state.objects, buffer, capacity as usize)?;
-    let (mut filled, mut parked) = (0, Vec::new());
+    let (mut filled, mut parked, mut too_large) = (0, Vec::new(), false);
     let (queue, party) = object!(&state.objects, number, Queue);
     let got = queue.get_many(party, most as usize, limit(timeout), |message| {
         let (start, end) = (filled + FRAME, filled + FRAME + message.len());
@@ -147,7 +160,7 @@ fn queue_get_many(
             }
             // The first one is taken nevertheless, the others wait for the next call.
             None if filled == 0 => {
-                parked = message.to_vec();
+                too_large = !park(&message, &mut parked);
                 filled = end;
                 true
             }
@@ -157,7 +170,11 @@ fn queue_get_many(
     if !parked.is_empty() {
         state.objects.parked = parked;
     }
-    Ok(got.map_or_else(|error| not_got(&error), |_| filled as i64))
+    Ok(match got {
+        Ok(_) if too_large => Status::TooLarge.result(),
+        Ok(_) => filled as i64,
+        Err(error) => not_got(&error),
+    })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "wasmtime passes the caller by value")]
