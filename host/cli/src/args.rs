@@ -259,6 +259,10 @@ pub(crate) struct Limits {
     /// Memory each worker's guest may use (64M, 1GiB)
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) max_memory: Option<u64>,
+
+    /// Bytes a result may have, or a message that a guest puts into a queue or a pipe [default: 256MiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) max_message: Option<u64>,
 }
 
 /// Objects that the tasks share, made for this run. A task opens them by their names.

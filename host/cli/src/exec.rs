@@ -29,6 +29,7 @@ pub(crate) fn run(args: &args::Exec) -> Result<ExitCode, Error> {
         timeout: args.timeout,
         retries: 0,
         max_memory: args.max_memory,
+        max_message: None,
     };
     let command = sandbox::pool(&module, &limits, &args.grants, &messages)
         .args(arguments)

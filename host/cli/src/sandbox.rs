@@ -15,6 +15,7 @@ pub(crate) fn pool(module: &Module, limits: &Limits, grants: &Grants, messages: 
         timeout,
         retries,
         max_memory,
+        max_message,
     } = limits;
     let messages = Arc::clone(messages);
     let mut builder = Pool::builder(module)
@@ -25,6 +26,9 @@ pub(crate) fn pool(module: &Module, limits: &Limits, grants: &Grants, messages: 
     }
     if let Some(bytes) = max_memory {
         builder = builder.max_memory(*bytes);
+    }
+    if let Some(bytes) = max_message {
+        builder = builder.max_message(*bytes);
     }
     for dir in &grants.dirs {
         builder = builder.dir(grant(dir));

@@ -38,6 +38,8 @@ pub(crate) struct Spec {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) dirs: Vec<DirSpec>,
     pub(crate) max_memory: u64,
+    /// Most bytes of a result, and of a message that a guest puts into a queue or a pipe.
+    pub(crate) max_message: usize,
     pub(crate) isolation: Isolation,
     /// Whether what a command prints is its result; else it is passed on as it comes.
     pub(crate) capture: bool,

@@ -32,9 +32,6 @@ pub(crate) const LINK_BYTES: usize = 2 * ring_bytes(RING_CAPACITY);
 /// Where the reply ring starts.
 pub(crate) const REPLIES_AT: usize = ring_bytes(RING_CAPACITY);
 
-/// Largest result of an item, in bytes. A worker refuses a larger one; a host that gets one has a hostile worker.
-pub(crate) const MAX_RESULT: usize = 1 << 30;
-
 /// Header of a record in the task ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TaskHead {

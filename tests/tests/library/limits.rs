@@ -108,6 +108,18 @@ fn the_memory_limit_is_that_of_an_instance() {
 }
 
 #[test]
+fn a_result_beyond_the_limit_of_a_message_fails_its_item() {
+    isolated(|| {
+        let pool = builder(1).max_message(1000).build().unwrap();
+        let (long, short) = ("x".repeat(1000), "x".repeat(990));
+        let error = task_error(pool.apply::<_, String>("echo", (&long,)));
+        assert_eq!(error.kind, ErrorKind::TooLarge);
+        assert!(error.message.contains("at most 1000 are allowed"), "{}", error.message);
+        assert_eq!(pool.apply::<_, String>("echo", (&short,)).unwrap(), short);
+    });
+}
+
+#[test]
 fn without_a_limit_a_guest_may_use_more_than_a_gibibyte() {
     isolated(|| {
         let pool = pool(1);

@@ -10,7 +10,7 @@ use wasmp::{
 };
 use wasmp_tests::isolated;
 
-use crate::common::{asleep, call, error, failure, kill, pool, start, timed};
+use crate::common::{asleep, builder, call, error, failure, kill, pool, start, timed};
 
 /// For ever, as a task's time.
 const FOREVER: Option<u64> = None;
@@ -25,6 +25,7 @@ const MOMENT: Duration = Duration::from_millis(BRIEF);
 
 const FULL: &str = "the queue is full";
 const EMPTY: &str = "the queue is empty";
+const TOO_LARGE: &str = "the message is too large for the queue";
 const SHUT_DOWN: &str = "the queue was shut down";
 const TOO_MANY: &str = "more messages were reported as done than gotten";
 
@@ -450,6 +451,35 @@ fn messages_are_of_any_size() {
         }
         first.get_timeout(PATIENCE).unwrap();
         second.get_timeout(PATIENCE).unwrap();
+    });
+}
+
+#[test]
+fn a_guest_cannot_put_more_than_a_message_may_have() {
+    isolated(|| {
+        let pool = builder(1).max_message(1000).build().unwrap();
+        let queue = Queue::<i64>::new(0).unwrap();
+        let put = |len| (&queue, Bytes::new(&[1; 1001][..len]), FOREVER);
+        assert_eq!(error(&pool, "queue_put_bytes", put(1001)), TOO_LARGE);
+        call::<()>(&pool, "queue_put_bytes", put(1000));
+        assert_eq!(queue.len(), 1, "what is too large is not put at all");
+
+        let (from, to) = pipe_one_way().unwrap();
+        let send = |len| (&to, [Bytes::new(&[1; 1001][..len])], FOREVER);
+        assert_eq!(error(&pool, "connection_send_bytes", send(1001)), "the message is too large");
+        call::<()>(&pool, "connection_send_bytes", send(1000));
+        assert_eq!(from.recv_bytes().unwrap().len(), 1000);
+    });
+}
+
+#[test]
+fn queues_and_pipes_of_a_guest_hold_the_largest_message() {
+    isolated(|| {
+        // More than what they hold by default; nobody fills it.
+        let pool = builder(1).max_message(3 << 30).build().unwrap();
+        let queue: Queue<i64> = call(&pool, "queue_new", (0,));
+        queue.put(1).unwrap();
+        assert_eq!(queue.get().unwrap(), 1);
     });
 }
 

@@ -23,6 +23,6 @@ pub(crate) mod registry;
 mod tests;
 mod token;
 
-pub(crate) use self::object::{Object, Shape};
+pub(crate) use self::object::{DEFAULT_MAX_MESSAGE, Object, Shape};
 pub(crate) use self::registry::{Entry, Quota, Scope};
 pub(crate) use self::token::Token;

@@ -10,8 +10,17 @@ use wasmp_ipc::{
     SharedBytes, Slot,
 };
 
-/// Bytes that an unbounded queue can hold, and each direction of a pipe. Only what is in use takes memory.
+/// Bytes that an unbounded queue can hold, and each direction of a pipe, unless a single message may have more. Only what
+/// is in use takes memory.
 const CAPACITY: usize = 1 << 30;
+
+/// Most bytes of a message, unless a pool says otherwise.
+pub(crate) const DEFAULT_MAX_MESSAGE: usize = 256 << 20;
+
+/// What a queue must be able to hold so that a message of this size fits, and the word in front of it.
+fn capacity(max_message: usize) -> usize {
+    CAPACITY.max(max_message + size_of::<u64>())
+}
 
 /// What kind of object to create, and with which parameters.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -28,8 +37,8 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    /// How much memory it takes; `None` if its parameters are impossible.
-    pub(super) fn bytes(&self) -> Option<usize> {
+    /// How much memory it takes where messages may be so large; `None` if its parameters are impossible.
+    pub(super) fn bytes(&self, max_message: usize) -> Option<usize> {
         match *self {
             Self::Lock => Some(Lock::BYTES),
             Self::RLock => Some(RLock::BYTES),
@@ -37,8 +46,8 @@ impl Shape {
             Self::Event => Some(Event::BYTES),
             Self::Condition => Some(Condition::BYTES),
             Self::Barrier { parties } => (1..=SLOTS).contains(&parties).then(|| Barrier::bytes(parties)),
-            Self::Queue { .. } => Some(Queue::bytes(CAPACITY)),
-            Self::Pipe { duplex } => Some(Connection::bytes(duplex, CAPACITY)),
+            Self::Queue { .. } => Some(Queue::bytes(capacity(max_message))),
+            Self::Pipe { duplex } => Some(Connection::bytes(duplex, capacity(max_message))),
             // In whole units, so that all of it can be mapped into a guest.
             Self::Memory { size } => (1..=MAX_SIZE)
                 .contains(&size)

@@ -13,7 +13,7 @@ use wasmp_abi::{ObjectKind, Status};
 use wasmp_ipc::{Mapping, SLOTS, Slot};
 
 use super::message::{Answer, Opened, Request, is_name};
-use super::object::{Object, Shape};
+use super::object::{DEFAULT_MAX_MESSAGE, Object, Shape};
 use super::token::Token;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -27,6 +27,8 @@ pub(crate) struct Quota {
     pub(crate) objects: u64,
     /// The sum of what the objects could hold at most, not of what they hold.
     pub(crate) bytes: u64,
+    /// Most bytes of a message in one of them.
+    pub(crate) max_message: usize,
 }
 
 impl Default for Quota {
@@ -34,6 +36,7 @@ impl Default for Quota {
         Self {
             objects: 1024,
             bytes: 64 << 30,
+            max_message: DEFAULT_MAX_MESSAGE,
         }
     }
 }
@@ -99,14 +102,15 @@ pub(crate) struct Entry {
 impl Entry {
     /// Creates an object; the host's own are not counted.
     pub(crate) fn create(shape: &Shape) -> Result<Arc<Self>, CreateError> {
-        Self::charged(shape, |_| Ok(None))
+        Self::charged(shape, DEFAULT_MAX_MESSAGE, |_| Ok(None))
     }
 
     fn charged(
         shape: &Shape,
+        max_message: usize,
         charge: impl FnOnce(u64) -> Result<Option<Charge>, Status>,
     ) -> Result<Arc<Self>, CreateError> {
-        let len = shape.bytes().ok_or(CreateError::Refused(Status::Invalid))?;
+        let len = shape.bytes(max_message).ok_or(CreateError::Refused(Status::Invalid))?;
         let charge = charge(len as u64).map_err(CreateError::Refused)?;
         let (memory, mapping) = Mapping::create("wasmp-object", len)?;
         let object = Object::create(shape, &Arc::new(mapping))?;
@@ -451,7 +455,7 @@ impl Scope {
             }
         }
         let charge = |bytes| Charge::new(&self.usage, self.quota, bytes).map(Some);
-        let entry = Entry::charged(shape, charge).map_err(|error| error.status())?;
+        let entry = Entry::charged(shape, self.quota.max_message, charge).map_err(|error| error.status())?;
         let opened = Self::open(seat, Arc::clone(&entry), 0, entry.object.kind() as u8)?;
         if let (Object::Pipe(ends), Some(seat)) = (&entry.object, seat) {
             // Both ends are the worker's, and neither is the host's, which has created them.

@@ -14,7 +14,7 @@ use crate::engine::{Allocation, EngineOptions};
 use crate::error::{Error, Result};
 use crate::module::{Module, ModuleSource};
 use crate::objects::message::is_name;
-use crate::objects::{Quota, Scope};
+use crate::objects::{DEFAULT_MAX_MESSAGE, Quota, Scope};
 use crate::output::{self, Framing, GuestOutput, OutputHandler};
 use crate::shared::{Handle, Shareable};
 use crate::spec::{DirSpec, Isolation, Spec};
@@ -30,6 +30,9 @@ const MAX_DIRS: usize = 12;
 
 /// A memory32 cannot grow beyond this.
 const MAX_MEMORY: u64 = 4 << 30;
+
+/// Lengths of messages are counted in 32 bits.
+const LONGEST_MESSAGE: usize = u32::MAX as usize;
 
 /// A directory of the host that guests may use, under a name of their own. Guests see nothing else of the file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +86,7 @@ pub struct PoolBuilder {
     timeout: Option<Duration>,
     retries: u32,
     max_memory: u64,
+    max_message: usize,
     isolation: Isolation,
     dirs: Vec<DirGrant>,
     env: Vec<(String, String)>,
@@ -117,6 +121,7 @@ impl PoolBuilder {
             timeout: None,
             retries: 0,
             max_memory: MAX_MEMORY,
+            max_message: DEFAULT_MAX_MESSAGE,
             isolation: Isolation::default(),
             dirs: Vec::new(),
             env: Vec::new(),
@@ -153,6 +158,14 @@ impl PoolBuilder {
     /// How many bytes of memory a guest may use. Default, and at most: 4 GiB.
     pub fn max_memory(mut self, bytes: u64) -> Self {
         self.max_memory = bytes.min(MAX_MEMORY);
+        self
+    }
+
+    /// How many bytes a result may have, and a message that a guest puts into a queue or a pipe. It bounds what a guest can
+    /// make the host hold at once. Default: 256 MiB; at most 4 GiB. What a queue or a pipe made by a guest can hold grows
+    /// with it.
+    pub fn max_message(mut self, bytes: u64) -> Self {
+        self.max_message = usize::try_from(bytes).unwrap_or(usize::MAX).min(LONGEST_MESSAGE);
         self
     }
 
@@ -247,6 +260,7 @@ impl PoolBuilder {
                 })
                 .collect(),
             max_memory: self.max_memory,
+            max_message: self.max_message,
             isolation: self.isolation,
             capture: self.capture,
         };
@@ -272,7 +286,10 @@ impl PoolBuilder {
         }
         let nursery = Nursery::open(supervisor, &keeper, key, spec_len, fds)?;
 
-        let scope = Scope::new(Quota::default());
+        let scope = Scope::new(Quota {
+            max_message: self.max_message,
+            ..Quota::default()
+        });
         for (name, handle) in self.shared {
             let usable = is_name(&name) && scope.name(name.clone(), handle.entry(), handle.end());
             if !usable {
@@ -286,7 +303,7 @@ impl PoolBuilder {
         let handler = self.output.unwrap_or_else(|| Box::new(output::inherit));
         let caught_up = move || supervisor.nudge(id);
         let output = output::start(handler, self.framing, caught_up).map_err(start("start the output thread"))?;
-        let core = Core::new(id, supervisor, nursery, processes, output.clone(), self.stdin, scope);
+        let core = Core::new(id, supervisor, nursery, processes, self.max_message, output.clone(), self.stdin, scope);
         let shared = Arc::new(Shared::new(id, supervisor, core));
         supervisor.add_pool(&shared);
         // The first turn orders the workers.

@@ -112,6 +112,7 @@ impl Core {
         supervisor: &'static Supervisor,
         nursery: Arc<Nursery>,
         processes: usize,
+        max_result: usize,
         output: OutputSender,
         stdin: Option<OwnedFd>,
         scope: Scope,
@@ -119,7 +120,10 @@ impl Core {
         let now = Instant::now();
         Self {
             state: State::Running,
-            slots: (1..).take(processes).map(|number| Slot::new(number, now)).collect(),
+            slots: (1..)
+                .take(processes)
+                .map(|number| Slot::new(number, max_result, now))
+                .collect(),
             jobs: Jobs::default(),
             fed: Vec::new(),
             ask_at: None,

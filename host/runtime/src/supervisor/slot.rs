@@ -164,6 +164,8 @@ pub(super) struct Slot {
     /// How much of the body of the last flight has been written, if not all of it.
     sent: Option<usize>,
     partial: Option<Partial>,
+    /// Most bytes of a result. A worker refuses to send a larger one; one that sends it all the same is hostile.
+    max_result: usize,
     /// The process has ended: what it left is taken without regard to limits.
     pub(super) dead: bool,
     /// It broke the protocol: nothing that it says is looked at any more, and it is being killed.
@@ -177,7 +179,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(number: u32, now: Instant) -> Self {
+    pub(super) fn new(number: u32, max_result: usize, now: Instant) -> Self {
         Self {
             number,
             birth: 0,
@@ -195,6 +197,7 @@ impl Slot {
             next_seq: 0,
             sent: None,
             partial: None,
+            max_result,
             dead: false,
             condemned: false,
             unpublished: false,
@@ -205,8 +208,7 @@ impl Slot {
 
     /// Back to a slot without a worker, one life later.
     pub(super) fn vacate(&mut self, retry_at: Instant) {
-        let number = self.number;
-        *self = Self::new(number, retry_at);
+        *self = Self::new(self.number, self.max_result, retry_at);
     }
 
     /// The process id, 0 if it is not known.

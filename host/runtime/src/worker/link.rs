@@ -8,10 +8,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use wasmp_abi::ErrorKind;
 use wasmp_ipc::ring::{Consumer, Corrupt, Producer};
 use wasmp_ipc::{Doorbell, Mapping, Spinner};
 
-use crate::wire::{Call, ITEM_PREFIX, LINK_BYTES, REPLIES_AT, RING_CAPACITY, ReplyHead, ReplyKind, TaskHead};
+use crate::wire::{Call, Fault, ITEM_PREFIX, LINK_BYTES, REPLIES_AT, RING_CAPACITY, ReplyHead, ReplyKind, TaskHead};
 
 /// Calls taken before the host is told that their space is free, unless they are large.
 const RELEASE_EVERY: u32 = 16;
@@ -49,10 +50,18 @@ pub(super) struct Link {
     unreleased: u32,
     /// Items that got their outcome, ever.
     committed: u64,
+    /// Most bytes of a result.
+    max_result: usize,
 }
 
 fn nonsense(corrupt: Corrupt) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, corrupt)
+}
+
+#[cold]
+fn too_large(len: usize, most: usize) -> Fault {
+    let why = format!("the result has {len} bytes, and at most {most} are allowed");
+    Fault::new(ErrorKind::TooLarge, why)
 }
 
 fn out_of_turn() -> io::Error {
@@ -60,7 +69,7 @@ fn out_of_turn() -> io::Error {
 }
 
 impl Link {
-    pub(super) fn open(rings: BorrowedFd<'_>, doorbell: OwnedFd) -> io::Result<Self> {
+    pub(super) fn open(rings: BorrowedFd<'_>, doorbell: OwnedFd, max_result: usize) -> io::Result<Self> {
         let mapping = Arc::new(Mapping::open(rings, LINK_BYTES)?);
         Ok(Self {
             tasks: Consumer::new(&mapping, 0, RING_CAPACITY)?,
@@ -72,6 +81,7 @@ impl Link {
             announced: None,
             unreleased: 0,
             committed: 0,
+            max_result,
         })
     }
 
@@ -151,8 +161,20 @@ impl Link {
         self.committed
     }
 
-    /// Commits the outcome of the running item.
-    pub(super) fn commit(&mut self, kind: ReplyKind, body: &[u8]) -> io::Result<()> {
+    /// Commits the result of the running item, or its failure if the result is too large.
+    pub(super) fn finish(&mut self, result: &[u8]) -> io::Result<()> {
+        if result.len() > self.max_result {
+            return self.fail(&too_large(result.len(), self.max_result));
+        }
+        self.commit(ReplyKind::Done, result)
+    }
+
+    /// Commits the failure of the running item.
+    pub(super) fn fail(&mut self, fault: &Fault) -> io::Result<()> {
+        self.commit(ReplyKind::Failed, &fault.to_bytes())
+    }
+
+    fn commit(&mut self, kind: ReplyKind, body: &[u8]) -> io::Result<()> {
         let seq = self.running.take().ok_or_else(out_of_turn)?;
         // A guest may answer without having looked at its arguments.
         if let Some(len) = self.announced.take() {

@@ -148,7 +148,7 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
         stdin,
     } = belongings;
     lifeline::arm(lifeline.as_fd())?;
-    let link = Link::open(rings.as_fd(), doorbell)?;
+    let link = Link::open(rings.as_fd(), doorbell, template.spec.max_message)?;
     drop(rings);
 
     let mut keep = vec![link.doorbell(), lifeline.as_fd()];

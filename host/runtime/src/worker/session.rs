@@ -15,7 +15,7 @@ use super::wasi::{Strings, WasiState};
 use super::{Template, fault, plain};
 use crate::module::ModuleKind;
 use crate::spec::Isolation;
-use crate::wire::{Fault, ReplyKind};
+use crate::wire::Fault;
 
 /// A store with the instance in it.
 struct Guest {
@@ -119,7 +119,7 @@ impl<'t> Session<'t> {
             self.discard();
         }
         match outcome {
-            Ok(result) => self.link().commit(ReplyKind::Done, &result),
+            Ok(result) => self.link().finish(&result),
             Err(fault) => self.fail_next(&fault),
         }
     }
@@ -130,7 +130,7 @@ impl<'t> Session<'t> {
         let outcome = self.instantiate().and_then(|()| self.call_command(&item));
         self.discard();
         match outcome {
-            Ok(result) => self.link().commit(ReplyKind::Done, &result),
+            Ok(result) => self.link().finish(&result),
             Err(fault) => self.fail_next(&fault),
         }
     }
@@ -182,6 +182,7 @@ impl<'t> Session<'t> {
             objects,
             wasi,
             limits: MemoryLimit::new(template.spec.max_memory),
+            max_message: template.spec.max_message,
             slot: self.slot,
             memory: None,
             panic: None,
@@ -235,7 +236,7 @@ impl<'t> Session<'t> {
         if !link.is_running() && link.next_item(true)?.is_none() {
             return Ok(());
         }
-        link.commit(ReplyKind::Failed, &fault.to_bytes())
+        link.fail(fault)
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct State {
     pub(super) objects: Objects,
     pub(super) wasi: WasiState,
     pub(super) limits: MemoryLimit,
+    /// Most bytes of a message that it puts into a queue or a pipe.
+    pub(super) max_message: usize,
     /// The worker's number.
     pub(super) slot: u32,
     /// The guest's memory, looked up once.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Flight, Slot, Violation};
 use crate::output::{OutputSender, Stream};
 use crate::supervisor::job::{Batch, Failure, Item, JobKey, Jobs, Outcome, What};
-use crate::wire::{MAX_RESULT, ReplyHead, ReplyKind};
+use crate::wire::{ReplyHead, ReplyKind};
 
 /// Most records taken from one worker before the others get their turn.
 const DRAIN_LIMIT: usize = 4096;
@@ -161,7 +161,7 @@ impl Slot {
             }
             (None, kind) => return Ok(Some((kind, head.seq, body))),
             (Some(mut partial), ReplyKind::More) => {
-                if partial.body.len() + body.len() > MAX_RESULT {
+                if partial.body.len() + body.len() > self.max_result {
                     return Err(Violation("a reply larger than a message may be".into()));
                 }
                 partial.body.extend_from_slice(&body);

@@ -5,6 +5,8 @@ use crate::output::{self, Framing, OutputSender};
 use crate::supervisor::job::{Batch, ChunkRule, Job, Jobs, Sink};
 use crate::wire::{ReplyHead, ReplyKind};
 
+const MAX_RESULT: usize = 1 << 20;
+
 struct Stage {
     slot: Slot,
     jobs: Jobs,
@@ -21,7 +23,7 @@ impl Stage {
         let now = Instant::now();
         let (link, [memory, ..]) = Link::new().unwrap();
         let mapping = Arc::new(Mapping::open(memory.as_fd(), LINK_BYTES).unwrap());
-        let mut slot = Slot::new(1, now);
+        let mut slot = Slot::new(1, MAX_RESULT, now);
         slot.link = Some(link);
         let mut jobs = Jobs::default();
         let key = jobs.insert(Job {

@@ -71,6 +71,9 @@ fn queue_put(mut caller: Caller<'_, State>, number: u32, message: u32, length: u
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
     let message = slice(bytes, &state.objects, message, length as usize)?;
     let (queue, party) = object!(&state.objects, number, Queue);
+    if message.len() > state.max_message {
+        return Ok(status(Status::TooLarge));
+    }
     let put = queue.put(party, 0, &[message], limit(timeout));
     Ok(put.map_or_else(|error| not_put(&error), |()| 0))
 }
@@ -83,6 +86,9 @@ fn queue_put_many(mut caller: Caller<'_, State>, number: u32, frames: u32, lengt
     let Some(messages) = split(frames) else {
         return Ok(status(Status::Invalid));
     };
+    if messages.iter().any(|(_, message)| message.len() > state.max_message) {
+        return Ok(status(Status::TooLarge));
+    }
     let put = queue.put_many(party, &messages, limit(timeout));
     Ok(put.map_or_else(|error| not_put(&error), |count| count as i32))
 }
@@ -255,6 +261,9 @@ fn connection_send(mut caller: Caller<'_, State>, number: u32, message: u32, len
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
     let message = slice(bytes, &state.objects, message, length as usize)?;
     let (connection, party) = connection(&state.objects, number)?;
+    if message.len() > state.max_message {
+        return Ok(status(Status::TooLarge));
+    }
     Ok(match connection.send(party, 0, &[message], limit(timeout)) {
         Ok(()) => 0,
         Err(error) => status(match error {

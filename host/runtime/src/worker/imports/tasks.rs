@@ -5,7 +5,7 @@ use wasmtime::{Caller, Linker, Result, bail};
 
 use super::super::state::State;
 use super::{memory, slice};
-use crate::wire::{Fault, MAX_RESULT, ReplyKind};
+use crate::wire::Fault;
 
 /// Longest message of a failure that is taken from a guest; the rest of a longer one is cut off.
 const MAX_MESSAGE: usize = 64 * 1024;
@@ -45,12 +45,7 @@ fn task_return(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<()> 
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
     let body = slice(bytes, &state.objects, ptr, len as usize)?;
     expect_running(state, "task_return")?;
-    if body.len() > MAX_RESULT {
-        let why = format!("the result has {} bytes, and {MAX_RESULT} are allowed", body.len());
-        let fault = Fault::new(ErrorKind::TooLarge, why);
-        return Ok(state.link.commit(ReplyKind::Failed, &fault.to_bytes())?);
-    }
-    Ok(state.link.commit(ReplyKind::Done, body)?)
+    Ok(state.link.finish(body)?)
 }
 
 fn task_fail(mut caller: Caller<'_, State>, kind: i32, ptr: u32, len: u32) -> Result<()> {
@@ -64,9 +59,7 @@ fn task_fail(mut caller: Caller<'_, State>, kind: i32, ptr: u32, len: u32) -> Re
         _ => bail!("`task_fail` was called with the unknown kind {kind}"),
     };
     expect_running(state, "task_fail")?;
-    Ok(state
-        .link
-        .commit(ReplyKind::Failed, &Fault::new(kind, message).to_bytes())?)
+    Ok(state.link.fail(&Fault::new(kind, message))?)
 }
 
 fn task_panic(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<()> {
