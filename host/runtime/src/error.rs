@@ -47,6 +47,8 @@ pub enum Error {
     StillRunning,
     /// A wait ended before its result came; the item goes on.
     WaitTimeout(Duration),
+    /// A callback panicked; the item itself may have a result.
+    Callback(String),
     /// The worker processes cannot be started.
     Start {
         /// What was being done.
@@ -85,6 +87,7 @@ impl fmt::Display for Error {
             Self::NotRunning => f.write_str("the pool is not running: it was closed or terminated"),
             Self::StillRunning => f.write_str("the pool is still running: close or terminate it before join"),
             Self::WaitTimeout(limit) => write!(f, "no result within {limit:?}"),
+            Self::Callback(panic) => write!(f, "a callback panicked: {panic}"),
             Self::Start { what, source } => write!(f, "cannot {what}: {source}"),
             Self::Write(source) => write!(f, "the compiled module cannot be written: {source}"),
             Self::NoWorkerExecutable(why) => write!(f, "no worker executable: {why}"),

@@ -41,7 +41,8 @@
 //!   deadline, retries. [`Pool::apply`] and the others are short for a call without options.
 //! * **Item**: one set of arguments and its one outcome. A `map` over a thousand inputs is a thousand items; each fails
 //!   or succeeds alone, however many go to a worker at a time ([`Chunksize`]).
-//! * [`AsyncResult`]: the outcome of one item to be waited for, from [`Pool::apply_async`].
+//! * [`AsyncResult`]: an outcome to be waited for, from [`Pool::apply_async`] and [`Pool::map_async`]: with `get`, with
+//!   callbacks, as a future, or with others, [as they complete](as_completed).
 //! * [`Submitter`] and [`Results`]: the two ends of a stream, from [`Call::stream`], for inputs and results that are
 //!   handled by different threads.
 //! * **Shared objects**: what workers and the host's threads use together, named as in Python: [`Queue`],
@@ -181,6 +182,7 @@ mod objects;
 mod output;
 mod pool;
 mod process;
+mod retry;
 mod shared;
 mod spec;
 mod supervisor;
@@ -192,7 +194,11 @@ pub use module::{
     ExportInfo, ImportInfo, MemoryInfo, Module, ModuleError, ModuleKind, ModuleSource, Param, TaskInfo, UnknownImport,
 };
 pub use output::{GuestOutput, Stream};
-pub use pool::{AsyncResult, Call, Chunksize, DirGrant, IMap, Order, Pool, PoolBuilder, Results, Submitter};
+pub use pool::{
+    AsCompleted, AsyncResult, Call, Chunksize, DirGrant, IMap, Order, Pool, PoolBuilder, Results, Submitter,
+    as_completed,
+};
+pub use retry::Retry;
 pub use shared::{
     AnyLock, Array, Barrier, BarrierError, BoundedSemaphore, Condition, ConditionError, Connection, Event, GetError,
     Integer, JoinableQueue, ListError, ListItem, Lock, LockGuard, Locked, MemoryError, Permit, Plain, PutError, Queue,

@@ -18,6 +18,29 @@ pub enum Isolation {
     Worker,
     /// Each task gets a fresh instance.
     Task,
+    /// An instance is kept for so many tasks, at least one.
+    Every(u32),
+}
+
+impl Isolation {
+    /// How many tasks an instance may run; `None` if that does not matter.
+    pub(crate) fn tasks(self) -> Option<u32> {
+        match self {
+            Self::Worker => None,
+            Self::Task => Some(1),
+            Self::Every(tasks) => Some(tasks),
+        }
+    }
+}
+
+/// A task that each instance runs before any other.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Initializer {
+    /// Its place in the module's list.
+    pub(crate) task: u32,
+    /// The CBOR of its arguments.
+    #[serde(with = "serde_bytes")]
+    pub(crate) args: Vec<u8>,
 }
 
 /// A directory grant as it travels to the zygote; its descriptor travels beside it.
@@ -41,6 +64,7 @@ pub(crate) struct Spec {
     /// Most bytes of a result, and of a message that a guest puts into a queue or a pipe.
     pub(crate) max_message: usize,
     pub(crate) isolation: Isolation,
+    pub(crate) initializer: Option<Initializer>,
     /// Whether what a command prints is its result; else it is passed on as it comes.
     pub(crate) capture: bool,
 }

@@ -114,6 +114,8 @@ pub(crate) enum ReplyKind {
     Stderr = 5,
     /// The next part of the body of the reply before.
     More = 6,
+    /// The worker cannot take tasks, and is about to end: the body is a [`Fault`].
+    Unable = 7,
 }
 
 /// Header of a record in the reply ring.
@@ -147,6 +149,7 @@ impl ReplyHead {
             4 => ReplyKind::Stdout,
             5 => ReplyKind::Stderr,
             6 => ReplyKind::More,
+            7 => ReplyKind::Unable,
             _ => return None,
         };
         let more = match *bytes.get(1)? {

@@ -12,6 +12,8 @@ mod kinds;
 mod lifecycle;
 mod limits;
 mod modules;
+mod policies;
 mod pool;
+mod results;
 mod sandbox;
 mod streams;

@@ -466,7 +466,10 @@ fn a_guest_cannot_put_more_than_a_message_may_have() {
 
         let (from, to) = pipe_one_way().unwrap();
         let send = |len| (&to, [Bytes::new(&[1; 1001][..len])], FOREVER);
-        assert_eq!(error(&pool, "connection_send_bytes", send(1001)), "the message is too large");
+        assert_eq!(
+            error(&pool, "connection_send_bytes", send(1001)),
+            "the message is too large"
+        );
         call::<()>(&pool, "connection_send_bytes", send(1000));
         assert_eq!(from.recv_bytes().unwrap().len(), 1000);
     });

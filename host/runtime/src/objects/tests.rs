@@ -102,6 +102,7 @@ fn what_workers_create_is_limited_in_number_and_in_bytes_and_what_is_gone_does_n
     let scope = Scope::new(Quota {
         objects: 2,
         bytes: 1 << 20,
+        ..Quota::default()
     });
     let mut worker = Worker::default();
     let first = worker.new_object(&scope, Shape::Lock).unwrap();

@@ -8,19 +8,27 @@ use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 
+use serde::Serialize;
+
 use super::Pool;
+use super::codec::Spread;
 use crate::compile;
 use crate::engine::{Allocation, EngineOptions};
 use crate::error::{Error, Result};
-use crate::module::{Module, ModuleSource};
+use crate::module::{Module, ModuleKind, ModuleSource};
 use crate::objects::message::is_name;
 use crate::objects::{DEFAULT_MAX_MESSAGE, Quota, Scope};
 use crate::output::{self, Framing, GuestOutput, OutputHandler};
-use crate::shared::{Handle, Shareable};
-use crate::spec::{DirSpec, Isolation, Spec};
+use crate::retry::Retry;
+use crate::shared::{Handle, References, Shareable, collect_references};
+use crate::spec::{DirSpec, Initializer, Isolation, Spec};
 use crate::supervisor::Shared;
-use crate::supervisor::core::Core;
+use crate::supervisor::core::{Core, Terms};
+use crate::supervisor::errands::Errands;
+use crate::supervisor::feed::Refused;
 use crate::supervisor::nursery::Nursery;
+use crate::supervisor::size::Size;
+use crate::supervisor::slot::Limits;
 
 /// Most workers of one pool.
 const MAX_PROCESSES: usize = 1000;
@@ -73,9 +81,15 @@ impl DirGrant {
 /// What a pool was set up with.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub(crate) processes: usize,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) retries: u32,
+    pub(crate) retry: Retry,
+}
+
+/// An initializer as it was asked for.
+struct Prepared {
+    task: String,
+    /// Its arguments and what they refer to, or why they cannot be serialized.
+    args: Result<(Vec<u8>, References), Refused>,
 }
 
 /// Sets up a [`Pool`]; from [`Pool::builder`].
@@ -83,8 +97,12 @@ pub(crate) struct Settings {
 pub struct PoolBuilder {
     module: ModuleSource,
     processes: Option<usize>,
+    min_processes: Option<usize>,
+    idle_timeout: Option<Duration>,
+    max_tasks_per_child: Option<u32>,
+    initializer: Option<Prepared>,
     timeout: Option<Duration>,
-    retries: u32,
+    retry: Retry,
     max_memory: u64,
     max_message: usize,
     isolation: Isolation,
@@ -118,8 +136,12 @@ impl PoolBuilder {
         Self {
             module,
             processes: None,
+            min_processes: None,
+            idle_timeout: None,
+            max_tasks_per_child: None,
+            initializer: None,
             timeout: None,
-            retries: 0,
+            retry: Retry::default(),
             max_memory: MAX_MEMORY,
             max_message: DEFAULT_MAX_MESSAGE,
             isolation: Isolation::default(),
@@ -141,6 +163,39 @@ impl PoolBuilder {
         self
     }
 
+    /// Starts workers only when there is work for them, and stops those that had none for so long, down to
+    /// [`min_processes`](Self::min_processes). Default: all workers are there from the start, and stay.
+    pub fn idle_timeout(mut self, idle: Duration) -> Self {
+        self.idle_timeout = Some(idle);
+        self
+    }
+
+    /// How many workers stay when there is no work, if there is an [`idle_timeout`](Self::idle_timeout). Default: 0.
+    pub fn min_processes(mut self, processes: usize) -> Self {
+        self.min_processes = Some(processes);
+        self
+    }
+
+    /// Replaces a worker process after this many tasks (CPython: `maxtasksperchild`, which counts chunks). To begin with a
+    /// fresh instance, but in the same process, is what [`Isolation`] is for, and much faster. Default: never.
+    pub fn max_tasks_per_child(mut self, tasks: u32) -> Self {
+        self.max_tasks_per_child = Some(tasks);
+        self
+    }
+
+    /// A task that each instance runs before any other, with these arguments, a tuple (CPython: `initializer` and
+    /// `initargs`). When one fails, its worker is replaced; when three in a row do, the pool gives up with
+    /// [`Error::Broken`], which says why. It may take as long as [`timeout`](Self::timeout) says.
+    pub fn initializer<A: Serialize>(mut self, task: impl Into<String>, args: A) -> Self {
+        let mut bytes = Vec::new();
+        let written = collect_references(|| Spread::Star.write(&args, &mut bytes));
+        self.initializer = Some(Prepared {
+            task: task.into(),
+            args: written.map(|((), references)| (bytes, references)),
+        });
+        self
+    }
+
     /// Kills an item that runs longer than this; it fails with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout).
     /// Default: no limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -150,8 +205,13 @@ impl PoolBuilder {
 
     /// How often an item is tried again whose worker died under it. A task that fails in any other way is not tried
     /// again. Default: 0.
-    pub fn retries(mut self, retries: u32) -> Self {
-        self.retries = retries;
+    pub fn retries(self, retries: u32) -> Self {
+        self.retry(Retry::times(retries))
+    }
+
+    /// When an item that failed is tried again. Default: never.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
         self
     }
 
@@ -219,17 +279,12 @@ impl PoolBuilder {
     ///
     /// If the module is unusable, a setting makes no sense, a directory cannot be opened, or no process can be started.
     pub fn build(self) -> Result<Pool> {
-        let processes = match self.processes {
-            None => std::thread::available_parallelism()
-                .map_or(1, std::num::NonZero::get)
-                .min(MAX_PROCESSES),
-            Some(processes @ 1..=MAX_PROCESSES) => processes,
-            Some(processes) => {
-                return Err(Error::Invalid(format!(
-                    "a pool has from 1 to {MAX_PROCESSES} processes, not {processes}"
-                )));
-            }
-        };
+        let size = self.size()?;
+        if self.max_tasks_per_child == Some(0) || self.isolation == Isolation::Every(0) {
+            return Err(Error::Invalid(
+                "a worker or an instance that runs 0 tasks makes no sense: it must be 1 or more".into(),
+            ));
+        }
         if self.dirs.len() > MAX_DIRS {
             return Err(Error::Invalid(format!("at most {MAX_DIRS} directories can be granted")));
         }
@@ -239,8 +294,9 @@ impl PoolBuilder {
 
         let wanted = match self.isolation {
             Isolation::Worker => Allocation::OnDemand,
-            Isolation::Task => Allocation::Pooling,
+            Isolation::Task | Isolation::Every(_) => Allocation::Pooling,
         };
+        let (initializer, kept) = prepare(self.initializer, &module)?;
         let options = EngineOptions {
             allocation: module.allocation(wanted),
         };
@@ -262,8 +318,10 @@ impl PoolBuilder {
             max_memory: self.max_memory,
             max_message: self.max_message,
             isolation: self.isolation,
+            initializer,
             capture: self.capture,
         };
+        let initialized = spec.initializer.is_some();
         let (spec_fd, spec_bytes) = spec.to_memfd().map_err(start("pass the settings on"))?;
         let mut key = spec_bytes;
         let spec_len = key.len() as u64;
@@ -303,21 +361,72 @@ impl PoolBuilder {
         let handler = self.output.unwrap_or_else(|| Box::new(output::inherit));
         let caught_up = move || supervisor.nudge(id);
         let output = output::start(handler, self.framing, caught_up).map_err(start("start the output thread"))?;
-        let core = Core::new(id, supervisor, nursery, processes, self.max_message, output.clone(), self.stdin, scope);
-        let shared = Arc::new(Shared::new(id, supervisor, core));
+        let terms = Terms {
+            size,
+            limits: Limits {
+                result: self.max_message,
+                tasks: self.max_tasks_per_child.map_or(u64::MAX, u64::from),
+            },
+            patience: self.timeout.filter(|_| initialized),
+        };
+        let core = Core::new(id, supervisor, nursery, terms, output.clone(), self.stdin, scope);
+        let errands = Errands::start().map_err(start("start the thread for callbacks"))?;
+        let shared = Arc::new(Shared::new(id, supervisor, core, errands));
         supervisor.add_pool(&shared);
         // The first turn orders the workers.
         shared.act(|_, _| ());
         let settings = Settings {
-            processes,
             timeout: self.timeout,
-            retries: self.retries,
+            retry: self.retry,
         };
         Ok(Pool {
             shared,
             module,
             settings,
             output,
+            kept,
         })
     }
+
+    fn size(&self) -> Result<Size> {
+        let max = match self.processes {
+            None => std::thread::available_parallelism()
+                .map_or(1, std::num::NonZero::get)
+                .min(MAX_PROCESSES),
+            Some(processes) => check_processes(processes)?,
+        };
+        let min = self.min_processes.unwrap_or(0);
+        if min > max {
+            return Err(Error::Invalid(format!(
+                "a pool of at most {max} processes cannot have at least {min}"
+            )));
+        }
+        let idle = self.idle_timeout;
+        Ok(Size { min, max, idle })
+    }
+}
+
+/// Whether a pool can have so many workers.
+pub(super) fn check_processes(processes: usize) -> Result<usize> {
+    match processes {
+        1..=MAX_PROCESSES => Ok(processes),
+        _ => Err(Error::Invalid(format!(
+            "a pool has from 1 to {MAX_PROCESSES} processes, not {processes}"
+        ))),
+    }
+}
+
+/// The initializer as workers are told of it, and what its arguments refer to.
+fn prepare(initializer: Option<Prepared>, module: &Module) -> Result<(Option<Initializer>, References)> {
+    let Some(Prepared { task, args }) = initializer else {
+        return Ok((None, References::default()));
+    };
+    if module.kind() != ModuleKind::Tasks {
+        return Err(Error::Invalid(
+            "only a module of tasks can have an initializer: this one has none".into(),
+        ));
+    }
+    let task = super::task_number(module, &task)?;
+    let (args, references) = args?;
+    Ok((Some(Initializer { task, args }), references))
 }

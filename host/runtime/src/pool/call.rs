@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{TryRecvError, unbounded};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::codec::{self, Spread, ended, task_error};
-use super::result::AsyncResult;
+use super::codec::{self, Spread};
+use super::result::{self, AsyncResult};
 use super::stream::{self, IMap, Order, Results, Submitter};
-use super::{Pool, Settings};
-use crate::cbor::Decoder;
+use super::{Pool, Settings, map};
 use crate::error::{Error, Result};
+use crate::retry::Retry;
 use crate::supervisor::Shared;
-use crate::supervisor::feed::{Feed, Refused};
-use crate::supervisor::job::{BLOCK_ITEMS, Block, ChunkRule, Delivery, Item, Job, JobKey, OneShot, Outcome, Sink};
+use crate::supervisor::feed::Feed;
+use crate::supervisor::job::{ChunkRule, Job, JobKey, Sink};
+use crate::supervisor::shot::OneShot;
 
 /// How many items make one call of the guest: one trip to a worker and back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,7 +73,8 @@ pub struct Call<'p> {
     task: String,
     chunksize: Chunksize,
     timeout: Option<Duration>,
-    retries: u32,
+    retry: Retry,
+    buffersize: Option<usize>,
 }
 
 impl<'p> Call<'p> {
@@ -83,7 +84,8 @@ impl<'p> Call<'p> {
             task: task.to_owned(),
             chunksize: Chunksize::default(),
             timeout: settings.timeout,
-            retries: settings.retries,
+            retry: settings.retry,
+            buffersize: None,
         }
     }
 
@@ -100,8 +102,20 @@ impl<'p> Call<'p> {
     }
 
     /// How often an item is tried again whose worker died under it.
-    pub fn retries(mut self, retries: u32) -> Self {
-        self.retries = retries;
+    pub fn retries(self, retries: u32) -> Self {
+        self.retry(Retry::times(retries))
+    }
+
+    /// When an item that failed is tried again.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// For streams and `imap`: how many inputs may be ahead of whoever takes the results (CPython: `buffersize`, of
+    /// `Executor.map`). It is at least 1. Default: what keeps the workers busy, by how long items take.
+    pub fn buffersize(mut self, items: usize) -> Self {
+        self.buffersize = Some(items.max(1));
         self
     }
 
@@ -120,16 +134,22 @@ impl<'p> Call<'p> {
     ///
     /// If there is no such task, the arguments cannot be serialized, or the pool takes no more work.
     pub fn apply_async<A: Serialize, R: DeserializeOwned>(&self, args: A) -> Result<AsyncResult<R>> {
-        let shot = Arc::new(OneShot::default());
+        let shot = OneShot::new();
         let block = codec::single(&args)?;
         let job = self.job(Sink::One(Arc::clone(&shot)), ChunkRule::Exact(1), None)?;
-        self.pool().act(|core, _| {
+        let key = self.pool().act(|core, _| {
             let key = core.open_job(job)?;
             core.submit(key, block);
             core.seal_job(key);
-            Ok::<_, Error>(())
+            Ok::<_, Error>(key)
         })?;
-        Ok(AsyncResult::new(Arc::clone(self.pool()), self.task_name(), shot))
+        Ok(AsyncResult::new(
+            Arc::clone(self.pool()),
+            self.task_name(),
+            key,
+            shot,
+            result::open,
+        ))
     }
 
     /// Calls the task once for each input, its one argument; returns the results in the order of the inputs.
@@ -143,7 +163,7 @@ impl<'p> Call<'p> {
         I: IntoIterator<Item: Serialize>,
         R: DeserializeOwned,
     {
-        self.map_spread(Spread::One, inputs)
+        map::map(self, Spread::One, inputs)
     }
 
     /// [`map`](Self::map), but each input is a tuple of all arguments.
@@ -156,7 +176,33 @@ impl<'p> Call<'p> {
         I: IntoIterator<Item: Serialize>,
         R: DeserializeOwned,
     {
-        self.map_spread(Spread::Star, inputs)
+        map::map(self, Spread::Star, inputs)
+    }
+
+    /// [`map`](Self::map), but returns when all inputs are submitted; the one result is all results.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`apply_async`](Self::apply_async).
+    pub fn map_async<I, R>(&self, inputs: I) -> Result<AsyncResult<Vec<R>>>
+    where
+        I: IntoIterator<Item: Serialize>,
+        R: DeserializeOwned,
+    {
+        map::map_async(self, Spread::One, inputs)
+    }
+
+    /// [`map_async`](Self::map_async), but each input is a tuple of all arguments.
+    ///
+    /// # Errors
+    ///
+    /// Those of `map_async`.
+    pub fn starmap_async<I, R>(&self, inputs: I) -> Result<AsyncResult<Vec<R>>>
+    where
+        I: IntoIterator<Item: Serialize>,
+        R: DeserializeOwned,
+    {
+        map::map_async(self, Spread::Star, inputs)
     }
 
     /// [`map`](Self::map) without waiting for all: results come as the iterator is pulled, in the order of the inputs.
@@ -212,16 +258,30 @@ impl<'p> Call<'p> {
         self.task.as_str().into()
     }
 
-    pub(super) fn stream_chunk(&self) -> Result<ChunkRule> {
-        self.chunksize.rule(None, self.pool.processes())
+    pub(super) fn name(&self) -> &str {
+        &self.task
+    }
+
+    /// Whether the chunk depends on how many inputs there are.
+    pub(super) fn counts_inputs(&self) -> bool {
+        self.chunksize == Chunksize::Python
+    }
+
+    /// The rule for this many inputs, `None` if that is not known.
+    pub(super) fn chunk(&self, inputs: Option<usize>) -> Result<ChunkRule> {
+        self.chunksize.rule(inputs, self.pool.processes())
+    }
+
+    pub(super) fn ahead(&self) -> Option<usize> {
+        self.buffersize
     }
 
     fn job(&self, sink: Sink, chunk: ChunkRule, feed: Option<Arc<Feed>>) -> Result<Job> {
         Ok(Job {
-            task: self.pool.task_number(&self.task)?,
+            task: super::task_number(&self.pool.module, &self.task)?,
             chunk,
             timeout: self.timeout,
-            retries: self.retries,
+            retry: self.retry,
             sink,
             feed,
             open: true,
@@ -233,146 +293,6 @@ impl<'p> Call<'p> {
     pub(super) fn open_job(&self, sink: Sink, chunk: ChunkRule, feed: Option<Arc<Feed>>) -> Result<JobKey> {
         let job = self.job(sink, chunk, feed)?;
         Ok(self.pool().act(|core, _| core.open_job(job))?)
-    }
-
-    fn map_spread<I, R>(&self, spread: Spread, inputs: I) -> Result<Vec<R>>
-    where
-        I: IntoIterator<Item: Serialize>,
-        R: DeserializeOwned,
-    {
-        // CPython's rule needs the number of inputs before the first is sent.
-        if self.chunksize == Chunksize::Python {
-            let inputs: Vec<_> = inputs.into_iter().collect();
-            let chunk = self.chunksize.rule(Some(inputs.len()), self.pool.processes())?;
-            self.map_chunks(spread, chunk, inputs)
-        } else {
-            self.map_chunks(spread, self.chunksize.rule(None, 1)?, inputs)
-        }
-    }
-
-    fn map_chunks<I, R>(&self, spread: Spread, chunk: ChunkRule, inputs: I) -> Result<Vec<R>>
-    where
-        I: IntoIterator<Item: Serialize>,
-        R: DeserializeOwned,
-    {
-        let (sender, deliveries) = unbounded();
-        let job = self.open_job(Sink::Many(sender), chunk, None)?;
-        let mut gather = Gather {
-            task: &self.task,
-            results: Vec::new(),
-            first_failed: None,
-            missing: 0,
-        };
-        match self.send_all(job, spread, chunk, inputs) {
-            Ok(total) => gather.expect(total),
-            Err(refused) => {
-                self.pool().act(|core, _| core.cancel_job(job));
-                return Err(refused.into());
-            }
-        }
-        let mut decoder = Decoder::new();
-        while gather.missing > 0 {
-            let delivery = match deliveries.try_recv() {
-                Err(TryRecvError::Empty) => {
-                    let attended = self.pool().attend(|| deliveries.try_recv().ok());
-                    attended.or_else(|| deliveries.recv().ok())
-                }
-                received => received.ok(),
-            };
-            match delivery {
-                Some(delivery) => gather.accept(delivery, &mut decoder),
-                None => return Err(Error::NotRunning),
-            }
-        }
-        gather.finish()
-    }
-
-    /// Submits all inputs, block by block, so that the workers begin with the first. Returns how many there were.
-    fn send_all<I>(&self, job: JobKey, spread: Spread, chunk: ChunkRule, inputs: I) -> Result<usize, Refused>
-    where
-        I: IntoIterator<Item: Serialize>,
-    {
-        // Blocks are cut between chunks, so that each chunk is whole.
-        let multiple = chunk.multiple();
-        let most = (BLOCK_ITEMS / multiple).max(1) * multiple;
-        let mut inputs = inputs.into_iter();
-        let mut total = 0;
-        loop {
-            let mut block = Block::new(total as u64);
-            let more = codec::fill(&mut block, |block| {
-                for input in inputs.by_ref() {
-                    block.push(|bytes| spread.write(&input, bytes))?;
-                    if block.len() >= most || (block.is_full() && block.len().is_multiple_of(multiple)) {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            })?;
-            total += block.len();
-            self.pool().act(|core, _| {
-                core.submit(job, block);
-                if !more {
-                    core.seal_job(job);
-                }
-            });
-            if !more {
-                return Ok(total);
-            }
-        }
-    }
-}
-
-/// The results of a `map`, as they come.
-struct Gather<'a, R> {
-    task: &'a str,
-    results: Vec<Option<R>>,
-    first_failed: Option<(u64, Error)>,
-    missing: usize,
-}
-
-impl<R: DeserializeOwned> Gather<'_, R> {
-    fn expect(&mut self, total: usize) {
-        self.results.resize_with(total, || None);
-        self.missing = total;
-    }
-
-    fn accept(&mut self, delivery: Delivery, decoder: &mut Decoder) {
-        let batch = match delivery {
-            Delivery::Batch(batch) => batch,
-            Delivery::End(end) => {
-                let open = self.results.iter().position(Option::is_none).unwrap_or(0) as u64;
-                self.fail(open, ended(self.task, open, &end));
-                self.missing = 0;
-                return;
-            }
-        };
-        for Item { index, outcome } in batch.items {
-            self.missing -= 1;
-            let result = match outcome {
-                Outcome::Done { start, len } => {
-                    let bytes = &batch.bytes[start..start + len];
-                    decoder.read(bytes).map_err(Error::Decode)
-                }
-                Outcome::Failed(failure) => Err(task_error(self.task, index, &failure).into()),
-            };
-            match result {
-                Ok(result) => self.results[index as usize] = Some(result),
-                Err(error) => self.fail(index, error),
-            }
-        }
-    }
-
-    fn fail(&mut self, index: u64, error: Error) {
-        if self.first_failed.as_ref().is_none_or(|(first, _)| index < *first) {
-            self.first_failed = Some((index, error));
-        }
-    }
-
-    fn finish(self) -> Result<Vec<R>> {
-        match self.first_failed {
-            Some((_, error)) => Err(error),
-            None => Ok(self.results.into_iter().flatten().collect()),
-        }
     }
 }
 

@@ -22,7 +22,7 @@ impl From<Refused> for Error {
 impl From<End> for Error {
     fn from(end: End) -> Self {
         match end {
-            End::Cancelled => Self::NotRunning,
+            End::Cancelled | End::Terminated => Self::NotRunning,
             End::Broken(why) => Self::Broken(why),
         }
     }
@@ -133,21 +133,23 @@ fn describe_signal(signal: i32) -> &'static str {
 
 /// What becomes of an item whose pool ended first.
 pub(crate) fn ended(task: &str, index: u64, end: &End) -> Error {
-    match end {
-        End::Cancelled => Error::from(TaskError {
-            kind: ErrorKind::Cancelled,
-            message: "the pool was terminated before this item was done".into(),
-            backtrace: None,
-            task: task.to_owned(),
-            index,
-            worker: 0,
-            pid: 0,
-            attempt: 0,
-            exit_code: None,
-            signal: None,
-        }),
-        End::Broken(why) => Error::Broken(why.clone()),
-    }
+    let why = match end {
+        End::Cancelled => "it was cancelled before it was done",
+        End::Terminated => "the pool was terminated before this item was done",
+        End::Broken(why) => return Error::Broken(why.clone()),
+    };
+    Error::from(TaskError {
+        kind: ErrorKind::Cancelled,
+        message: why.into(),
+        backtrace: None,
+        task: task.to_owned(),
+        index,
+        worker: 0,
+        pid: 0,
+        attempt: 0,
+        exit_code: None,
+        signal: None,
+    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 mod builder;
 mod call;
 mod codec;
+mod completed;
 mod exec;
+mod map;
 mod result;
 mod stream;
 
@@ -17,11 +19,13 @@ use serde::de::DeserializeOwned;
 pub(crate) use self::builder::Settings;
 pub use self::builder::{DirGrant, PoolBuilder};
 pub use self::call::{Call, Chunksize};
+pub use self::completed::{AsCompleted, as_completed};
 pub use self::result::AsyncResult;
 pub use self::stream::{IMap, Order, Results, Submitter};
 use crate::error::{Error, Result};
 use crate::module::{Module, ModuleSource};
 use crate::output::OutputSender;
+use crate::shared::References;
 use crate::supervisor::Shared;
 use crate::supervisor::core::Core;
 use crate::supervisor::job::End;
@@ -47,6 +51,8 @@ pub struct Pool {
     module: Module,
     settings: Settings,
     output: OutputSender,
+    /// What the arguments of the initializer refer to.
+    kept: References,
 }
 
 impl fmt::Debug for Pool {
@@ -71,10 +77,28 @@ impl Pool {
         &self.module
     }
 
-    /// How many workers there are.
+    /// How many workers there are, or may be at most.
     #[must_use]
     pub fn processes(&self) -> usize {
-        self.settings.processes
+        self.shared.read(|core| core.size().max)
+    }
+
+    /// Has so many workers from now on, from 1 to 1000. Those that are too many stop when they have finished what they
+    /// run; what only waits for them goes to the others.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if there cannot be so many, [`Error::NotRunning`] after `close` or `terminate`.
+    pub fn resize(&self, processes: usize) -> Result<()> {
+        let processes = builder::check_processes(processes)?;
+        let resized = self.shared.act(|core, _| {
+            let running = core.is_running();
+            if running {
+                core.resize(processes);
+            }
+            running
+        });
+        if resized { Ok(()) } else { Err(Error::NotRunning) }
     }
 
     /// The process ids of the workers that run at the moment. A worker that died is missing until it is replaced.
@@ -132,6 +156,33 @@ impl Pool {
         self.task(task).starmap(inputs)
     }
 
+    /// [`map`](Self::map), but returns when all inputs are submitted; the one result is all results (CPython:
+    /// `Pool.map_async`).
+    ///
+    /// # Errors
+    ///
+    /// See [`Call::map_async`].
+    pub fn map_async<I, R>(&self, task: &str, inputs: I) -> Result<AsyncResult<Vec<R>>>
+    where
+        I: IntoIterator<Item: Serialize>,
+        R: DeserializeOwned,
+    {
+        self.task(task).map_async(inputs)
+    }
+
+    /// [`map_async`](Self::map_async), but each input is a tuple of all arguments (CPython: `Pool.starmap_async`).
+    ///
+    /// # Errors
+    ///
+    /// See [`Call::starmap_async`].
+    pub fn starmap_async<I, R>(&self, task: &str, inputs: I) -> Result<AsyncResult<Vec<R>>>
+    where
+        I: IntoIterator<Item: Serialize>,
+        R: DeserializeOwned,
+    {
+        self.task(task).starmap_async(inputs)
+    }
+
     /// [`map`](Self::map) without waiting for all; results come in the order of the inputs (CPython: `Pool.imap`).
     ///
     /// # Errors
@@ -158,6 +209,18 @@ impl Pool {
         self.task(task).imap_unordered(inputs)
     }
 
+    /// Takes no more work, and lets the pool finish what was submitted, with or without waiting for that (CPython:
+    /// `Executor.shutdown`). Results can be had as ever. Without waiting, the workers end when their work is done.
+    pub fn shutdown(self, wait: bool) {
+        self.close();
+        if wait {
+            // It is closed, so this can only succeed.
+            let _ = self.join();
+        } else {
+            self.shared.finish_alone();
+        }
+    }
+
     /// Takes no more work; what was submitted is finished (CPython: `Pool.close`).
     pub fn close(&self) {
         self.shared.act(|core, _| core.close());
@@ -167,10 +230,11 @@ impl Pool {
     /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) (CPython: `Pool.terminate`, which leaves it pending for
     /// ever).
     pub fn terminate(&self) {
-        self.shared.act(|core, _| core.end(&End::Cancelled));
+        self.shared.act(|core, _| core.end(&End::Terminated));
     }
 
-    /// Waits until every worker process has ended and all output is passed on (CPython: `Pool.join`).
+    /// Waits until every worker process has ended, all output is passed on and all callbacks have run (CPython:
+    /// `Pool.join`).
     ///
     /// # Errors
     ///
@@ -179,7 +243,7 @@ impl Pool {
         self.join_until(None).map(|_| ())
     }
 
-    /// [`join`](Self::join), but waits no longer than `timeout`. Returns whether all processes have ended.
+    /// [`join`](Self::join), but waits no longer than `timeout`. Returns whether that was enough.
     ///
     /// # Errors
     ///
@@ -192,28 +256,31 @@ impl Pool {
         if self.shared.read(Core::is_running) {
             return Err(Error::StillRunning);
         }
-        let gone = self.shared.wait_until_gone(deadline);
-        if gone {
-            self.output.flush();
+        if !self.shared.wait_until_gone(deadline) {
+            return Ok(false);
         }
-        Ok(gone)
+        self.output.flush();
+        Ok(self.shared.errands().flush(deadline))
     }
+}
 
-    /// The number of a task, by its name.
-    fn task_number(&self, name: &str) -> Result<u32> {
-        let tasks = self.module.tasks();
-        match tasks.iter().position(|task| task.name == name) {
-            Some(at) => Ok(u32::try_from(at).unwrap_or(u32::MAX)),
-            None => Err(Error::NoSuchTask {
-                name: name.to_owned(),
-                tasks: tasks.iter().map(|task| task.name.clone()).collect(),
-            }),
-        }
+/// The number of a task, by its name.
+fn task_number(module: &Module, name: &str) -> Result<u32> {
+    let tasks = module.tasks();
+    match tasks.iter().position(|task| task.name == name) {
+        Some(at) => Ok(u32::try_from(at).unwrap_or(u32::MAX)),
+        None => Err(Error::NoSuchTask {
+            name: name.to_owned(),
+            tasks: tasks.iter().map(|task| task.name.clone()).collect(),
+        }),
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.terminate();
+        if !self.shared.finishes_alone() {
+            self.terminate();
+        }
+        std::mem::take(&mut self.kept).retract();
     }
 }

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, TryRecvError, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -93,6 +94,8 @@ pub struct Results<R> {
     task: Arc<str>,
     feed: Arc<Feed>,
     chunk: ChunkRule,
+    /// How many inputs may be ahead, if the caller has said so.
+    ahead: Option<usize>,
     job: JobKey,
     deliveries: Receiver<Delivery>,
     window: Window<R>,
@@ -216,9 +219,44 @@ impl<R: DeserializeOwned> Results<R> {
         }
         if next.is_none() || self.taken >= WAKE_EVERY {
             self.taken = 0;
-            self.feed.make_room(self.pool.read(|core| core.appetite(self.chunk)));
+            let appetite = || self.pool.read(|core| core.appetite(self.chunk));
+            self.feed.make_room(self.ahead.unwrap_or_else(appetite));
         }
         next
+    }
+}
+
+impl<R: DeserializeOwned> Results<R> {
+    /// The next result, `None` after the last. Waits no longer than `timeout` (CPython: `IMapIterator.next`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WaitTimeout`] if it is not there by then; it can be asked for again.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<(u64, Result<R>)>> {
+        self.next_until(Instant::now().checked_add(timeout))
+            .map_err(|_| Error::WaitTimeout(timeout))
+    }
+
+    /// An error: it was not there by the deadline.
+    fn next_until(&mut self, deadline: Option<Instant>) -> Result<Option<(u64, Result<R>)>, RecvTimeoutError> {
+        loop {
+            if let Some(next) = self.try_next() {
+                return Ok(Some(next));
+            }
+            let deliveries = &self.deliveries;
+            let received = match self.pool.attend(|| deliveries.try_recv().ok()) {
+                Some(delivery) => Ok(delivery),
+                None => match deadline {
+                    Some(deadline) => deliveries.recv_deadline(deadline),
+                    None => deliveries.recv().map_err(Into::into),
+                },
+            };
+            match received {
+                Ok(delivery) => self.accept(delivery),
+                Err(RecvTimeoutError::Disconnected) => return Ok(self.window.pop()),
+                Err(timeout) => return Err(timeout),
+            }
+        }
     }
 }
 
@@ -226,25 +264,8 @@ impl<R: DeserializeOwned> Iterator for Results<R> {
     type Item = (u64, Result<R>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(next) = self.try_next() {
-                return Some(next);
-            }
-            let received = match self.deliveries.try_recv() {
-                Err(TryRecvError::Empty) => {
-                    let deliveries = &self.deliveries;
-                    match self.pool.attend(|| deliveries.try_recv().ok()) {
-                        Some(delivery) => Ok(delivery),
-                        None => deliveries.recv().map_err(|_| TryRecvError::Disconnected),
-                    }
-                }
-                received => received,
-            };
-            match received {
-                Ok(delivery) => self.accept(delivery),
-                Err(_) => return self.window.pop(),
-            }
-        }
+        // Without a deadline there is no timeout.
+        self.next_until(None).ok().flatten()
     }
 }
 
@@ -261,8 +282,10 @@ const WAKE_EVERY: usize = 64;
 /// Opens a stream.
 pub(super) fn open<A, R>(call: &Call<'_>, spread: Spread, order: Order) -> Result<(Submitter<A>, Results<R>)> {
     let pool = call.pool();
-    let chunk = call.stream_chunk()?;
-    let feed = Arc::new(Feed::new(pool.read(|core| core.appetite(chunk)), chunk.multiple()));
+    let chunk = call.chunk(None)?;
+    let ahead = call.ahead();
+    let appetite = ahead.unwrap_or_else(|| pool.read(|core| core.appetite(chunk)));
+    let feed = Arc::new(Feed::new(appetite, chunk.multiple()));
     let (sender, deliveries) = unbounded();
     let job = call.open_job(Sink::Many(sender), chunk, Some(Arc::clone(&feed)))?;
     let submitter = Submitter {
@@ -278,6 +301,7 @@ pub(super) fn open<A, R>(call: &Call<'_>, spread: Spread, order: Order) -> Resul
         task: call.task_name(),
         feed,
         chunk,
+        ahead,
         job,
         deliveries,
         window: Window::new(order),
@@ -334,19 +358,37 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> IMap<I, R> {
             }
         }
     }
+
+    fn next_until(&mut self, deadline: Option<Instant>) -> Result<Option<Result<R>>, RecvTimeoutError> {
+        if let Some((_, result)) = self.results.try_next() {
+            return Ok(Some(result));
+        }
+        self.pull();
+        Ok(match self.results.next_until(deadline)? {
+            Some((_, result)) => Some(result),
+            None => self.failed.take().map(Err),
+        })
+    }
+
+    /// The next result, `None` after the last. Waits no longer than `timeout` for it; for the next input it may have to
+    /// (CPython: `IMapIterator.next`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WaitTimeout`] if the result is not there by then; it can be asked for again. Or the error of that item,
+    /// after which the next can be asked for.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<R>> {
+        match self.next_until(Instant::now().checked_add(timeout)) {
+            Ok(next) => next.transpose(),
+            Err(_) => Err(Error::WaitTimeout(timeout)),
+        }
+    }
 }
 
 impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for IMap<I, R> {
     type Item = Result<R>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some((_, result)) = self.results.try_next() {
-            return Some(result);
-        }
-        self.pull();
-        match self.results.next() {
-            Some((_, result)) => Some(result),
-            None => self.failed.take().map(Err),
-        }
+        self.next_until(None).ok().flatten()
     }
 }

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use super::Supervisor;
 use super::job::{Block, ChunkRule, End, Job, JobKey, Jobs, Pending, Sink};
 use super::nursery::Nursery;
-use super::slot::{Cause, Drained, Process, Slot, Violation};
+use super::size::Size;
+use super::slot::{Cause, Drained, Limits, Process, Slot, Violation};
 use crate::objects::Scope;
 use crate::output::OutputSender;
 use crate::process::message::Status;
@@ -48,6 +49,15 @@ pub(super) struct Mourned {
     pub(super) until: Instant,
 }
 
+/// What a pool promises its callers about its workers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) size: Size,
+    pub(crate) limits: Limits,
+    /// How long a worker may take until it is ready, if that is up to the guest.
+    pub(crate) patience: Option<Duration>,
+}
+
 pub(crate) struct Core {
     pub(super) state: State,
     pub(super) slots: Vec<Slot>,
@@ -61,11 +71,20 @@ pub(crate) struct Core {
     pub(super) backlog: VecDeque<Pending>,
     /// Items in `backlog`.
     pub(super) waiting: usize,
+    /// Items that failed and are tried again, each not before its time. The next to come is the last.
+    delayed: Vec<(Instant, Pending)>,
     pub(super) mourned: Vec<Mourned>,
     /// Exit statuses that came before the death they belong to was seen.
     pub(super) statuses: HashMap<u64, Status>,
     /// Deaths in a row that no finished or charged item lies between.
     pub(super) barren_deaths: u32,
+    /// Initializers in a row that failed.
+    pub(super) unprepared: u32,
+    /// How many workers there are to be.
+    pub(super) size: Size,
+    pub(super) limits: Limits,
+    /// How long a worker may take until it is ready, if there is an initializer.
+    patience: Option<Duration>,
     pub(super) output: OutputSender,
     pub(super) nursery: Arc<Nursery>,
     pub(super) supervisor: &'static Supervisor,
@@ -111,35 +130,38 @@ impl Core {
         pool: u32,
         supervisor: &'static Supervisor,
         nursery: Arc<Nursery>,
-        processes: usize,
-        max_result: usize,
+        terms: Terms,
         output: OutputSender,
         stdin: Option<OwnedFd>,
         scope: Scope,
     ) -> Self {
-        let now = Instant::now();
-        Self {
+        let Terms { size, limits, patience } = terms;
+        let mut core = Self {
             state: State::Running,
-            slots: (1..)
-                .take(processes)
-                .map(|number| Slot::new(number, max_result, now))
-                .collect(),
+            slots: Vec::new(),
             jobs: Jobs::default(),
             fed: Vec::new(),
             ask_at: None,
             touched: Vec::new(),
             backlog: VecDeque::new(),
             waiting: 0,
+            delayed: Vec::new(),
             mourned: Vec::new(),
             statuses: HashMap::new(),
             barren_deaths: 0,
+            unprepared: 0,
+            size,
+            limits,
+            patience,
             output,
             nursery,
             supervisor,
             pool,
             stdin,
             scope,
-        }
+        };
+        core.resize(size.max);
+        core
     }
 
     /// Adds a job. Its items follow.
@@ -153,7 +175,7 @@ impl Core {
                 }
                 Ok(key)
             }
-            State::Closing => Err(End::Cancelled),
+            State::Closing => Err(End::Terminated),
             State::Over(end) => Err(end.clone()),
         }
     }
@@ -184,8 +206,8 @@ impl Core {
         if let Some(job) = self.jobs.get(key) {
             job.feed = None;
             job.open = false;
-            if job.outstanding == 0 {
-                job.flush();
+            if job.is_complete() {
+                job.complete();
                 self.jobs.remove(key);
             }
         }
@@ -203,7 +225,48 @@ impl Core {
             }
             pending.job != key
         });
+        self.delayed.retain(|(_, pending)| {
+            if pending.job == key {
+                job.outstanding -= pending.len() as u64;
+            }
+            pending.job != key
+        });
         self.seal_job(key);
+    }
+
+    /// Ends a job whose outcome is not there yet: it is `Cancelled`, and so that it also ends where it runs, its items have
+    /// no time left. False: its outcome is there.
+    pub(crate) fn cancel(&mut self, key: JobKey, now: Instant) -> bool {
+        let Some(job) = self.jobs.get(key) else { return false };
+        if matches!(job.sink, Sink::Nobody) {
+            return false;
+        }
+        job.end(End::Cancelled);
+        job.timeout = Some(Duration::ZERO);
+        self.cancel_job(key);
+        self.enforce_deadlines(now);
+        true
+    }
+
+    /// Has an item tried again that failed, after this long.
+    pub(super) fn try_again(&mut self, pending: Pending, pause: Duration, now: Instant) {
+        let due = now + pause;
+        let unwanted = self
+            .jobs
+            .get(pending.job)
+            .is_none_or(|job| matches!(job.sink, Sink::Nobody));
+        if pause.is_zero() || unwanted {
+            return self.put_back(pending);
+        }
+        let place = self.delayed.partition_point(|(other, _)| *other > due);
+        self.delayed.insert(place, (due, pending));
+    }
+
+    /// Puts back what has waited long enough to be tried again.
+    fn wake_delayed(&mut self, now: Instant) {
+        while let Some((_, pending)) = self.delayed.pop_if(|(due, _)| *due <= now) {
+            self.put_back(pending);
+        }
     }
 
     /// One turn: collects what the workers have done, and gives them more. Returns how many replies were collected.
@@ -214,9 +277,10 @@ impl Core {
         }
         self.settle_mourned(now);
         self.raise_absent(now);
+        self.wake_delayed(now);
         self.dispatch(now);
         self.hand_on();
-        self.finish_closing(now);
+        self.stop_unneeded(now);
         collected
     }
 
@@ -230,12 +294,19 @@ impl Core {
             .drain(&mut self.jobs, &mut self.touched, &self.output, now)
             .and_then(|drained| slot.send_more().map(|()| drained));
         match collected {
-            Ok(drained) => {
+            Ok(mut drained) => {
+                let again = std::mem::take(&mut drained.again);
                 if drained.items > 0 {
                     self.barren_deaths = 0;
                 }
+                if drained.ready {
+                    self.unprepared = 0;
+                }
                 if drained.records > 0 && matches!(slot.cause, Some(Cause::Stopped)) {
                     slot.expect(now);
+                }
+                for (pending, pause) in again {
+                    self.try_again(pending, pause, now);
                 }
                 drained
             }
@@ -250,7 +321,7 @@ impl Core {
     fn dispatch(&mut self, now: Instant) {
         self.top_up();
         // Few items are spread thinly, many in handfuls.
-        let share = self.waiting.div_ceil(self.slots.len().max(1) * 2).max(1);
+        let share = self.waiting.div_ceil(self.size.max * 2).max(1);
         while let Some(pending) = self.backlog.front_mut() {
             let Some(job) = self.jobs.get(pending.job) else {
                 self.waiting -= pending.len();
@@ -274,7 +345,8 @@ impl Core {
                     ChunkRule::Adaptive => slot.pace.chunk().min(budget),
                     ChunkRule::Exact(items) => items as usize,
                 }
-                .min(pending.len());
+                .min(pending.len())
+                .min(slot.tasks_left());
                 let before = pending.len();
                 let dispatched = slot.dispatch(pending, task, count, now);
                 // Also when it failed: the items may be with the worker by then, and come back when it is buried.
@@ -351,9 +423,12 @@ impl Core {
         let Some(job) = self.jobs.get(pending.job) else {
             return false;
         };
-        let (task, count) = (job.task, pending.len());
+        let (task, count) = (job.task, pending.len().min(self.slots[idle].tasks_left()));
         match self.slots[idle].dispatch(&mut pending, task, count, now) {
-            Ok(true) => true,
+            Ok(true) => {
+                self.put_back(pending);
+                true
+            }
             Ok(false) => {
                 self.put_back(pending);
                 false
@@ -386,7 +461,8 @@ impl Core {
         for key in std::mem::take(&mut self.touched) {
             let Some(job) = self.jobs.get(key) else { continue };
             job.flush();
-            if job.outstanding == 0 && !job.open {
+            if job.is_complete() {
+                job.complete();
                 self.jobs.remove(key);
             }
         }
@@ -418,47 +494,28 @@ impl Core {
     pub(crate) fn appetite(&self, chunk: ChunkRule) -> usize {
         let windows: usize = self.slots.iter().map(|slot| slot.pace.window()).sum();
         windows
-            .max(self.slots.len().saturating_mul(chunk.multiple()))
+            .max(self.size.max.saturating_mul(chunk.multiple()))
             .saturating_mul(2)
-    }
-
-    /// Starts workers where there are none and it is time.
-    pub(super) fn raise_absent(&mut self, now: Instant) {
-        for at in 0..self.slots.len() {
-            let due = matches!(self.slots[at].process, Process::Absent { retry_at } if retry_at <= now);
-            // Asked each time: a worker that cannot be started may be one too many, and the end of the pool.
-            if due && self.needs_workers() {
-                self.raise(at, now);
-            }
-        }
-    }
-
-    /// Whether a worker that is missing should be replaced.
-    fn needs_workers(&self) -> bool {
-        match self.state {
-            State::Running => true,
-            State::Closing => !self.jobs.is_empty(),
-            State::Over(_) => false,
-        }
     }
 
     /// When something will have to be done without anybody ringing.
     pub(super) fn next_timer(&mut self) -> Option<Instant> {
-        let replace = self.needs_workers();
-        let jobs = &mut self.jobs;
-        let slots = self.slots.iter().filter_map(|slot| match &slot.process {
-            Process::Absent { retry_at } if replace => Some(*retry_at),
-            _ => ultimatum(slot, jobs).map(|(at, _)| at),
-        });
+        let size = self.next_change_of_size();
+        let (jobs, patience) = (&mut self.jobs, self.patience);
+        let slots = self
+            .slots
+            .iter()
+            .filter_map(|slot| ultimatum(slot, jobs, patience).map(|(at, _)| at));
         let mourned = self.mourned.iter().map(|mourned| mourned.until);
-        slots.chain(mourned).chain(self.ask_at).min()
+        let delayed = self.delayed.last().map(|(due, _)| *due);
+        slots.chain(mourned).chain(self.ask_at).chain(delayed).chain(size).min()
     }
 
     /// Kills the workers whose item has used up its time.
     pub(super) fn enforce_deadlines(&mut self, now: Instant) {
         for at in 0..self.slots.len() {
             let overdue = |core: &mut Self| {
-                let (deadline, verdict) = ultimatum(&core.slots[at], &mut core.jobs)?;
+                let (deadline, verdict) = ultimatum(&core.slots[at], &mut core.jobs, core.patience)?;
                 (deadline <= now).then_some(verdict)
             };
             if overdue(self).is_none() {
@@ -500,31 +557,10 @@ impl Core {
         self.fed.clear();
         self.backlog.clear();
         self.waiting = 0;
+        self.delayed.clear();
         self.mourned.clear();
         for at in 0..self.slots.len() {
             self.kill(at, Cause::Dismissed);
-        }
-    }
-
-    /// Once a closed pool has nothing left to do, tells its workers so.
-    fn finish_closing(&mut self, now: Instant) {
-        if !matches!(self.state, State::Closing) || !self.jobs.is_empty() {
-            return;
-        }
-        for at in 0..self.slots.len() {
-            let slot = &mut self.slots[at];
-            if slot.cause.is_some() || slot.link.is_none() {
-                continue;
-            }
-            match slot.send_stop() {
-                Ok(true) => {
-                    slot.cause = Some(Cause::Stopped);
-                    slot.expect(now);
-                    slot.publish();
-                }
-                Ok(false) => {}
-                Err(violation) => self.punish(at, violation),
-            }
         }
     }
 
@@ -546,6 +582,11 @@ impl Core {
         matches!(self.state, State::Running)
     }
 
+    /// How many workers there are to be.
+    pub(crate) fn size(&self) -> Size {
+        self.size
+    }
+
     /// Process ids of the workers that run.
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
         self.slots.iter().map(Slot::pid).filter(|pid| *pid != 0).collect()
@@ -560,9 +601,10 @@ impl Core {
 }
 
 /// When to look whether this worker has come on with what it has, and what it is killed for if not.
-fn ultimatum(slot: &Slot, jobs: &mut Jobs) -> Option<(Instant, Option<Cause>)> {
+fn ultimatum(slot: &Slot, jobs: &mut Jobs, to_prepare: Option<Duration>) -> Option<(Instant, Option<Cause>)> {
     if !slot.ready {
-        return None;
+        let limit = to_prepare.filter(|_| slot.pid() != 0 && slot.cause.is_none())?;
+        return Some((slot.ordered_at.checked_add(limit)?, Some(Cause::Unprepared { limit })));
     }
     // While nobody takes its output, it waits for us.
     let patience = slot.is_heard().then(|| slot.silent_since + OBEY_TIMEOUT);

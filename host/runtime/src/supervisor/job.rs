@@ -2,12 +2,14 @@
 //!
 //! Both are plain bytes. The caller's thread serializes and deserializes; the supervisor only moves.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
 use super::feed::Feed;
+use super::shot::{OneShot, Reply};
+use crate::retry::{Mishap, Retry};
 use crate::shared::References;
 use crate::wire::ITEM_PREFIX;
 
@@ -128,6 +130,13 @@ pub(crate) enum Outcome {
     Failed(Box<Failure>),
 }
 
+impl Outcome {
+    /// Whether it is none to be glad of.
+    pub(crate) fn is_failure(&self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+}
+
 /// An item that has no result, and whose fault that was.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -162,8 +171,10 @@ pub(crate) enum Loss {
 /// Why a job ends before all of its items have an outcome.
 #[derive(Clone, Debug)]
 pub(crate) enum End {
-    /// The pool was terminated.
+    /// Whoever wanted it wants it no more.
     Cancelled,
+    /// The pool was terminated.
+    Terminated,
     /// The pool cannot go on, for this reason.
     Broken(String),
 }
@@ -175,64 +186,15 @@ pub(crate) enum Delivery {
     End(End),
 }
 
-/// The outcome of a job of one item.
-#[derive(Debug)]
-pub(crate) enum Reply {
-    Done(Vec<u8>),
-    Failed(Failure),
-    Ended(End),
-}
-
-/// Where the one outcome of a job arrives.
-#[derive(Debug, Default)]
-pub(crate) struct OneShot {
-    reply: Mutex<Option<Arc<Reply>>>,
-    arrived: Condvar,
-}
-
-impl OneShot {
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<Reply>>> {
-        self.reply.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, reply: Reply) {
-        self.lock().get_or_insert_with(|| Arc::new(reply));
-        self.arrived.notify_all();
-    }
-
-    /// The outcome, if it has come.
-    pub(crate) fn get(&self) -> Option<Arc<Reply>> {
-        self.lock().clone()
-    }
-
-    /// Waits for the outcome, until `deadline` at most.
-    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Option<Arc<Reply>> {
-        let mut reply = self.lock();
-        loop {
-            if let Some(reply) = &*reply {
-                return Some(Arc::clone(reply));
-            }
-            reply = match deadline {
-                None => self.arrived.wait(reply).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline
-                        .checked_duration_since(Instant::now())
-                        .filter(|left| !left.is_zero())?;
-                    self.arrived
-                        .wait_timeout(reply, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-            };
-        }
-    }
-}
-
 /// Where outcomes go.
 #[derive(Debug)]
 pub(crate) enum Sink {
+    /// As they come, in batches.
     Many(Sender<Delivery>),
+    /// The only one.
     One(Arc<OneShot>),
+    /// All at once, when there is nothing left to come.
+    All(Arc<OneShot>, Vec<Batch>),
     /// Nobody is interested any more.
     Nobody,
 }
@@ -261,7 +223,7 @@ pub(crate) struct Job {
     pub(crate) task: u32,
     pub(crate) chunk: ChunkRule,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) retries: u32,
+    pub(crate) retry: Retry,
     pub(crate) sink: Sink,
     /// Where more items may come from.
     pub(crate) feed: Option<Arc<Feed>>,
@@ -280,10 +242,11 @@ impl Job {
             return;
         }
         let batch = std::mem::take(&mut self.batch);
-        match &self.sink {
+        match &mut self.sink {
             Sink::Many(sender) => {
                 let _ = sender.send(Delivery::Batch(batch));
             }
+            Sink::All(_, batches) => batches.push(batch),
             Sink::One(shot) => {
                 let Batch { bytes, items } = batch;
                 for item in items {
@@ -297,6 +260,19 @@ impl Job {
         }
     }
 
+    /// Whether nothing will come any more.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.outstanding == 0 && !self.open
+    }
+
+    /// Hands on what is left to be handed on when it is complete.
+    pub(crate) fn complete(&mut self) {
+        self.flush();
+        if let Sink::All(shot, batches) = &mut self.sink {
+            shot.set(Reply::All(std::mem::take(batches)));
+        }
+    }
+
     /// Ends the job: what has no outcome will not get one.
     pub(crate) fn end(&mut self, end: End) {
         self.flush();
@@ -304,7 +280,7 @@ impl Job {
             Sink::Many(sender) => {
                 let _ = sender.send(Delivery::End(end));
             }
-            Sink::One(shot) => shot.set(Reply::Ended(end)),
+            Sink::One(shot) | Sink::All(shot, _) => shot.set(Reply::Ended(end)),
             Sink::Nobody => {}
         }
     }
@@ -365,6 +341,15 @@ impl Jobs {
     }
 }
 
+/// What is to be done about an item that failed.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// It is tried again, after so long.
+    Again(Pending, Duration),
+    /// It was its last attempt.
+    Final,
+}
+
 /// Items of one block that wait for a worker.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -378,6 +363,15 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    /// What is to be done about this one item, which failed like this.
+    pub(crate) fn judge(mut self, retry: &Retry, mishap: Mishap) -> Verdict {
+        self.attempts += 1;
+        match retry.after(mishap, self.attempts) {
+            Some(pause) => Verdict::Again(self, pause),
+            None => Verdict::Final,
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         (self.end - self.first) as usize
     }
@@ -392,7 +386,7 @@ mod tests {
             task: 0,
             chunk: ChunkRule::Adaptive,
             timeout: None,
-            retries: 0,
+            retry: Retry::default(),
             sink: Sink::Nobody,
             feed: None,
             open: true,

@@ -13,9 +13,10 @@ use rustix::process::Signal;
 
 use super::Watched;
 use super::core::{Core, Mourned};
-use super::job::{End, Failure, Loss, What};
+use super::job::{End, Failure, Loss, Pending, Verdict, What};
 use super::slot::{Cause, Link, Process, file_failure};
 use crate::process::message::Status;
+use crate::retry::Mishap;
 
 /// How long a charged item waits to learn how its worker ended.
 const OBITUARY_TIMEOUT: Duration = Duration::from_millis(500);
@@ -25,6 +26,9 @@ const SOUND_AFTER: Duration = Duration::from_secs(1);
 
 /// Deaths in a row without any item done that are answered without a pause.
 const FREE_DEATHS: u32 = 3;
+
+/// Initializers in a row that are allowed to fail, before the pool gives up.
+const MAX_UNPREPARED: u32 = 2;
 
 /// Deaths in a row without any item done, beyond three for each worker, after which the pool gives up.
 const MAX_BARREN_DEATHS: u32 = 12;
@@ -142,7 +146,12 @@ impl Core {
         let slot = &mut self.slots[at];
         let pid = slot.pid();
         let cause = slot.cause.take();
-        let begun = slot.head_has_begun();
+        let unable = match cause {
+            Some(Cause::Unprepared { limit }) => Some(format!("it took longer than {limit:?}")),
+            _ => slot.unable.take(),
+        };
+        // One that could not prepare has begun nothing, whatever it has read.
+        let begun = slot.head_has_begun() && unable.is_none();
         let flights = std::mem::take(&mut slot.flights);
         let (birth, worker, sound) = (
             slot.birth,
@@ -160,17 +169,21 @@ impl Core {
             };
             if place == 0 && begun && !innocent {
                 charged = true;
-                let mut victim = flight.rest();
-                victim.end = victim.first + 1;
                 rest.first += 1;
                 self.put_back(rest);
-                self.charge(victim, cause.as_ref(), Mourner { birth, worker, pid }, now);
+                self.charge(flight.head(), cause.as_ref(), Mourner { birth, worker, pid }, now);
             } else {
                 self.put_back(rest);
             }
         }
         self.slots[at].vacate(now);
         self.output.end_worker(worker);
+        if let Some(why) = unable {
+            self.unprepared += 1;
+            if self.unprepared > MAX_UNPREPARED {
+                self.end(&End::Broken(format!("the initializer failed: {why}")));
+            }
+        }
         if !self.mourned.iter().any(|mourned| mourned.birth == birth) {
             self.statuses.remove(&birth);
         }
@@ -192,7 +205,7 @@ impl Core {
     }
 
     /// The item that a dead worker was running pays: with another attempt if it has one, else with its outcome.
-    fn charge(&mut self, mut victim: super::job::Pending, cause: Option<&Cause>, mourner: Mourner, now: Instant) {
+    fn charge(&mut self, victim: Pending, cause: Option<&Cause>, mourner: Mourner, now: Instant) {
         let Some(job) = self.jobs.get(victim.job) else { return };
         let index = victim.block.base + u64::from(victim.first);
         let attempt = victim.attempts + 1;
@@ -200,12 +213,15 @@ impl Core {
         let what = match cause {
             Some(Cause::Timeout { limit, .. }) => Some(What::Timeout(*limit)),
             Some(Cause::Violation(why)) => Some(What::Lost(Loss::Violation(why.clone()))),
-            Some(Cause::Disobedient | Cause::Stopped | Cause::Dismissed) | None => None,
+            Some(Cause::Unprepared { .. } | Cause::Disobedient | Cause::Stopped | Cause::Dismissed) | None => None,
         };
-        let may_retry = !matches!(what, Some(What::Timeout(_))) && victim.attempts < job.retries;
-        if may_retry {
-            victim.attempts += 1;
-            self.put_back(victim);
+        let mishap = match what {
+            Some(What::Timeout(_)) => Mishap::Timeout,
+            _ => Mishap::Lost,
+        };
+        let key = victim.job;
+        if let Verdict::Again(victim, pause) = victim.judge(&job.retry, mishap) {
+            self.try_again(victim, pause, now);
             return;
         }
         match what {
@@ -216,13 +232,13 @@ impl Core {
                     pid,
                     attempt,
                 };
-                file_failure(&mut self.jobs, &mut self.touched, victim.job, index, failure);
+                file_failure(&mut self.jobs, &mut self.touched, key, index, failure);
             }
             None => {
                 let until = now + OBITUARY_TIMEOUT;
                 self.mourned.push(Mourned {
                     birth,
-                    job: victim.job,
+                    job: key,
                     index,
                     worker,
                     pid,

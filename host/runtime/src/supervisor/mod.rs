@@ -12,22 +12,26 @@
 //! of workers, [`nursery`] where they come from. [`requests`] is what they ask for beside their work: objects.
 
 pub(crate) mod core;
+pub(crate) mod errands;
 pub(crate) mod feed;
 pub(crate) mod job;
 mod life;
 pub(crate) mod nursery;
 mod pace;
 mod requests;
+pub(crate) mod shot;
+pub(crate) mod size;
 pub(crate) mod slot;
 mod watch;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use wasmp_ipc::Spinner;
 
 use self::core::Core;
+use self::errands::Errands;
 pub(crate) use self::watch::{Supervisor, Watched};
 
 /// How often a pool that brings a steady stream of replies is looked at, instead of being rung for.
@@ -50,10 +54,13 @@ pub(crate) struct Shared {
     streaming: AtomicBool,
     /// Held by the caller that looks for replies at the moment.
     looking: Mutex<Spinner>,
+    errands: Errands,
+    /// Nobody has it any more, and it is to finish its work.
+    alone: AtomicBool,
 }
 
 impl Shared {
-    pub(crate) fn new(id: u32, supervisor: &'static Supervisor, core: Core) -> Self {
+    pub(crate) fn new(id: u32, supervisor: &'static Supervisor, core: Core, errands: Errands) -> Self {
         Self {
             id,
             supervisor,
@@ -62,7 +69,14 @@ impl Shared {
             timer: AtomicU64::new(u64::MAX),
             streaming: AtomicBool::new(false),
             looking: Mutex::new(Spinner::new()),
+            errands,
+            alone: AtomicBool::new(false),
         }
+    }
+
+    /// The way to the thread for callers' code.
+    pub(crate) fn errands(&self) -> &Errands {
+        &self.errands
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
@@ -141,6 +155,21 @@ impl Shared {
     /// A turn of the supervisor thread.
     fn tick(&self) {
         self.act(Core::enforce_deadlines);
+    }
+
+    /// Lives on without its owner until its work is done.
+    pub(crate) fn finish_alone(self: &Arc<Self>) {
+        self.alone.store(true, Ordering::Relaxed);
+        self.supervisor.adopt(self);
+    }
+
+    /// Whether it lives on without its owner.
+    pub(crate) fn finishes_alone(&self) -> bool {
+        self.alone.load(Ordering::Relaxed)
+    }
+
+    fn is_gone(&self) -> bool {
+        self.read(Core::is_gone)
     }
 
     /// Waits until the pool is over and all of its processes are gone. False: not by `deadline`.

@@ -103,6 +103,10 @@ pub(super) enum Cause {
     Violation(String),
     /// It was not killed, but told that nothing will follow.
     Stopped,
+    /// It was not ready in time.
+    Unprepared {
+        limit: Duration,
+    },
     /// The pool is being terminated, or needs it no more.
     Dismissed,
 }
@@ -126,6 +130,13 @@ impl Flight {
         self.seq + u64::from(self.done)
     }
 
+    /// The next item to get its outcome.
+    pub(super) fn head(&self) -> Pending {
+        let mut head = self.rest();
+        head.end = head.first + 1;
+        head
+    }
+
     /// The items that have no outcome yet.
     pub(super) fn rest(&self) -> Pending {
         Pending {
@@ -136,6 +147,15 @@ impl Flight {
             attempts: self.attempts,
         }
     }
+}
+
+/// What holds for all workers of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Most bytes of a result.
+    pub(crate) result: usize,
+    /// Items after which a worker is replaced.
+    pub(crate) tasks: u64,
 }
 
 #[derive(Debug)]
@@ -151,6 +171,10 @@ pub(super) struct Slot {
     pub(super) cause: Option<Cause>,
     /// The worker has said that it is up.
     pub(super) ready: bool,
+    /// It has said that it cannot take tasks, and why.
+    pub(super) unable: Option<String>,
+    /// It is one too many: it gets no more work, and stops when it has none.
+    pub(super) surplus: bool,
     pub(super) ordered_at: Instant,
     pub(super) flights: VecDeque<Flight>,
     /// Items of `flights` without an outcome.
@@ -160,6 +184,10 @@ pub(super) struct Slot {
     /// Since when it has not been heard of, and something is expected of it.
     pub(super) silent_since: Instant,
     pub(super) pace: Pace,
+    /// Items that it has been given and that were not taken back.
+    given: u64,
+    /// How many it may be given, ever.
+    max_tasks: u64,
     next_seq: u64,
     /// How much of the body of the last flight has been written, if not all of it.
     sent: Option<usize>,
@@ -179,7 +207,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(number: u32, max_result: usize, now: Instant) -> Self {
+    pub(super) fn new(number: u32, limits: Limits, now: Instant) -> Self {
         Self {
             number,
             birth: 0,
@@ -188,16 +216,20 @@ impl Slot {
             seat: None,
             cause: None,
             ready: false,
+            unable: None,
+            surplus: false,
             ordered_at: now,
             flights: VecDeque::new(),
             under_way: 0,
             head_since: now,
             silent_since: now,
             pace: Pace::new(now),
+            given: 0,
+            max_tasks: limits.tasks,
             next_seq: 0,
             sent: None,
             partial: None,
-            max_result,
+            max_result: limits.result,
             dead: false,
             condemned: false,
             unpublished: false,
@@ -208,7 +240,11 @@ impl Slot {
 
     /// Back to a slot without a worker, one life later.
     pub(super) fn vacate(&mut self, retry_at: Instant) {
-        *self = Self::new(self.number, self.max_result, retry_at);
+        let limits = Limits {
+            result: self.max_result,
+            tasks: self.max_tasks,
+        };
+        *self = Self::new(self.number, limits, retry_at);
     }
 
     /// The process id, 0 if it is not known.
@@ -221,10 +257,25 @@ impl Slot {
 
     /// How many more items this worker may be given.
     pub(super) fn room(&self) -> usize {
-        if self.link.is_none() || self.sent.is_some() || self.full || self.cause.is_some() {
+        if self.link.is_none() || self.sent.is_some() || self.full || self.cause.is_some() || self.surplus {
             return 0;
         }
-        self.pace.window().saturating_sub(self.under_way)
+        self.pace.window().saturating_sub(self.under_way).min(self.tasks_left())
+    }
+
+    /// How many items it may still be given before it is replaced.
+    pub(super) fn tasks_left(&self) -> usize {
+        usize::try_from(self.max_tasks - self.given).unwrap_or(usize::MAX)
+    }
+
+    /// Whether it is up and has nothing to do.
+    pub(super) fn is_free(&self) -> bool {
+        self.ready && self.is_idle() && self.cause.is_none()
+    }
+
+    /// Whether there is a process, or will be.
+    pub(super) fn is_present(&self) -> bool {
+        !matches!(self.process, Process::Absent { .. })
     }
 
     /// From now on, something is expected of it.
@@ -280,6 +331,7 @@ impl Slot {
         });
         pending.first = end as u32;
         self.next_seq += count as u64;
+        self.given += count as u64;
         self.under_way += count;
         // The worker waits for the rest of what it has begun to read, and asks nobody for it.
         self.send_more()?;
@@ -334,6 +386,7 @@ impl Slot {
         }
         let pending = self.flights.pop_back()?.rest();
         self.under_way -= pending.len();
+        self.given -= pending.len() as u64;
         Some(pending)
     }
 

@@ -103,6 +103,8 @@ pub(crate) struct Supervisor {
     next_control: AtomicU32,
     next_birth: AtomicU64,
     pools: Mutex<HashMap<u32, Weak<Shared>>>,
+    /// Pools that finish their work without an owner.
+    orphans: Mutex<Vec<Arc<Shared>>>,
     correspondents: Mutex<HashMap<u32, Correspondent>>,
     births: Mutex<Births>,
     graves: Mutex<HashMap<u32, Grave>>,
@@ -138,6 +140,7 @@ impl Supervisor {
             next_control: AtomicU32::new(1),
             next_birth: AtomicU64::new(1),
             pools: Mutex::default(),
+            orphans: Mutex::default(),
             correspondents: Mutex::default(),
             births: Mutex::default(),
             graves: Mutex::default(),
@@ -162,6 +165,22 @@ impl Supervisor {
 
     pub(crate) fn add_pool(&self, pool: &Arc<Shared>) {
         lock(&self.pools).insert(pool.id, Arc::downgrade(pool));
+    }
+
+    /// Keeps a pool until its work is done.
+    pub(super) fn adopt(&self, pool: &Arc<Shared>) {
+        lock(&self.orphans).push(Arc::clone(pool));
+        // It may have been done before it came here.
+        self.bell.ring();
+    }
+
+    /// Lets go of the pools whose work is done.
+    fn release_orphans(&self) {
+        let (done, open) = std::mem::take(&mut *lock(&self.orphans))
+            .into_iter()
+            .partition::<Vec<_>, _>(|pool| pool.is_gone());
+        lock(&self.orphans).extend(open);
+        drop(done);
     }
 
     /// Reports when `fd` has something to say: edge-triggered, until it is closed.
@@ -298,6 +317,9 @@ impl Supervisor {
                         drop(grave);
                     }
                 }
+            }
+            if !lock(&self.orphans).is_empty() {
+                self.release_orphans();
             }
             let now = self.clock(Instant::now());
             for pool in self.all_pools() {

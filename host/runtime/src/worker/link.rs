@@ -189,6 +189,11 @@ impl Link {
         self.write(ReplyKind::Ready, 0, &[])
     }
 
+    /// Tells the host that this worker cannot take tasks, and why.
+    pub(super) fn unable(&mut self, fault: &Fault) -> io::Result<()> {
+        self.write(ReplyKind::Unable, 0, &fault.to_bytes())
+    }
+
     /// Passes on what the guest wrote, a record at a time: only outcomes may be larger.
     pub(super) fn output(&mut self, kind: ReplyKind, bytes: &[u8]) -> io::Result<()> {
         let most = self.replies.max_record() - ReplyHead::LEN;

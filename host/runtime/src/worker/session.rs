@@ -10,11 +10,11 @@ use wasmtime::{Func, Instance, Store, TypedFunc, Val};
 use wasmtime_wasi::I32Exit;
 
 use super::link::Link;
-use super::state::{Host, MemoryLimit, State};
+use super::state::{Host, Initializing, MemoryLimit, State};
 use super::wasi::{Strings, WasiState};
 use super::{Template, fault, plain};
 use crate::module::ModuleKind;
-use crate::spec::Isolation;
+use crate::spec::Initializer;
 use crate::wire::Fault;
 
 /// A store with the instance in it.
@@ -43,8 +43,52 @@ impl<'t> Session<'t> {
             host: Some(host),
             guest: None,
         };
+        if template.spec.initializer.is_some()
+            && let Err(fault) = session.prepare()?
+        {
+            session.link().unable(&fault)?;
+            return Err(unprepared());
+        }
         session.link().ready()?;
         Ok(session)
+    }
+
+    /// Makes an instance, and has it initialized. An instance that cannot be initialized is the end of this worker; one
+    /// that cannot be made is the fault of the item that needs it.
+    fn prepare(&mut self) -> io::Result<Result<(), Fault>> {
+        if self.guest.is_some() {
+            return Ok(Ok(()));
+        }
+        if let Err(fault) = self.instantiate() {
+            return Ok(Err(fault));
+        }
+        match self.initialize() {
+            Ok(()) => Ok(Ok(())),
+            Err(fault) => {
+                self.link().unable(&fault)?;
+                Err(unprepared())
+            }
+        }
+    }
+
+    /// Runs the initializer, if there is one.
+    fn initialize(&mut self) -> Result<(), Fault> {
+        let (Some(Initializer { task, args }), Some(guest)) = (&self.template.spec.initializer, &mut self.guest) else {
+            return Ok(());
+        };
+        guest.store.data_mut().initializing = Some(Initializing::new(args.clone()));
+        let called =
+            lookup(guest, &self.template.spec.exports, *task).and_then(|function| function.call(&mut guest.store, ()));
+        let state = guest.store.data_mut();
+        let outcome = state.initializing.take().and_then(|initializing| initializing.outcome);
+        match (called, outcome) {
+            (Err(error), _) => Err(fault::of_call(&error, state)),
+            (Ok(()), Some(outcome)) => outcome,
+            (Ok(()), None) => Err(Fault::new(
+                ErrorKind::NoResult,
+                "the initializer returned without a result",
+            )),
+        }
     }
 
     /// Runs items until the host has no more.
@@ -71,7 +115,7 @@ impl<'t> Session<'t> {
 
     /// Calls the task's export, which takes items until there are no more.
     fn run_task(&mut self, task: u32) -> io::Result<()> {
-        if let Err(fault) = self.instantiate() {
+        if let Err(fault) = self.prepare()? {
             return self.fail_next(&fault);
         }
         let Some(guest) = &mut self.guest else { return Ok(()) };
@@ -90,7 +134,7 @@ impl<'t> Session<'t> {
         };
         // A guest that fails between two items has wronged neither; the next begins with a fresh instance.
         let wronged = idle || state.link.is_running();
-        if fault.is_some() || self.template.spec.isolation == Isolation::Task {
+        if fault.is_some() || state.items_left == Some(0) {
             self.discard();
         }
         match fault {
@@ -115,7 +159,9 @@ impl<'t> Session<'t> {
         let spoiled = outcome
             .as_ref()
             .is_err_and(|fault| fault.kind() != ErrorKind::Arguments);
-        if spoiled || self.template.spec.isolation == Isolation::Task {
+        let state = guest.store.data_mut();
+        state.items_left = state.items_left.map(|left| left - 1);
+        if spoiled || state.items_left == Some(0) {
             self.discard();
         }
         match outcome {
@@ -186,8 +232,8 @@ impl<'t> Session<'t> {
             slot: self.slot,
             memory: None,
             panic: None,
-            one_item: template.spec.isolation == Isolation::Task,
-            served_one: false,
+            items_left: template.spec.isolation.tasks(),
+            initializing: None,
             captured: None,
         };
         let mut store = Store::new(&template.engine, state);
@@ -238,6 +284,10 @@ impl<'t> Session<'t> {
         }
         link.fail(fault)
     }
+}
+
+fn unprepared() -> io::Error {
+    io::Error::other("no instance for the tasks")
 }
 
 /// The task's function.

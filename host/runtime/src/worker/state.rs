@@ -6,7 +6,7 @@ use super::link::Link;
 use super::objects::Objects;
 use super::wasi::{HasWasi, WasiState};
 use crate::output::Stream;
-use crate::wire::ReplyKind;
+use crate::wire::{Fault, ReplyKind};
 
 /// Elements that the tables of an instance may have in all: each takes 8 bytes of the host's memory.
 const MAX_TABLE_ELEMENTS: usize = 10_000_000;
@@ -25,12 +25,34 @@ pub(super) struct State {
     pub(super) memory: Option<Memory>,
     /// The guest said that it panics, and why.
     pub(super) panic: Option<String>,
-    /// Whether a guest call ends with its item, so that the next gets a fresh instance.
-    pub(super) one_item: bool,
-    /// It has had its one item.
-    pub(super) served_one: bool,
+    /// How many more items this instance may take, if they are counted.
+    pub(super) items_left: Option<u32>,
+    /// The initializer is running.
+    pub(super) initializing: Option<Initializing>,
     /// What a command has printed so far, if that is its result.
     pub(super) captured: Option<Vec<u8>>,
+}
+
+/// An initializer on its way through the guest, which takes it for any other task.
+#[derive(Debug)]
+pub(super) struct Initializing {
+    /// Its arguments, until the guest has read them.
+    pub(super) args: Option<Vec<u8>>,
+    pub(super) outcome: Option<Result<(), Fault>>,
+}
+
+impl Initializing {
+    pub(super) fn new(args: Vec<u8>) -> Self {
+        Self {
+            args: Some(args),
+            outcome: None,
+        }
+    }
+
+    /// Whether it has begun and not ended.
+    pub(super) fn is_running(&self) -> bool {
+        self.outcome.is_none()
+    }
 }
 
 /// What connects a worker with its host, whatever becomes of its instances.

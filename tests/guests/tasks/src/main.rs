@@ -129,6 +129,17 @@ fn wait_for(path: &str, value: i64) -> i64 {
     value
 }
 
+/// Waits until there is a file `/gate/open`, and returns `value`, if that is not negative.
+#[task]
+fn wait_at_the_gate(value: i64) -> Result<i64, String> {
+    wait_for("/gate/open", value);
+    if value < 0 {
+        Err("it is negative".into())
+    } else {
+        Ok(value)
+    }
+}
+
 /// [`spin`] if it is negative; else says that it was done.
 #[task]
 fn spin_if_negative(value: i64) -> i64 {
@@ -144,6 +155,39 @@ fn spin_if_negative(value: i64) -> i64 {
 fn count() -> i64 {
     static CALLS: AtomicI64 = AtomicI64::new(0);
     CALLS.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// What [`prepare`] has left.
+static PREPARED: AtomicI64 = AtomicI64::new(0);
+
+/// Prepares this instance, or does not, as it is told to.
+#[task]
+fn prepare(how: &str, value: i64) -> Result<(), String> {
+    match how {
+        "fine" => PREPARED.store(PREPARED.load(Ordering::Relaxed) + value, Ordering::Relaxed),
+        "sleep" => std::thread::sleep(Duration::from_secs(600)),
+        _ => {
+            misbehave(how)?;
+        }
+    }
+    Ok(())
+}
+
+/// What this instance was prepared with.
+#[task]
+fn prepared() -> i64 {
+    PREPARED.load(Ordering::Relaxed)
+}
+
+/// Fails until it was called so often in this instance; returns how often it was.
+#[task]
+fn succeed_at(call: i64) -> Result<i64, String> {
+    let calls = count();
+    if calls < call {
+        Err(format!("call {calls}"))
+    } else {
+        Ok(calls)
+    }
 }
 
 /// The number of the worker.

@@ -1,12 +1,13 @@
 //! What comes out of a worker: replies are taken from its ring, checked, and filed with their jobs.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Flight, Slot, Violation};
 use crate::output::{OutputSender, Stream};
-use crate::supervisor::job::{Batch, Failure, Item, JobKey, Jobs, Outcome, What};
-use crate::wire::{ReplyHead, ReplyKind};
+use crate::retry::Mishap;
+use crate::supervisor::job::{Batch, Failure, Item, JobKey, Jobs, Outcome, Pending, Verdict, What};
+use crate::wire::{Fault, ReplyHead, ReplyKind};
 
 /// Most records taken from one worker before the others get their turn.
 const DRAIN_LIMIT: usize = 4096;
@@ -24,8 +25,12 @@ pub(super) struct Partial {
 pub(in crate::supervisor) struct Drained {
     /// Records that were taken.
     pub(in crate::supervisor) records: usize,
-    /// Items that got their outcome.
+    /// Items that got their outcome, or will be tried again.
     pub(in crate::supervisor) items: usize,
+    /// What is to be tried again, each after so long.
+    pub(in crate::supervisor) again: Vec<(Pending, Duration)>,
+    /// It is up.
+    pub(in crate::supervisor) ready: bool,
     /// There was more than one turn may take.
     pub(in crate::supervisor) more: bool,
 }
@@ -114,15 +119,19 @@ impl Slot {
                     if std::mem::replace(&mut self.ready, true) {
                         return Err(Violation("it said twice that it is ready".into()));
                     }
+                    drained.ready = true;
                     self.expect(now);
                     self.pace.began(now);
                 }
+                ReplyKind::Unable => self.unable = Some(Fault::from_bytes(&body).message),
                 ReplyKind::Done => {
                     self.settle_large(jobs, touched, seq, body)?;
                     drained.items += 1;
                 }
                 ReplyKind::Failed => {
-                    self.fail_item(jobs, touched, seq, What::Reported(body))?;
+                    if let Verdict::Again(pending, pause) = self.fail_item(jobs, touched, seq, What::Reported(body))? {
+                        drained.again.push((pending, pause));
+                    }
                     drained.items += 1;
                 }
                 ReplyKind::Stdout | ReplyKind::Stderr => {
@@ -205,12 +214,24 @@ impl Slot {
         Ok(())
     }
 
-    /// Files a failure of the item at the head of the window, which has this number.
-    fn fail_item(&mut self, jobs: &mut Jobs, touched: &mut Vec<JobKey>, seq: u64, what: What) -> Result<(), Violation> {
-        let attempt = self.flights.front().map_or(0, |flight| flight.attempts) + 1;
+    /// Files the failure of the item at the head of the window, which has this number, unless it is tried again.
+    fn fail_item(
+        &mut self,
+        jobs: &mut Jobs,
+        touched: &mut Vec<JobKey>,
+        seq: u64,
+        what: What,
+    ) -> Result<Verdict, Violation> {
+        let head = self.flights.front().map(Flight::head);
         let (worker, pid) = (self.number, self.pid());
         let (key, index) = settle(&mut self.flights, seq)?;
         self.under_way -= 1;
+        let attempt = head.as_ref().map_or(0, |head| head.attempts) + 1;
+        if let (Some(head), Some(job)) = (head, jobs.get(key))
+            && let again @ Verdict::Again(..) = head.judge(&job.retry, Mishap::Error)
+        {
+            return Ok(again);
+        }
         file_failure(
             jobs,
             touched,
@@ -223,7 +244,7 @@ impl Slot {
                 attempt,
             },
         );
-        Ok(())
+        Ok(Verdict::Final)
     }
 }
 

@@ -5,7 +5,10 @@ use crate::output::{self, Framing, OutputSender};
 use crate::supervisor::job::{Batch, ChunkRule, Job, Jobs, Sink};
 use crate::wire::{ReplyHead, ReplyKind};
 
-const MAX_RESULT: usize = 1 << 20;
+const LIMITS: Limits = Limits {
+    result: 1 << 20,
+    tasks: u64::MAX,
+};
 
 struct Stage {
     slot: Slot,
@@ -23,14 +26,14 @@ impl Stage {
         let now = Instant::now();
         let (link, [memory, ..]) = Link::new().unwrap();
         let mapping = Arc::new(Mapping::open(memory.as_fd(), LINK_BYTES).unwrap());
-        let mut slot = Slot::new(1, MAX_RESULT, now);
+        let mut slot = Slot::new(1, LIMITS, now);
         slot.link = Some(link);
         let mut jobs = Jobs::default();
         let key = jobs.insert(Job {
             task: 0,
             chunk: ChunkRule::Adaptive,
             timeout: None,
-            retries: 0,
+            retry: crate::retry::Retry::default(),
             sink: Sink::Nobody,
             feed: None,
             open: true,

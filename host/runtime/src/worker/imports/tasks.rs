@@ -23,16 +23,28 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
 fn task_next(mut caller: Caller<'_, State>, buffer: u32, capacity: u32) -> Result<i64> {
     let memory = memory(&mut caller)?;
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
+    if let Some(initializing) = &mut state.initializing {
+        let Some(args) = &initializing.args else { return Ok(END) };
+        let len = args.len();
+        if len <= capacity as usize {
+            slice(bytes, &state.objects, buffer, len)?.copy_from_slice(args);
+            initializing.args = None;
+        }
+        return Ok(len as i64);
+    }
     if state.link.is_running() && !state.link.is_announced() {
         bail!("`task_next` was called before the last item had an outcome");
     }
-    if state.served_one && !state.link.is_announced() {
+    let announced = state.link.is_announced();
+    if state.items_left == Some(0) && !announced {
         return Ok(END);
     }
-    let Some(len) = state.link.next_item(state.one_item)? else {
+    let Some(len) = state.link.next_item(state.items_left.is_some())? else {
         return Ok(END);
     };
-    state.served_one = state.one_item;
+    if !announced {
+        state.items_left = state.items_left.map(|left| left - 1);
+    }
     state.limits.refused = None;
     if len <= capacity as usize {
         state.link.read_item(slice(bytes, &state.objects, buffer, len)?)?;
@@ -45,6 +57,10 @@ fn task_return(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<()> 
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
     let body = slice(bytes, &state.objects, ptr, len as usize)?;
     expect_running(state, "task_return")?;
+    if let Some(initializing) = &mut state.initializing {
+        initializing.outcome = Some(Ok(()));
+        return Ok(());
+    }
     Ok(state.link.finish(body)?)
 }
 
@@ -59,6 +75,10 @@ fn task_fail(mut caller: Caller<'_, State>, kind: i32, ptr: u32, len: u32) -> Re
         _ => bail!("`task_fail` was called with the unknown kind {kind}"),
     };
     expect_running(state, "task_fail")?;
+    if let Some(initializing) = &mut state.initializing {
+        initializing.outcome = Some(Err(Fault::new(kind, message)));
+        return Ok(());
+    }
     Ok(state.link.fail(&Fault::new(kind, message))?)
 }
 
@@ -75,7 +95,11 @@ fn worker_slot(caller: Caller<'_, State>) -> u32 {
 }
 
 fn expect_running(state: &State, import: &str) -> Result<()> {
-    if !state.link.is_running() {
+    let running = match &state.initializing {
+        Some(initializing) => initializing.is_running(),
+        None => state.link.is_running(),
+    };
+    if !running {
         bail!("`{import}` was called while no item was running");
     }
     Ok(())
