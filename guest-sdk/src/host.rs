@@ -31,6 +31,7 @@ macro_rules! imports {
 
 pub(crate) mod memory;
 pub(crate) mod objects;
+pub(crate) mod pools;
 
 #[cfg(target_family = "wasm")]
 pub(crate) use wasm::{fail, next, panicked, run_constructors, succeed, worker_slot};

@@ -115,6 +115,10 @@
 //! not at all. A time that is up is an error where Python raises one ([`GetError::Empty`]), and `false` or `None` where
 //! Python returns `False`. When a worker dies, what it held becomes free, and nobody waits for it for ever.
 //!
+//! # Pools
+//!
+//! A task may have a [`Pool`] of its own, of workers that run the tasks of the same module, in the same sandbox.
+//!
 //! # The sandbox
 //!
 //! A task sees what the pool was given and nothing else: no files without `--dir`, no environment without `--env`, no
@@ -129,7 +133,7 @@
 //! # Other languages
 //!
 //! This crate is one implementation of the contract in [`wasmp-abi`](https://docs.rs/wasmp-abi): one export a task, and
-//! five imports, or more for shared objects.
+//! five imports, or more for shared objects and pools.
 //!
 //! # In this crate
 //!
@@ -140,6 +144,7 @@
 //! | `outcome.rs` | from what the task returns to a result or a failure |
 //! | `cbor.rs` | CBOR through serde |
 //! | `shared/` | the shared objects, one type a file; `handle.rs` is how they travel, `message.rs` what they carry |
+//! | `pool/` | pools of a task's own |
 //! | `host.rs`, `host/` | the imports; all `unsafe` code |
 //! | `panic.rs`, `failure.rs`, `error.rs` | what is said when something goes wrong |
 
@@ -150,19 +155,21 @@ mod failure;
 mod host;
 mod outcome;
 mod panic;
+mod pool;
 mod serve;
 mod shared;
 mod widening;
 
 pub use error::{Error, Result, Unsupported};
 pub use host::memory::AtomicNumber;
+pub use pool::{AsyncResult, Call, IMap, Pool, PoolBuilder, PoolError, Retry, TaskError, as_completed};
 pub use shared::{
     AnyLock, Array, Barrier, BarrierError, BoundedSemaphore, Condition, ConditionError, Connection, Event, GetError,
     JoinableQueue, ListError, Lock, LockGuard, Locked, MappedMemory, MemoryError, Permit, PutError, Queue, RLock,
     RawArray, RawValue, RecvError, ReleaseError, Semaphore, SendError, ShareableList, SharedError, SharedMemory,
     SimpleQueue, Synchronized, TaskDoneError, Value, Waitable, pipe, pipe_one_way, try_wait, wait, wait_timeout,
 };
-pub use wasmp_abi::{Integer, ListItem, Plain};
+pub use wasmp_abi::{ErrorKind, Integer, ListItem, Plain};
 pub use wasmp_macros::task;
 
 /// The number of the worker this code runs in: from 1 to the size of the pool. It stays the same while items come and

@@ -20,6 +20,15 @@ const REMAINS: &str = "WASMP_TEST_REMAINS";
 /// A test that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// How long chaos lasts: `WASMP_CHAOS_SECONDS`, or what a run of all tests has time for.
+#[must_use]
+pub fn chaos_time() -> Duration {
+    let told = std::env::var("WASMP_CHAOS_SECONDS")
+        .ok()
+        .and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(told.unwrap_or(30))
+}
+
 /// What wasmp keeps warm for the next pool, until its host ends.
 const KEPT: [&str; 2] = ["wasmp-keeper", "wasmp-zygote"];
 
@@ -57,7 +66,7 @@ pub fn isolated<F: FnOnce()>(test: F) {
         .stderr(same(&output))
         .spawn()
         .expect("this program again");
-    let in_time = Process::open(child.id()).is_none_or(|process| process.ends_within(LIMIT));
+    let in_time = Process::open(child.id()).is_none_or(|process| process.ends_within(LIMIT + chaos_time()));
     if !in_time {
         child.kill().expect("a child can be killed");
     }
@@ -69,12 +78,19 @@ pub fn isolated<F: FnOnce()>(test: F) {
         .expect("what the test said");
     assert!(in_time, "{name} hangs\n{said}");
     assert!(status.success(), "{name}: {status}\n{said}");
+    say(&said);
     let remains = fs::read_to_string(remains).unwrap_or_else(|error| panic!("{name} did not run: {error}\n{said}"));
     for pid in remains.split_whitespace().filter_map(|pid| pid.parse().ok()) {
         if let Some(process) = Process::open(pid).filter(|process| KEPT.contains(&process.name())) {
             process.wait_until_gone();
         }
     }
+}
+
+/// For who runs a test with `--nocapture`.
+#[allow(clippy::print_stdout, reason = "the test harness captures it")]
+fn say(said: &str) {
+    print!("{said}");
 }
 
 /// Compiled guests are kept where the next test finds them, and not among those of this user.

@@ -14,5 +14,5 @@ mod isolated;
 mod process;
 
 pub use guests::{objects, program, tasks};
-pub use isolated::isolated;
+pub use isolated::{chaos_time, isolated};
 pub use process::{Process, descendants, eventually, own_fds};

@@ -153,6 +153,30 @@ pub mod import {
     pub const CONNECTION_DIRECTIONS: &str = "connection_directions";
     /// `wait(handles: i32, count: i32, ready: i32, timeout: i64) -> i32`: waits for any of these queues and connections: writes a byte for each, 1 if it is ready; the result is how many are.
     pub const WAIT: &str = "wait";
+    /// `pool_new(options: i32, length: i32) -> i32`: a new pool of workers of this module, by the options of the contract.
+    pub const POOL_NEW: &str = "pool_new";
+    /// `pool_begin(pool: i32, task: i32, task_length: i32, options: i32, length: i32) -> i64`: a new job, calls of the task of this name: its number.
+    pub const POOL_BEGIN: &str = "pool_begin";
+    /// `pool_submit(pool: i32, job: i32, items: i32, length: i32) -> i32`: submits items, each a length of four bytes (little-endian) and so many bytes, the CBOR array of its arguments; the result is how many they are. Waits while much is submitted that no worker has begun.
+    pub const POOL_SUBMIT: &str = "pool_submit";
+    /// `pool_seal(pool: i32, job: i32) -> i32`: no more items for this job.
+    pub const POOL_SEAL: &str = "pool_seal";
+    /// `pool_next(pool: i32, buffer: i32, capacity: i32, timeout: i64) -> i64`: the next outcome, of whatever job: the length of its record; one that does not fit is to be fetched by `message_read`. `end` when no process of the pool is left.
+    pub const POOL_NEXT: &str = "pool_next";
+    /// `pool_cancel(pool: i32, job: i32) -> i32`: ends a job and kills what runs of it; `pool_next` says so, unless the job was complete already.
+    pub const POOL_CANCEL: &str = "pool_cancel";
+    /// `pool_forget(pool: i32, job: i32) -> i32`: the outcomes of this job will not be asked for.
+    pub const POOL_FORGET: &str = "pool_forget";
+    /// `pool_close(pool: i32) -> i32`: no more jobs; those that there are will be finished.
+    pub const POOL_CLOSE: &str = "pool_close";
+    /// `pool_terminate(pool: i32) -> i32`: kills the workers; jobs that are not complete are cancelled.
+    pub const POOL_TERMINATE: &str = "pool_terminate";
+    /// `pool_resize(pool: i32, processes: i32) -> i32`: so many workers from now on.
+    pub const POOL_RESIZE: &str = "pool_resize";
+    /// `pool_join(pool: i32, timeout: i64) -> i32`: waits until a pool that was closed or terminated has no process left.
+    pub const POOL_JOIN: &str = "pool_join";
+    /// `pool_drop(pool: i32)`: gives the pool back, which is terminated if it is not over.
+    pub const POOL_DROP: &str = "pool_drop";
     /// `memory_new(size: i64, name: i32, length: i32) -> i32`: new memory, all zero; `length` 0: without a name.
     pub const MEMORY_NEW: &str = "memory_new";
     /// `memory_size(handle: i32) -> i64`: how many bytes.
@@ -168,6 +192,21 @@ pub mod import {
     /// `memory_unmap(address: i32, length: i32) -> i32`: undoes it: zeroes are there instead.
     pub const MEMORY_UNMAP: &str = "memory_unmap";
 
+    /// Every function about pools.
+    pub const POOL_FUNCTIONS: [&str; 12] = [
+        POOL_NEW,
+        POOL_BEGIN,
+        POOL_SUBMIT,
+        POOL_SEAL,
+        POOL_NEXT,
+        POOL_CANCEL,
+        POOL_FORGET,
+        POOL_CLOSE,
+        POOL_TERMINATE,
+        POOL_RESIZE,
+        POOL_JOIN,
+        POOL_DROP,
+    ];
     /// Every function of shared objects, as the contract lists them.
     pub const OBJECT_FUNCTIONS: [&str; 53] = [
         OBJECT_OPEN,
@@ -226,6 +265,29 @@ pub mod import {
     ];
 }
 
+/// Numbers of the functions about pools.
+pub mod pool {
+    /// In the options of `pool_begin`: an item that ran too long is tried again.
+    pub const RETRY_ON_TIMEOUT: u32 = 1;
+    /// In the options of `pool_begin`: an item that failed by itself is tried again.
+    pub const RETRY_ON_ERROR: u32 = 2;
+
+    /// Bytes in front of the body of a record of `pool_next`.
+    pub const RECORD_HEAD: usize = 16;
+    /// A record: an item has a result, the CBOR in the body.
+    pub const RESULT: u32 = 0;
+    /// A record: an item failed; the body is a CBOR map.
+    pub const FAILURE: u32 = 1;
+    /// A record: every item of the job has had its outcome.
+    pub const COMPLETE: u32 = 5;
+    /// A record: the job was cancelled, or its pool terminated, before all items had their outcome.
+    pub const CANCELLED: u32 = 2;
+    /// A record: the job cannot begin, as the text in the body says.
+    pub const REFUSED: u32 = 3;
+    /// A record: the pool gave up, as the text in the body says.
+    pub const BROKEN: u32 = 4;
+}
+
 /// Bytes of a token.
 pub const TOKEN_LEN: usize = 16;
 
@@ -273,7 +335,7 @@ mod tests {
         ] {
             assert!(CONTRACT.contains(&format!("| `{name}` | `(")), "{name}");
         }
-        for name in import::OBJECT_FUNCTIONS {
+        for name in import::OBJECT_FUNCTIONS.into_iter().chain(import::POOL_FUNCTIONS) {
             assert!(CONTRACT.contains(&format!("| `{name}` | `(")), "{name}");
         }
         for status in Status::ALL {

@@ -39,11 +39,13 @@ pub enum Status {
     Invalid = 16,
     /// The connection goes the other way.
     Direction = 17,
+    /// The guests of this pool may have no more processes.
+    ProcessLimit = 18,
 }
 
 impl Status {
     /// Every status, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::TimedOut,
         Self::ShutDown,
         Self::Broken,
@@ -61,6 +63,7 @@ impl Status {
         Self::WrongKind,
         Self::Invalid,
         Self::Direction,
+        Self::ProcessLimit,
     ];
 
     /// The status that a function has reported by this result; `None` for one that is not negative, or unknown.
@@ -96,6 +99,7 @@ impl Status {
             Self::WrongKind => "wrong_kind",
             Self::Invalid => "invalid",
             Self::Direction => "direction",
+            Self::ProcessLimit => "process_limit",
         }
     }
 }

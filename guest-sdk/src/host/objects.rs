@@ -230,7 +230,7 @@ pub(crate) fn receive_into(
 const ROOM: usize = 64 << 10;
 
 /// Lets `import` fill the buffer from its start, and fetches what does not fit.
-fn fill(buffer: &mut Vec<u8>, import: impl FnOnce(*mut u8, usize) -> i64) -> Result<Got, Status> {
+pub(super) fn fill(buffer: &mut Vec<u8>, import: impl FnOnce(*mut u8, usize) -> i64) -> Result<Got, Status> {
     buffer.clear();
     buffer.reserve(ROOM);
     let capacity = buffer.capacity();

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 pub use wasmp_abi::ErrorKind;
 
 use crate::module::ModuleError;
@@ -121,10 +123,11 @@ impl From<TaskError> for Error {
 }
 
 /// What became of an item that has no result.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TaskError {
     /// What kind of failure it was.
+    #[serde(serialize_with = "code")]
     pub kind: ErrorKind,
     /// The failure in words: the guest's own message where there is one.
     pub message: String,
@@ -144,6 +147,12 @@ pub struct TaskError {
     pub exit_code: Option<i32>,
     /// The signal that killed the worker, for [`ErrorKind::WorkerLost`].
     pub signal: Option<i32>,
+}
+
+/// A kind as the number by which guests know it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn code<S: Serializer>(kind: &ErrorKind, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_u16(*kind as u16)
 }
 
 impl fmt::Display for TaskError {

@@ -179,6 +179,7 @@ mod error;
 mod lockdown;
 mod module;
 mod objects;
+mod outcome;
 mod output;
 mod pool;
 mod process;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Most doublings of the pause.
 const MAX_DOUBLINGS: u32 = 10;
 
@@ -18,7 +20,7 @@ const MAX_DOUBLINGS: u32 = 10;
 /// let retry = Retry::times(3).on_timeout().on_error().backoff(Duration::from_millis(100));
 /// # let _ = retry;
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[must_use = "a policy does nothing until a pool or a call gets it"]
 pub struct Retry {
     times: u32,

@@ -1,9 +1,11 @@
 //! What the workers of a pool are told, once, through their zygote.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::EngineOptions;
@@ -33,7 +35,7 @@ impl Isolation {
     }
 }
 
-/// A task that each instance runs before any other.
+/// A task that each instance of a worker runs before any other.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Initializer {
     /// Its place in the module's list.
@@ -64,27 +66,22 @@ pub(crate) struct Spec {
     /// Most bytes of a result, and of a message that a guest puts into a queue or a pipe.
     pub(crate) max_message: usize,
     pub(crate) isolation: Isolation,
-    pub(crate) initializer: Option<Initializer>,
     /// Whether what a command prints is its result; else it is passed on as it comes.
     pub(crate) capture: bool,
 }
 
-impl Spec {
-    /// The settings in a memfd, and the same bytes again.
-    pub(crate) fn to_memfd(&self) -> io::Result<(OwnedFd, Vec<u8>)> {
-        let mut bytes = Vec::new();
-        ciborium::into_writer(self, &mut bytes).map_err(io::Error::other)?;
-        let mut file = File::from(rustix::fs::memfd_create("wasmp-spec", rustix::fs::MemfdFlags::CLOEXEC)?);
-        file.write_all(&bytes)?;
-        Ok((file.into(), bytes))
-    }
+/// Something in a memfd, and the same bytes again.
+pub(crate) fn to_memfd(name: &str, value: &impl Serialize) -> io::Result<(OwnedFd, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(value, &mut bytes).map_err(io::Error::other)?;
+    let mut file = File::from(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?);
+    file.write_all(&bytes)?;
+    Ok((file.into(), bytes))
+}
 
-    /// The settings in a memfd.
-    pub(crate) fn from_memfd(fd: OwnedFd, len: u64) -> io::Result<Self> {
-        let mut file = File::from(fd);
-        let mut bytes = Vec::new();
-        file.rewind()?;
-        file.take(len).read_to_end(&mut bytes)?;
-        ciborium::from_reader(&bytes[..]).map_err(io::Error::other)
-    }
+/// What is in a memfd, which others may be reading at the same time.
+pub(crate) fn from_memfd<T: DeserializeOwned>(fd: OwnedFd, len: u64) -> io::Result<T> {
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    File::from(fd).read_exact_at(&mut bytes, 0)?;
+    ciborium::from_reader(&bytes[..]).map_err(io::Error::other)
 }

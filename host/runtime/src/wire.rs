@@ -16,6 +16,8 @@
 //! which come in the same order, need no lookup. Numbers are little-endian. Everything that comes from a worker is
 //! parsed here, and nothing in it is believed.
 
+pub(crate) mod pools;
+
 use serde::{Deserialize, Serialize};
 use wasmp_abi::ErrorKind;
 use wasmp_ipc::ring::ring_bytes;

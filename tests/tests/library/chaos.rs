@@ -12,18 +12,23 @@ use wasmp_tests::{Process, descendants, isolated};
 use crate::common::pool;
 
 /// Splits a seed into as many numbers as are needed.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    /// From the clock; printed, so that a failure can be looked into.
     fn new() -> Self {
-        let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-        eprintln!("seed {seed}");
-        Self(seed)
+        Self(Self::seed())
+    }
+
+    /// From the environment or the clock; printed, so that a failure can be looked into.
+    pub(crate) fn seed() -> u64 {
+        let told = std::env::var("WASMP_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = told.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64);
+        eprintln!("WASMP_SEED={seed}");
+        seed
     }
 
     /// SplitMix64.
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

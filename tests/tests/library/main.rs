@@ -5,6 +5,7 @@
 
 mod chaos;
 mod common;
+mod crowd;
 mod deaths;
 mod embed;
 mod failures;
@@ -12,8 +13,10 @@ mod kinds;
 mod lifecycle;
 mod limits;
 mod modules;
+mod nested;
 mod policies;
 mod pool;
 mod results;
 mod sandbox;
+mod storm;
 mod streams;

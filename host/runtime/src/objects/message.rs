@@ -1,7 +1,8 @@
-//! What a worker asks its host about objects, and the answers: one CBOR value a message, over a socket that only these
+//! What a worker asks its host about objects and pools, and the answers: one CBOR value a message, over a socket that only these
 //! two share.
 //!
-//! A request is answered before the next one is sent, except for [`Request::Close`], which has no answer. The worker is
+//! A request is answered before the next one is sent, except for [`Request::Close`] and
+//! [`PoolRequest::Drop`], which have no answer. The worker is
 //! not trusted: a request that makes no sense is refused, one that is none at all costs the worker its life.
 
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ pub(crate) fn is_name(name: &str) -> bool {
 /// Bytes of a token.
 pub(crate) type TokenBytes = [u8; wasmp_abi::TOKEN_LEN];
 
-/// Worker to host.
+/// Worker to host: what it asks about objects.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum Request {
     /// Create an object, with this name if there is one.
@@ -41,11 +42,39 @@ pub(crate) enum Request {
     Abandon,
 }
 
+/// Worker to host: what it asks about pools of its own.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) enum PoolRequest {
+    /// Make a pool of so many workers for this one.
+    New {
+        processes: u32,
+        /// After how many tasks a worker of that pool is replaced; 0: never.
+        max_tasks: u32,
+        /// Nanoseconds that a worker may take to prepare; 0: any time.
+        patience: u64,
+    },
+    /// This pool has so many workers from now on.
+    Resize { pool: u32, processes: u32 },
+    /// The pool is not wanted any more.
+    Drop { pool: u32 },
+}
+
+/// Worker to host.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) enum Ask {
+    Object(Request),
+    Pool(PoolRequest),
+}
+
 /// Host to worker.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum Answer {
     /// The object's memory, as a descriptor beside the message, and what there is to know about it.
     Opened(Opened),
+    /// The pool with this number, and beside the message its rings.
+    Pool {
+        pool: u32,
+    },
     Done,
     /// Not possible: the number of a [`wasmp_abi::Status`].
     Refused {

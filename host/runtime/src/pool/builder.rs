@@ -21,10 +21,11 @@ use crate::objects::{DEFAULT_MAX_MESSAGE, Quota, Scope};
 use crate::output::{self, Framing, GuestOutput, OutputHandler};
 use crate::retry::Retry;
 use crate::shared::{Handle, References, Shareable, collect_references};
-use crate::spec::{DirSpec, Initializer, Isolation, Spec};
+use crate::spec::{self, DirSpec, Initializer, Isolation, Spec};
 use crate::supervisor::Shared;
 use crate::supervisor::core::{Core, Terms};
 use crate::supervisor::errands::Errands;
+use crate::supervisor::family::{Family, Preparation};
 use crate::supervisor::feed::Refused;
 use crate::supervisor::nursery::Nursery;
 use crate::supervisor::size::Size;
@@ -296,7 +297,7 @@ impl PoolBuilder {
             Isolation::Worker => Allocation::OnDemand,
             Isolation::Task | Isolation::Every(_) => Allocation::Pooling,
         };
-        let (initializer, kept) = prepare(self.initializer, &module)?;
+        let (preparation, kept) = prepare(self.initializer, &module)?;
         let options = EngineOptions {
             allocation: module.allocation(wanted),
         };
@@ -318,11 +319,9 @@ impl PoolBuilder {
             max_memory: self.max_memory,
             max_message: self.max_message,
             isolation: self.isolation,
-            initializer,
             capture: self.capture,
         };
-        let initialized = spec.initializer.is_some();
-        let (spec_fd, spec_bytes) = spec.to_memfd().map_err(start("pass the settings on"))?;
+        let (spec_fd, spec_bytes) = spec::to_memfd("wasmp-spec", &spec).map_err(start("pass the settings on"))?;
         let mut key = spec_bytes;
         let spec_len = key.len() as u64;
         key.extend_from_slice(&module.digest());
@@ -361,17 +360,18 @@ impl PoolBuilder {
         let handler = self.output.unwrap_or_else(|| Box::new(output::inherit));
         let caught_up = move || supervisor.nudge(id);
         let output = output::start(handler, self.framing, caught_up).map_err(start("start the output thread"))?;
+        let errands = Errands::start().map_err(start("start the thread for callbacks"))?;
+        let family = Family::new(supervisor, module.clone(), nursery, scope, output.clone(), errands);
         let terms = Terms {
             size,
             limits: Limits {
                 result: self.max_message,
                 tasks: self.max_tasks_per_child.map_or(u64::MAX, u64::from),
             },
-            patience: self.timeout.filter(|_| initialized),
+            patience: self.timeout.filter(|_| preparation.is_some()),
         };
-        let core = Core::new(id, supervisor, nursery, terms, output.clone(), self.stdin, scope);
-        let errands = Errands::start().map_err(start("start the thread for callbacks"))?;
-        let shared = Arc::new(Shared::new(id, supervisor, core, errands));
+        let core = Core::new(id, &family, terms, self.stdin, preparation);
+        let shared = Arc::new(Shared::new(id, family, core, None));
         supervisor.add_pool(&shared);
         // The first turn orders the workers.
         shared.act(|_, _| ());
@@ -417,7 +417,7 @@ pub(super) fn check_processes(processes: usize) -> Result<usize> {
 }
 
 /// The initializer as workers are told of it, and what its arguments refer to.
-fn prepare(initializer: Option<Prepared>, module: &Module) -> Result<(Option<Initializer>, References)> {
+fn prepare(initializer: Option<Prepared>, module: &Module) -> Result<(Option<Preparation>, References)> {
     let Some(Prepared { task, args }) = initializer else {
         return Ok((None, References::default()));
     };
@@ -428,5 +428,11 @@ fn prepare(initializer: Option<Prepared>, module: &Module) -> Result<(Option<Ini
     }
     let task = super::task_number(module, &task)?;
     let (args, references) = args?;
-    Ok((Some(Initializer { task, args }), references))
+    let (memory, bytes) =
+        spec::to_memfd("wasmp-initializer", &Initializer { task, args }).map_err(|source| Error::Start {
+            what: "pass the initializer on",
+            source,
+        })?;
+    let len = bytes.len() as u64;
+    Ok((Some(Preparation { memory, len }), references))
 }

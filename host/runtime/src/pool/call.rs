@@ -1,20 +1,20 @@
 //! One call on a pool, with its options.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::codec::{self, Spread};
-use super::result::{self, AsyncResult};
+use super::result::{self, AsyncResult, Origin};
 use super::stream::{self, IMap, Order, Results, Submitter};
 use super::{Pool, Settings, map};
 use crate::error::{Error, Result};
 use crate::retry::Retry;
 use crate::supervisor::Shared;
 use crate::supervisor::feed::Feed;
-use crate::supervisor::job::{ChunkRule, Job, JobKey, Sink};
+use crate::supervisor::job::{ChunkRule, Job, JobKey, Sink, Terms};
 use crate::supervisor::shot::OneShot;
 
 /// How many items make one call of the guest: one trip to a worker and back.
@@ -50,6 +50,14 @@ impl Chunksize {
     }
 }
 
+/// See [`Call`].
+#[derive(Clone, Debug)]
+struct Made {
+    origin: Arc<Origin>,
+    /// For a single item.
+    terms: Arc<Terms>,
+}
+
 /// A task of a pool and how to call it; from [`Pool::task`].
 ///
 /// ```no_run
@@ -71,6 +79,8 @@ impl Chunksize {
 pub struct Call<'p> {
     pool: &'p Pool,
     task: String,
+    /// What is the same for all uses of this call, made by the first.
+    made: OnceLock<Made>,
     chunksize: Chunksize,
     timeout: Option<Duration>,
     retry: Retry,
@@ -82,6 +92,7 @@ impl<'p> Call<'p> {
         Self {
             pool,
             task: task.to_owned(),
+            made: OnceLock::new(),
             chunksize: Chunksize::default(),
             timeout: settings.timeout,
             retry: settings.retry,
@@ -98,6 +109,7 @@ impl<'p> Call<'p> {
     /// Kills an item that runs longer than this. Its worker is replaced, which costs about a millisecond.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self.made = OnceLock::new();
         self
     }
 
@@ -109,6 +121,7 @@ impl<'p> Call<'p> {
     /// When an item that failed is tried again.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
+        self.made = OnceLock::new();
         self
     }
 
@@ -136,20 +149,15 @@ impl<'p> Call<'p> {
     pub fn apply_async<A: Serialize, R: DeserializeOwned>(&self, args: A) -> Result<AsyncResult<R>> {
         let shot = OneShot::new();
         let block = codec::single(&args)?;
-        let job = self.job(Sink::One(Arc::clone(&shot)), ChunkRule::Exact(1), None)?;
+        let Made { origin, terms } = self.made()?;
+        let job = Job::new(Arc::clone(terms), Sink::One(Arc::clone(&shot)), None);
         let key = self.pool().act(|core, _| {
             let key = core.open_job(job)?;
             core.submit(key, block);
             core.seal_job(key);
             Ok::<_, Error>(key)
         })?;
-        Ok(AsyncResult::new(
-            Arc::clone(self.pool()),
-            self.task_name(),
-            key,
-            shot,
-            result::open,
-        ))
+        Ok(AsyncResult::new(Arc::clone(origin), key, shot, result::open))
     }
 
     /// Calls the task once for each input, its one argument; returns the results in the order of the inputs.
@@ -254,8 +262,8 @@ impl<'p> Call<'p> {
         &self.pool.shared
     }
 
-    pub(super) fn task_name(&self) -> Arc<str> {
-        self.task.as_str().into()
+    pub(super) fn origin(&self) -> Result<Arc<Origin>> {
+        Ok(Arc::clone(&self.made()?.origin))
     }
 
     pub(super) fn name(&self) -> &str {
@@ -276,22 +284,31 @@ impl<'p> Call<'p> {
         self.buffersize
     }
 
-    fn job(&self, sink: Sink, chunk: ChunkRule, feed: Option<Arc<Feed>>) -> Result<Job> {
-        Ok(Job {
+    fn made(&self) -> Result<&Made> {
+        if let Some(made) = self.made.get() {
+            return Ok(made);
+        }
+        let made = Made {
+            origin: Arc::new(Origin {
+                pool: Arc::clone(self.pool()),
+                task: self.task.as_str().into(),
+            }),
+            terms: Arc::new(self.terms(ChunkRule::Exact(1))?),
+        };
+        Ok(self.made.get_or_init(|| made))
+    }
+
+    fn terms(&self, chunk: ChunkRule) -> Result<Terms> {
+        Ok(Terms {
             task: super::task_number(&self.pool.module, &self.task)?,
             chunk,
             timeout: self.timeout,
             retry: self.retry,
-            sink,
-            feed,
-            open: true,
-            outstanding: 0,
-            batch: Default::default(),
         })
     }
 
     pub(super) fn open_job(&self, sink: Sink, chunk: ChunkRule, feed: Option<Arc<Feed>>) -> Result<JobKey> {
-        let job = self.job(sink, chunk, feed)?;
+        let job = Job::new(Arc::new(self.terms(chunk)?), sink, feed);
         Ok(self.pool().act(|core, _| core.open_job(job))?)
     }
 }

@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use crate::cbor;
 use crate::error::{Error, ErrorKind, Result, TaskError};
+use crate::outcome::End;
 use crate::shared::collect_references;
 use crate::supervisor::feed::Refused;
-use crate::supervisor::job::{Block, End, Failure, Loss, What};
-use crate::wire::Fault;
+use crate::supervisor::job::Block;
 
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
@@ -23,6 +23,7 @@ impl From<End> for Error {
     fn from(end: End) -> Self {
         match end {
             End::Cancelled | End::Terminated => Self::NotRunning,
+            End::Refused(why) => Self::Invalid(why),
             End::Broken(why) => Self::Broken(why),
         }
     }
@@ -64,83 +65,16 @@ pub(crate) fn fill<R>(block: &mut Block, write: impl FnOnce(&mut Block) -> Resul
     Ok(written)
 }
 
-/// What became of item `index` of a call of `task`, in words.
-pub(crate) fn task_error(task: &str, index: u64, failure: &Failure) -> TaskError {
-    let Failure {
-        what,
-        worker,
-        pid,
-        attempt,
-    } = failure;
-    let mut error = TaskError {
-        kind: ErrorKind::WorkerLost,
-        message: String::new(),
-        backtrace: None,
-        task: task.to_owned(),
-        index,
-        worker: *worker,
-        pid: *pid,
-        attempt: *attempt,
-        exit_code: None,
-        signal: None,
-    };
-    match what {
-        What::Reported(bytes) => {
-            let fault = Fault::from_bytes(bytes);
-            error.kind = fault.kind();
-            error.message = fault.message;
-            error.backtrace = fault.backtrace;
-            error.exit_code = fault.exit_code;
-        }
-        What::Timeout(limit) => {
-            error.kind = ErrorKind::Timeout;
-            error.message = format!("ran longer than {limit:?} and was killed");
-        }
-        What::Lost(loss) => {
-            let how = match loss {
-                Loss::Signaled(signal) => {
-                    error.signal = Some(*signal);
-                    format!("was killed by signal {signal}{}", describe_signal(*signal))
-                }
-                Loss::Exited(code) => {
-                    error.exit_code = Some(*code);
-                    format!("ended with exit code {code}")
-                }
-                Loss::Violation(why) => format!("broke the protocol ({why}) and was killed"),
-                Loss::Unknown => "died, nobody knows how".to_owned(),
-            };
-            error.message = format!("worker {worker} (pid {pid}) {how} while it ran this item");
-        }
-    }
-    error
-}
-
-/// The signal's name, and what may lie behind it.
-fn describe_signal(signal: i32) -> &'static str {
-    match signal {
-        libc::SIGKILL => " (SIGKILL: somebody killed it, or the system was out of memory)",
-        libc::SIGTERM => " (SIGTERM)",
-        libc::SIGSEGV => " (SIGSEGV)",
-        libc::SIGBUS => " (SIGBUS)",
-        libc::SIGABRT => " (SIGABRT)",
-        libc::SIGILL => " (SIGILL)",
-        libc::SIGSYS => " (SIGSYS: a system call that the sandbox forbids)",
-        libc::SIGXFSZ => " (SIGXFSZ: a file grew beyond its limit)",
-        libc::SIGXCPU => " (SIGXCPU)",
-        _ => "",
-    }
-}
-
 /// What becomes of an item whose pool ended first.
 pub(crate) fn ended(task: &str, index: u64, end: &End) -> Error {
-    let why = match end {
-        End::Cancelled => "it was cancelled before it was done",
-        End::Terminated => "the pool was terminated before this item was done",
+    match end {
+        End::Cancelled | End::Terminated => {}
+        End::Refused(why) => return Error::Invalid(why.clone()),
         End::Broken(why) => return Error::Broken(why.clone()),
-    };
+    }
     Error::from(TaskError {
         kind: ErrorKind::Cancelled,
-        message: why.into(),
+        message: end.words().into(),
         backtrace: None,
         task: task.to_owned(),
         index,
@@ -194,25 +128,5 @@ mod tests {
             }
         }
         assert!(matches!(single(&(Never,)), Err(Error::Encode(why)) if why.contains("only a test")));
-    }
-
-    #[test]
-    fn a_killed_worker_is_reported_with_its_signal() {
-        let failure = Failure {
-            what: What::Lost(Loss::Signaled(9)),
-            worker: 2,
-            pid: 123,
-            attempt: 1,
-        };
-        let error = task_error("square", 4, &failure);
-        assert_eq!(
-            (error.kind, error.signal, error.index),
-            (ErrorKind::WorkerLost, Some(9), 4)
-        );
-        assert!(
-            error.message.contains("worker 2 (pid 123) was killed by signal 9"),
-            "{}",
-            error.message
-        );
     }
 }

@@ -7,10 +7,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::call::Call;
-use super::codec::{self, Spread, ended, task_error};
+use super::codec::{self, Spread, ended};
 use super::result::AsyncResult;
 use crate::cbor::Decoder;
 use crate::error::{Error, Result};
+use crate::outcome::task_error;
 use crate::supervisor::feed::Refused;
 use crate::supervisor::job::{BLOCK_ITEMS, Batch, Block, ChunkRule, Delivery, Item, JobKey, Outcome, Sink};
 use crate::supervisor::shot::{OneShot, Reply};
@@ -23,7 +24,7 @@ where
 {
     let (sender, deliveries) = unbounded();
     let mut gather = Gather::new(call.name());
-    let (_, total) = submit(call, Sink::Many(sender), spread, inputs)?;
+    let (_, total) = submit(call, Sink::Many(Box::new(sender)), spread, inputs)?;
     gather.expect(total);
     let pool = call.pool();
     let mut decoder = Decoder::new();
@@ -50,14 +51,13 @@ where
     R: DeserializeOwned,
 {
     let shot = OneShot::new();
-    let (job, _) = submit(call, Sink::All(Arc::clone(&shot), Vec::new()), spread, inputs)?;
-    Ok(AsyncResult::new(
-        Arc::clone(call.pool()),
-        call.task_name(),
-        job,
-        shot,
-        open,
-    ))
+    let (job, _) = submit(
+        call,
+        Sink::All(Box::new((Arc::clone(&shot), Vec::new()))),
+        spread,
+        inputs,
+    )?;
+    Ok(AsyncResult::new(call.origin()?, job, shot, open))
 }
 
 /// All results, or the failure of the first input that failed.
@@ -166,6 +166,7 @@ impl<'a, R: DeserializeOwned> Gather<'a, R> {
     fn accept(&mut self, delivery: Delivery, decoder: &mut Decoder) {
         match delivery {
             Delivery::Batch(batch) => self.accept_batch(&batch, decoder),
+            Delivery::Complete => {}
             Delivery::End(end) => {
                 let open = self.results.iter().position(Option::is_none).unwrap_or(0) as u64;
                 self.fail(open, ended(self.task, open, &end));

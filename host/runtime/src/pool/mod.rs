@@ -24,11 +24,11 @@ pub use self::result::AsyncResult;
 pub use self::stream::{IMap, Order, Results, Submitter};
 use crate::error::{Error, Result};
 use crate::module::{Module, ModuleSource};
+use crate::outcome::End;
 use crate::output::OutputSender;
 use crate::shared::References;
 use crate::supervisor::Shared;
 use crate::supervisor::core::Core;
-use crate::supervisor::job::End;
 
 /// A pool of worker processes that run the tasks of one module (CPython: `multiprocessing.Pool`).
 ///
@@ -265,7 +265,7 @@ impl Pool {
 }
 
 /// The number of a task, by its name.
-fn task_number(module: &Module, name: &str) -> Result<u32> {
+pub(crate) fn task_number(module: &Module, name: &str) -> Result<u32> {
     let tasks = module.tasks();
     match tasks.iter().position(|task| task.name == name) {
         Some(at) => Ok(u32::try_from(at).unwrap_or(u32::MAX)),

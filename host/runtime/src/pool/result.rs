@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use serde::de::DeserializeOwned;
 
-use super::codec::{ended, task_error};
+use super::codec::ended;
 use crate::cbor::Decoder;
 use crate::error::{Error, Result};
+use crate::outcome::task_error;
 use crate::supervisor::Shared;
 use crate::supervisor::job::JobKey;
 use crate::supervisor::shot::{Callback, OneShot, Reply};
@@ -26,8 +27,7 @@ use crate::supervisor::shot::{Callback, OneShot, Reply};
 /// [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled); it never waits for ever.
 #[must_use = "a result that nobody asks for is lost, and its error, too"]
 pub struct AsyncResult<R> {
-    pool: Arc<Shared>,
-    task: Arc<str>,
+    origin: Arc<Origin>,
     job: JobKey,
     shot: Arc<OneShot>,
     /// Makes a result of the outcome of this task.
@@ -37,10 +37,18 @@ pub struct AsyncResult<R> {
 impl<R> fmt::Debug for AsyncResult<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsyncResult")
-            .field("task", &self.task)
+            .field("task", &self.origin.task)
             .field("ready", &self.ready())
             .finish_non_exhaustive()
     }
+}
+
+/// Where results come from.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) pool: Arc<Shared>,
+    /// The name of the task.
+    pub(super) task: Arc<str>,
 }
 
 /// The result of a single item.
@@ -56,15 +64,13 @@ pub(super) fn open<R: DeserializeOwned>(task: &str, reply: &Reply) -> Result<R> 
 
 impl<R> AsyncResult<R> {
     pub(super) fn new(
-        pool: Arc<Shared>,
-        task: Arc<str>,
+        origin: Arc<Origin>,
         job: JobKey,
         shot: Arc<OneShot>,
         open: fn(&str, &Reply) -> Result<R>,
     ) -> Self {
         Self {
-            pool,
-            task,
+            origin,
             job,
             shot,
             open,
@@ -72,7 +78,8 @@ impl<R> AsyncResult<R> {
     }
 
     fn reply(&self, deadline: Option<Instant>) -> Option<Arc<Reply>> {
-        self.pool
+        self.origin
+            .pool
             .attend(|| self.shot.get())
             .or_else(|| self.shot.wait(deadline))
     }
@@ -86,7 +93,7 @@ impl<R> AsyncResult<R> {
     /// failed, when all have run.
     pub fn get(&self) -> Result<R> {
         match self.reply(None) {
-            Some(reply) => (self.open)(&self.task, &reply),
+            Some(reply) => (self.open)(&self.origin.task, &reply),
             // Without a deadline the wait ends with a reply only.
             None => Err(Error::NotRunning),
         }
@@ -99,7 +106,7 @@ impl<R> AsyncResult<R> {
     /// Those of `get`, and [`Error::WaitTimeout`].
     pub fn get_timeout(&self, timeout: Duration) -> Result<R> {
         match self.reply(Instant::now().checked_add(timeout)) {
-            Some(reply) => (self.open)(&self.task, &reply),
+            Some(reply) => (self.open)(&self.origin.task, &reply),
             None => Err(Error::WaitTimeout(timeout)),
         }
     }
@@ -135,7 +142,7 @@ impl<R> AsyncResult<R> {
     /// replaced. The result is then [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled). False: it was there already
     /// (CPython: `Future.cancel`, which can do this only to what has not begun).
     pub fn cancel(&self) -> bool {
-        self.pool.act(|core, now| core.cancel(self.job, now))
+        self.origin.pool.act(|core, now| core.cancel(self.job, now))
     }
 
     /// Has this called with the result, if all goes well (CPython: `callback`).
@@ -169,12 +176,12 @@ impl<R> AsyncResult<R> {
     where
         R: 'static,
     {
-        let (open, task) = (self.open, Arc::clone(&self.task));
+        let (open, task) = (self.open, Arc::clone(&self.origin.task));
         let callback: Callback = Box::new(move |reply| {
             let call = || callback(open(&task, reply));
             panic::catch_unwind(AssertUnwindSafe(call)).map_err(|panic| words(&*panic))
         });
-        self.shot.call_back(self.pool.errands(), callback);
+        self.shot.call_back(self.origin.pool.errands(), callback);
         self
     }
 
@@ -198,8 +205,8 @@ impl<R> Future for AsyncResult<R> {
     type Output = Result<R>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.shot.poll(self.pool.errands(), context.waker()) {
-            Some(reply) => Poll::Ready((self.open)(&self.task, &reply)),
+        match self.shot.poll(self.origin.pool.errands(), context.waker()) {
+            Some(reply) => Poll::Ready((self.open)(&self.origin.task, &reply)),
             None => Poll::Pending,
         }
     }

@@ -11,9 +11,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::call::Call;
-use super::codec::{Spread, ended, task_error};
+use super::codec::{Spread, ended};
 use crate::cbor::Decoder;
 use crate::error::{Error, Result};
+use crate::outcome::task_error;
 use crate::shared::collect_references;
 use crate::supervisor::Shared;
 use crate::supervisor::feed::Feed;
@@ -196,6 +197,7 @@ impl<R: DeserializeOwned> Results<R> {
                     self.window.put(index, result);
                 }
             }
+            Delivery::Complete => {}
             Delivery::End(end) => {
                 let submitted = self.feed.close();
                 self.window
@@ -287,7 +289,7 @@ pub(super) fn open<A, R>(call: &Call<'_>, spread: Spread, order: Order) -> Resul
     let appetite = ahead.unwrap_or_else(|| pool.read(|core| core.appetite(chunk)));
     let feed = Arc::new(Feed::new(appetite, chunk.multiple()));
     let (sender, deliveries) = unbounded();
-    let job = call.open_job(Sink::Many(sender), chunk, Some(Arc::clone(&feed)))?;
+    let job = call.open_job(Sink::Many(Box::new(sender)), chunk, Some(Arc::clone(&feed)))?;
     let submitter = Submitter {
         pool: Arc::clone(pool),
         feed: Arc::clone(&feed),
@@ -298,7 +300,7 @@ pub(super) fn open<A, R>(call: &Call<'_>, spread: Spread, order: Order) -> Resul
     };
     let results = Results {
         pool: Arc::clone(pool),
-        task: call.task_name(),
+        task: Arc::clone(&call.origin()?.task),
         feed,
         chunk,
         ahead,

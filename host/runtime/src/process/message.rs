@@ -43,9 +43,15 @@ pub(crate) enum ToZygote {
     /// The first message. Descriptors: the `Spec` in a memfd of `spec_len` bytes, the compiled module, then one for
     /// each granted directory.
     Load { spec_len: u64 },
-    /// Start a worker. Descriptors: ring memory, doorbell, control socket, lifeline, and a pipe for the guest's stdin if `stdin`.
-    /// `birth` names the worker among all that this host ever starts.
-    Fork { birth: u64, slot: u32, stdin: bool },
+    /// Start a worker. Descriptors: ring memory, doorbell, control socket, lifeline, a pipe for the guest's stdin if
+    /// `stdin`, and the initializer in a memfd of so many bytes, if there is one. `birth` names the worker among all that this
+    /// host ever starts.
+    Fork {
+        birth: u64,
+        slot: u32,
+        stdin: bool,
+        initializer: Option<u64>,
+    },
 }
 
 /// Zygote to host.

@@ -50,10 +50,16 @@ fn serve(control: &Channel) -> io::Result<()> {
             let Some((len, fds)) = control.recv(&mut buffer)? else {
                 return Ok(());
             };
-            let ToZygote::Fork { birth, slot, stdin } = decode(&buffer[..len])? else {
+            let ToZygote::Fork {
+                birth,
+                slot,
+                stdin,
+                initializer,
+            } = decode(&buffer[..len])?
+            else {
                 return Err(out_of_turn());
             };
-            let Some(belongings) = Belongings::from_order(slot, fds, stdin) else {
+            let Some(belongings) = Belongings::from_order(slot, fds, stdin, initializer) else {
                 return Err(out_of_turn());
             };
             start_worker(control, &template, belongings, birth)?;

@@ -131,22 +131,35 @@ pub(super) use object;
 
 /// Objects that a message refers to, which end of each, and by which token.
 #[derive(Debug, Default)]
-pub(crate) struct References(Vec<(Arc<Entry>, usize, Token)>);
+#[expect(
+    clippy::box_collection,
+    reason = "most messages refer to nothing, and there may be many of them"
+)]
+pub(crate) struct References(Option<Box<Vec<(Arc<Entry>, usize, Token)>>>);
 
 impl References {
-    pub(crate) fn append(&mut self, mut others: Self) {
-        self.0.append(&mut others.0);
+    pub(crate) fn append(&mut self, others: Self) {
+        match (&mut self.0, others.0) {
+            (Some(references), Some(others)) => references.extend(*others),
+            (none @ None, others) => *none = others,
+            (Some(_), None) => {}
+        }
+    }
+
+    fn add(&mut self, entry: Arc<Entry>, end: usize, token: Token) {
+        self.0.get_or_insert_default().push((entry, end, token));
     }
 
     /// Lets them live as long as this object: the message goes into it.
     pub(super) fn keep_in(&self, target: &Arc<Entry>) {
-        let others = self.0.iter().filter(|(entry, _, _)| !Arc::ptr_eq(entry, target));
+        let others = self.0.iter().flat_map(|references| references.iter());
+        let others = others.filter(|(entry, _, _)| !Arc::ptr_eq(entry, target));
         target.keep(others.map(|(entry, _, _)| Arc::clone(entry)));
     }
 
     /// The message will not be opened any more: ends of pipes that have not arrived are not on their way.
     pub(crate) fn retract(self) {
-        for (entry, end, token) in self.0 {
+        for (entry, end, token) in self.0.into_iter().flat_map(|references| *references) {
             if let Object::Pipe(_) = entry.object() {
                 entry.take_back(token, end);
             }
@@ -181,7 +194,7 @@ static PINNED: LazyLock<Mutex<HashMap<Token, Arc<Entry>>>> = LazyLock::new(Mutex
 fn refer_to(entry: &Arc<Entry>, end: usize, token: Token) {
     let collected = REFERENCES.with_borrow_mut(|references| match references {
         Some(references) => {
-            references.0.push((Arc::clone(entry), end, token));
+            references.add(Arc::clone(entry), end, token);
             true
         }
         None => false,

@@ -10,13 +10,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Supervisor;
-use super::job::{Block, ChunkRule, End, Job, JobKey, Jobs, Pending, Sink};
-use super::nursery::Nursery;
+use super::customer::Customer;
+use super::family::{Family, Preparation};
+use super::job::{Block, ChunkRule, Job, JobKey, Jobs, Pending, Sink};
 use super::size::Size;
 use super::slot::{Cause, Drained, Limits, Process, Slot, Violation};
-use crate::objects::Scope;
-use crate::output::OutputSender;
+use super::{Shared, Supervisor};
+use crate::outcome::End;
 use crate::process::message::Status;
 
 /// How long callers may go on collecting items for a block while a worker is idle.
@@ -85,14 +85,19 @@ pub(crate) struct Core {
     pub(super) limits: Limits,
     /// How long a worker may take until it is ready, if there is an initializer.
     patience: Option<Duration>,
-    pub(super) output: OutputSender,
-    pub(super) nursery: Arc<Nursery>,
+    pub(super) family: Arc<Family>,
     pub(super) supervisor: &'static Supervisor,
     pub(super) pool: u32,
     /// Given to every worker as the guest's standard input.
     pub(super) stdin: Option<OwnedFd>,
-    /// The objects of its workers.
-    pub(super) scope: Scope,
+    /// What every worker is prepared with.
+    pub(super) preparation: Option<Preparation>,
+    /// The guest that this pool belongs to, if it is not the host's.
+    pub(super) customer: Option<Customer>,
+    /// What that guest has done wrong.
+    pub(super) grudge: Option<Violation>,
+    /// Pools of workers that were ended, and have processes left.
+    pub(super) ending: Vec<Arc<Shared>>,
 }
 
 impl std::fmt::Debug for Core {
@@ -128,12 +133,10 @@ impl Core {
     /// A pool without jobs, whose workers are ordered by the first turn.
     pub(crate) fn new(
         pool: u32,
-        supervisor: &'static Supervisor,
-        nursery: Arc<Nursery>,
+        family: &Arc<Family>,
         terms: Terms,
-        output: OutputSender,
         stdin: Option<OwnedFd>,
-        scope: Scope,
+        preparation: Option<Preparation>,
     ) -> Self {
         let Terms { size, limits, patience } = terms;
         let mut core = Self {
@@ -153,14 +156,23 @@ impl Core {
             size,
             limits,
             patience,
-            output,
-            nursery,
-            supervisor,
+            supervisor: family.supervisor,
+            family: Arc::clone(family),
             pool,
             stdin,
-            scope,
+            preparation,
+            customer: None,
+            grudge: None,
+            ending: Vec::new(),
         };
         core.resize(size.max);
+        core
+    }
+
+    /// The pool of a guest. It begins when that says so.
+    pub(super) fn of_guest(pool: u32, family: &Arc<Family>, terms: Terms, customer: Customer) -> Self {
+        let mut core = Self::new(pool, family, terms, None, None);
+        core.customer = Some(customer);
         core
     }
 
@@ -242,7 +254,7 @@ impl Core {
             return false;
         }
         job.end(End::Cancelled);
-        job.timeout = Some(Duration::ZERO);
+        job.cancelled = true;
         self.cancel_job(key);
         self.enforce_deadlines(now);
         true
@@ -272,6 +284,8 @@ impl Core {
     /// One turn: collects what the workers have done, and gives them more. Returns how many replies were collected.
     pub(crate) fn turn(&mut self, now: Instant) -> usize {
         let mut collected = 0;
+        self.attend_pools();
+        self.take_orders();
         for at in 0..self.slots.len() {
             collected += self.collect(at, now).records;
         }
@@ -281,6 +295,7 @@ impl Core {
         self.dispatch(now);
         self.hand_on();
         self.stop_unneeded(now);
+        self.tell_customer();
         collected
     }
 
@@ -291,7 +306,7 @@ impl Core {
             return Drained::default();
         }
         let collected = slot
-            .drain(&mut self.jobs, &mut self.touched, &self.output, now)
+            .drain(&mut self.jobs, &mut self.touched, &self.family.output, now)
             .and_then(|drained| slot.send_more().map(|()| drained));
         match collected {
             Ok(mut drained) => {
@@ -319,6 +334,9 @@ impl Core {
 
     /// Gives every worker what it has room for.
     fn dispatch(&mut self, now: Instant) {
+        if self.customer.as_ref().is_some_and(Customer::is_sated) {
+            return;
+        }
         self.top_up();
         // Few items are spread thinly, many in handfuls.
         let share = self.waiting.div_ceil(self.size.max * 2).max(1);
@@ -328,7 +346,7 @@ impl Core {
                 self.backlog.pop_front();
                 continue;
             };
-            let (task, rule) = (job.task, job.chunk);
+            let (task, rule) = (job.terms.task, job.terms.chunk);
             let Some((at, slot)) = self
                 .slots
                 .iter_mut()
@@ -423,7 +441,7 @@ impl Core {
         let Some(job) = self.jobs.get(pending.job) else {
             return false;
         };
-        let (task, count) = (job.task, pending.len().min(self.slots[idle].tasks_left()));
+        let (task, count) = (job.terms.task, pending.len().min(self.slots[idle].tasks_left()));
         match self.slots[idle].dispatch(&mut pending, task, count, now) {
             Ok(true) => {
                 self.put_back(pending);
@@ -470,7 +488,7 @@ impl Core {
 
     /// Asks every busy worker to ring for its next reply. False: there is one already.
     pub(super) fn arm(&mut self) -> bool {
-        let mut quiet = true;
+        let mut quiet = self.arm_customer();
         for slot in self.slots.iter_mut().filter(|slot| slot.link.is_some()) {
             quiet &= slot.arm();
         }
@@ -571,10 +589,7 @@ impl Core {
             State::Closing => self.jobs.is_empty(),
             State::Over(_) => true,
         };
-        done && self
-            .slots
-            .iter()
-            .all(|slot| matches!(slot.process, Process::Absent { .. }))
+        done && self.ending.is_empty() && !self.slots.iter().any(Slot::is_present)
     }
 
     /// Whether it was closed or has ended.
@@ -610,7 +625,7 @@ fn ultimatum(slot: &Slot, jobs: &mut Jobs, to_prepare: Option<Duration>) -> Opti
     let patience = slot.is_heard().then(|| slot.silent_since + OBEY_TIMEOUT);
     match (&slot.cause, slot.flights.front()) {
         (None, Some(flight)) => {
-            let limit = jobs.get(flight.job)?.timeout;
+            let limit = jobs.get(flight.job)?.timeout();
             let deadline = limit.and_then(|limit| slot.head_since.checked_add(limit));
             if slot.head_has_begun() {
                 let (limit, seq) = (limit?, flight.next_seq());

@@ -1,6 +1,9 @@
 //! What the supervisor knows about work: blocks of items on their way in, batches of outcomes on their way out.
 //!
 //! Both are plain bytes. The caller's thread serializes and deserializes; the supervisor only moves.
+//!
+//! A million jobs of one item each may be waiting, so what belongs to a job or a block is kept small: what few of them have
+//! is behind a pointer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +12,7 @@ use crossbeam_channel::Sender;
 
 use super::feed::Feed;
 use super::shot::{OneShot, Reply};
+use crate::outcome::{End, Failure};
 use crate::retry::{Mishap, Retry};
 use crate::shared::References;
 use crate::wire::ITEM_PREFIX;
@@ -24,7 +28,14 @@ pub(crate) const BLOCK_ITEMS: usize = 1024;
 pub(crate) struct Block {
     /// The index of the first item within its job.
     pub(crate) base: u64,
-    ends: Vec<u32>,
+    /// How many items there are.
+    items: u32,
+    /// Where each of them ends but the last.
+    #[expect(
+        clippy::box_collection,
+        reason = "most blocks that wait have one item, and none of these"
+    )]
+    ends: Option<Box<Vec<u32>>>,
     bytes: Vec<u8>,
     /// What the items refer to.
     references: References,
@@ -48,6 +59,29 @@ impl Block {
         block
     }
 
+    /// Items that are laid out already, `count` of them. `None` if they are not.
+    pub(crate) fn of(base: u64, count: u64, bytes: Vec<u8>) -> Option<Self> {
+        let mut block = Self::new(base);
+        let mut at = 0;
+        while at < bytes.len() {
+            block.add_end(at);
+            let prefix = bytes.get(at..at + ITEM_PREFIX)?.try_into().ok()?;
+            at = at.checked_add(ITEM_PREFIX + u32::from_le_bytes(prefix) as usize)?;
+            u32::try_from(at).ok()?;
+        }
+        let whole = at == bytes.len() && u64::from(block.items) == count;
+        block.bytes = bytes;
+        whole.then_some(block)
+    }
+
+    /// Another item begins at this place.
+    fn add_end(&mut self, at: usize) {
+        if self.items > 0 {
+            self.ends.get_or_insert_default().push(at as u32);
+        }
+        self.items += 1;
+    }
+
     /// Appends an item that `write` serializes. After an error the block is as it was.
     pub(crate) fn push<E: From<TooLarge>>(
         &mut self,
@@ -57,9 +91,9 @@ impl Block {
         self.bytes.extend_from_slice(&[0; ITEM_PREFIX]);
         let written = write(&mut self.bytes).and_then(|()| {
             let len = u32::try_from(self.bytes.len() - start - ITEM_PREFIX).map_err(|_| TooLarge)?;
-            let end = u32::try_from(self.bytes.len()).map_err(|_| TooLarge)?;
+            u32::try_from(self.bytes.len()).map_err(|_| TooLarge)?;
             self.bytes[start..start + ITEM_PREFIX].copy_from_slice(&len.to_le_bytes());
-            self.ends.push(end);
+            self.add_end(start);
             Ok(())
         });
         if written.is_err() {
@@ -75,17 +109,17 @@ impl Block {
 
     /// How many items there are.
     pub(crate) fn len(&self) -> usize {
-        self.ends.len()
+        self.items as usize
     }
 
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.items == 0
     }
 
     /// Whether it is time to send it on.
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len() >= BLOCK_BYTES || self.ends.len() >= BLOCK_ITEMS
+        self.bytes.len() >= BLOCK_BYTES || self.len() >= BLOCK_ITEMS
     }
 
     /// Bytes of all items.
@@ -95,8 +129,12 @@ impl Block {
 
     /// Where the items `first..end` stand in [`Self::bytes`].
     pub(crate) fn span(&self, first: usize, end: usize) -> std::ops::Range<usize> {
-        let start = if first == 0 { 0 } else { self.ends[first - 1] as usize };
-        start..self.ends[end - 1] as usize
+        let begin = |item: usize| match (item, &self.ends) {
+            (0, _) => 0,
+            (item, Some(ends)) if item <= ends.len() => ends[item - 1] as usize,
+            _ => self.bytes.len(),
+        };
+        begin(first)..begin(end)
     }
 
     /// The items as they travel.
@@ -137,52 +175,12 @@ impl Outcome {
     }
 }
 
-/// An item that has no result, and whose fault that was.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) what: What,
-    pub(crate) worker: u32,
-    pub(crate) pid: u32,
-    pub(crate) attempt: u32,
-}
-
-/// Why there is no result.
-#[derive(Debug)]
-pub(crate) enum What {
-    /// The worker says so; the bytes are a `Fault`, not yet looked at.
-    Reported(Vec<u8>),
-    /// It ran longer than this.
-    Timeout(Duration),
-    /// The worker is gone.
-    Lost(Loss),
-}
-
-/// How a worker went.
-#[derive(Clone, Debug)]
-pub(crate) enum Loss {
-    Signaled(i32),
-    Exited(i32),
-    /// It broke the protocol and was killed for it.
-    Violation(String),
-    /// Nobody could tell.
-    Unknown,
-}
-
-/// Why a job ends before all of its items have an outcome.
-#[derive(Clone, Debug)]
-pub(crate) enum End {
-    /// Whoever wanted it wants it no more.
-    Cancelled,
-    /// The pool was terminated.
-    Terminated,
-    /// The pool cannot go on, for this reason.
-    Broken(String),
-}
-
 /// What comes out of a job with many items.
 #[derive(Debug)]
 pub(crate) enum Delivery {
     Batch(Batch),
+    /// Every item has had its outcome. Only guests are told; the host's own callers count.
+    Complete,
     End(End),
 }
 
@@ -190,11 +188,13 @@ pub(crate) enum Delivery {
 #[derive(Debug)]
 pub(crate) enum Sink {
     /// As they come, in batches.
-    Many(Sender<Delivery>),
+    Many(Box<Sender<Delivery>>),
+    /// The same, to a guest that has this pool, and knows the job by this number.
+    Guest(Box<(Sender<(u32, Delivery)>, u32)>),
     /// The only one.
     One(Arc<OneShot>),
     /// All at once, when there is nothing left to come.
-    All(Arc<OneShot>, Vec<Batch>),
+    All(Box<(Arc<OneShot>, Vec<Batch>)>),
     /// Nobody is interested any more.
     Nobody,
 }
@@ -217,36 +217,74 @@ impl ChunkRule {
     }
 }
 
-/// A call of the library that has items under way.
-#[derive(Debug)]
-pub(crate) struct Job {
+/// What is to be called, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
     pub(crate) task: u32,
     pub(crate) chunk: ChunkRule,
     pub(crate) timeout: Option<Duration>,
     pub(crate) retry: Retry,
+}
+
+/// A call of the library that has items under way.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) terms: Arc<Terms>,
     pub(crate) sink: Sink,
     /// Where more items may come from.
     pub(crate) feed: Option<Arc<Feed>>,
     /// More items may be submitted.
     pub(crate) open: bool,
+    /// It was cancelled: what runs of it has no time left.
+    pub(crate) cancelled: bool,
+    /// Which use of its place in the table this is.
+    generation: u32,
     /// Items submitted that have no outcome yet.
     pub(crate) outstanding: u64,
     /// Outcomes of this turn.
-    pub(crate) batch: Batch,
+    batch: Option<Box<Batch>>,
 }
 
 impl Job {
+    /// A job to which nothing has been submitted.
+    pub(crate) fn new(terms: Arc<Terms>, sink: Sink, feed: Option<Arc<Feed>>) -> Self {
+        Self {
+            terms,
+            sink,
+            feed,
+            open: true,
+            cancelled: false,
+            generation: 0,
+            outstanding: 0,
+            batch: None,
+        }
+    }
+
+    /// How long an item of it may run.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        if self.cancelled {
+            return Some(Duration::ZERO);
+        }
+        self.terms.timeout
+    }
+
+    /// The outcomes of this turn.
+    pub(crate) fn batch(&mut self) -> &mut Batch {
+        self.batch.get_or_insert_default()
+    }
+
     /// Hands on what this turn has brought. A receiver that is gone wants nothing.
     pub(crate) fn flush(&mut self) {
-        if self.batch.items.is_empty() {
-            return;
-        }
-        let batch = std::mem::take(&mut self.batch);
+        let Some(batch) = self.batch.take() else { return };
+        let batch = *batch;
         match &mut self.sink {
             Sink::Many(sender) => {
                 let _ = sender.send(Delivery::Batch(batch));
             }
-            Sink::All(_, batches) => batches.push(batch),
+            Sink::Guest(guest) => {
+                let _ = guest.0.send((guest.1, Delivery::Batch(batch)));
+            }
+            Sink::All(all) => all.1.push(batch),
             Sink::One(shot) => {
                 let Batch { bytes, items } = batch;
                 for item in items {
@@ -268,8 +306,12 @@ impl Job {
     /// Hands on what is left to be handed on when it is complete.
     pub(crate) fn complete(&mut self) {
         self.flush();
-        if let Sink::All(shot, batches) = &mut self.sink {
-            shot.set(Reply::All(std::mem::take(batches)));
+        match &mut self.sink {
+            Sink::All(all) => all.0.set(Reply::All(std::mem::take(&mut all.1))),
+            Sink::Guest(guest) => {
+                let _ = guest.0.send((guest.1, Delivery::Complete));
+            }
+            Sink::Many(_) | Sink::One(_) | Sink::Nobody => {}
         }
     }
 
@@ -280,45 +322,48 @@ impl Job {
             Sink::Many(sender) => {
                 let _ = sender.send(Delivery::End(end));
             }
-            Sink::One(shot) | Sink::All(shot, _) => shot.set(Reply::Ended(end)),
+            Sink::Guest(guest) => {
+                let _ = guest.0.send((guest.1, Delivery::End(end)));
+            }
+            Sink::One(shot) => shot.set(Reply::Ended(end)),
+            Sink::All(all) => all.0.set(Reply::Ended(end)),
             Sink::Nobody => {}
         }
     }
 }
 
-/// Which job: a place in the table of jobs, and a number that no other job ever has. A caller may hold the key of a job
-/// that has long ended.
+/// Which job: a place in the table of jobs, and which use of that place. A caller may hold the key of a job that has long
+/// ended: it is not that of another, unless the place was used four thousand million times meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct JobKey {
     at: u32,
-    number: u64,
+    generation: u32,
 }
 
 /// The jobs of a pool.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
-    table: Vec<Option<(u64, Job)>>,
+    table: Vec<Option<Job>>,
     free: Vec<u32>,
-    next_number: u64,
+    next_generation: u32,
 }
 
 impl Jobs {
-    pub(crate) fn insert(&mut self, job: Job) -> JobKey {
+    pub(crate) fn insert(&mut self, mut job: Job) -> JobKey {
         let at = self.free.pop().unwrap_or_else(|| {
             self.table.push(None);
             u32::try_from(self.table.len() - 1).expect("four thousand million jobs do not fit in memory")
         });
-        let number = self.next_number;
-        self.next_number += 1;
-        self.table[at as usize] = Some((number, job));
-        JobKey { at, number }
+        let generation = self.next_generation;
+        self.next_generation = generation.wrapping_add(1);
+        job.generation = generation;
+        self.table[at as usize] = Some(job);
+        JobKey { at, generation }
     }
 
     pub(crate) fn get(&mut self, key: JobKey) -> Option<&mut Job> {
-        match self.table.get_mut(key.at as usize)? {
-            Some((number, job)) if *number == key.number => Some(job),
-            _ => None,
-        }
+        let job = self.table.get_mut(key.at as usize)?.as_mut()?;
+        (job.generation == key.generation).then_some(job)
     }
 
     pub(crate) fn remove(&mut self, key: JobKey) {
@@ -328,12 +373,22 @@ impl Jobs {
         }
     }
 
+    /// The job that a guest knows by this number.
+    pub(crate) fn of_guest(&self, number: u32) -> Option<JobKey> {
+        let is_it = |job: &Job| matches!(&job.sink, Sink::Guest(guest) if guest.1 == number);
+        self.all().find(|(_, job)| is_it(job)).map(|(key, _)| key)
+    }
+
     pub(crate) fn keys(&self) -> Vec<JobKey> {
-        let key = |(at, entry): (u32, &Option<(u64, Job)>)| {
-            let (number, _) = entry.as_ref()?;
-            Some(JobKey { at, number: *number })
-        };
-        (0..).zip(&self.table).filter_map(key).collect()
+        self.all().map(|(key, _)| key).collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = (JobKey, &Job)> {
+        (0..).zip(&self.table).filter_map(|(at, job)| {
+            let job = job.as_ref()?;
+            let generation = job.generation;
+            Some((JobKey { at, generation }, job))
+        })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -382,17 +437,13 @@ mod tests {
     use super::*;
 
     fn job() -> Job {
-        Job {
+        let terms = Terms {
             task: 0,
             chunk: ChunkRule::Adaptive,
             timeout: None,
             retry: Retry::default(),
-            sink: Sink::Nobody,
-            feed: None,
-            open: true,
-            outstanding: 0,
-            batch: Batch::default(),
-        }
+        };
+        Job::new(Arc::new(terms), Sink::Nobody, None)
     }
 
     #[test]

@@ -13,9 +13,10 @@ use rustix::process::Signal;
 
 use super::Watched;
 use super::core::{Core, Mourned};
-use super::job::{End, Failure, Loss, Pending, Verdict, What};
+use super::job::{Pending, Verdict};
 use super::slot::{Cause, Link, Process, file_failure};
-use crate::process::message::Status;
+use crate::outcome::{End, Failure, Loss, What};
+use crate::process::message::{Status, ToZygote};
 use crate::retry::Mishap;
 
 /// How long a charged item waits to learn how its worker ended.
@@ -55,8 +56,14 @@ impl Core {
             slot.ordered_at = now;
             let mut fds = vec![memory.as_fd(), doorbell.as_fd(), control.as_fd(), lifeline.as_fd()];
             fds.extend(self.stdin.as_ref().map(AsFd::as_fd));
-            self.nursery
-                .fork(birth, self.slots[at].number, &fds, self.stdin.is_some())
+            fds.extend(self.preparation.as_ref().map(|preparation| preparation.memory.as_fd()));
+            let order = ToZygote::Fork {
+                birth,
+                slot: self.slots[at].number,
+                stdin: self.stdin.is_some(),
+                initializer: self.preparation.as_ref().map(|preparation| preparation.len),
+            };
+            self.family.nursery.fork(&order, birth, &fds)
         });
         let Err(error) = ordered else { return };
         self.supervisor.forget_birth(birth);
@@ -176,8 +183,9 @@ impl Core {
                 self.put_back(rest);
             }
         }
+        self.drop_pools(at, |_| true);
         self.slots[at].vacate(now);
-        self.output.end_worker(worker);
+        self.family.output.end_worker(worker);
         if let Some(why) = unable {
             self.unprepared += 1;
             if self.unprepared > MAX_UNPREPARED {
@@ -220,7 +228,7 @@ impl Core {
             _ => Mishap::Lost,
         };
         let key = victim.job;
-        if let Verdict::Again(victim, pause) = victim.judge(&job.retry, mishap) {
+        if let Verdict::Again(victim, pause) = victim.judge(&job.terms.retry, mishap) {
             self.try_again(victim, pause, now);
             return;
         }

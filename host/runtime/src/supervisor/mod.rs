@@ -9,10 +9,14 @@
 //!
 //! The path of a task: [`core`] puts it into a [`slot`]'s ring, as far ahead as the slot's [`pace`] allows; the worker
 //! replies; [`slot`] files the outcome with its [`job`]; the job hands it to whoever waits. [`life`] is birth and death
-//! of workers, [`nursery`] where they come from. [`requests`] is what they ask for beside their work: objects.
+//! of workers, [`nursery`] where they come from, [`size`] how many there are. [`requests`] is what they ask for beside their
+//! work: objects, and pools of their own, whose [`customer`] is a guest. Pools of one [`family`] lock themselves only from
+//! the top: a pool acts on those of its workers, never the other way round.
 
 pub(crate) mod core;
+mod customer;
 pub(crate) mod errands;
+pub(crate) mod family;
 pub(crate) mod feed;
 pub(crate) mod job;
 mod life;
@@ -32,6 +36,7 @@ use wasmp_ipc::Spinner;
 
 use self::core::Core;
 use self::errands::Errands;
+use self::family::Family;
 pub(crate) use self::watch::{Supervisor, Watched};
 
 /// How often a pool that brings a steady stream of replies is looked at, instead of being rung for.
@@ -44,6 +49,8 @@ const STREAM: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) id: u32,
+    /// The pool whose worker it belongs to.
+    parent: Option<u32>,
     supervisor: &'static Supervisor,
     core: Mutex<Core>,
     /// The pool is over and its processes are gone.
@@ -54,29 +61,30 @@ pub(crate) struct Shared {
     streaming: AtomicBool,
     /// Held by the caller that looks for replies at the moment.
     looking: Mutex<Spinner>,
-    errands: Errands,
+    family: Arc<Family>,
     /// Nobody has it any more, and it is to finish its work.
     alone: AtomicBool,
 }
 
 impl Shared {
-    pub(crate) fn new(id: u32, supervisor: &'static Supervisor, core: Core, errands: Errands) -> Self {
+    pub(crate) fn new(id: u32, family: Arc<Family>, core: Core, parent: Option<u32>) -> Self {
         Self {
             id,
-            supervisor,
+            parent,
+            supervisor: family.supervisor,
             core: Mutex::new(core),
             gone: Condvar::new(),
             timer: AtomicU64::new(u64::MAX),
             streaming: AtomicBool::new(false),
             looking: Mutex::new(Spinner::new()),
-            errands,
+            family,
             alone: AtomicBool::new(false),
         }
     }
 
     /// The way to the thread for callers' code.
     pub(crate) fn errands(&self) -> &Errands {
-        &self.errands
+        &self.family.errands
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {

@@ -140,8 +140,8 @@ impl Nursery {
     }
 
     /// Orders a worker. It is heard of through the supervisor.
-    pub(super) fn fork(&self, birth: u64, slot: u32, fds: &[BorrowedFd<'_>], stdin: bool) -> io::Result<()> {
-        let message = encode(&ToZygote::Fork { birth, slot, stdin });
+    pub(super) fn fork(&self, order: &ToZygote, birth: u64, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let message = encode(order);
         let zygote = self.zygote()?;
         lock(&zygote.ordered).insert(birth);
         zygote.control.try_send(&message, fds).map_err(|error| {

@@ -1,13 +1,11 @@
-//! What workers ask for beside their work: objects that they share.
+//! What workers ask for beside their work: objects that they share, and pools of their own.
 
 use std::io;
-use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use super::core::Core;
-use super::slot::{Process, Violation};
-use crate::objects::Entry;
-use crate::objects::message::{MAX_MESSAGE, Request};
+use super::slot::{Link, Process, Violation};
+use crate::objects::message::{Answer, Ask, MAX_MESSAGE};
 use crate::process::message::{decode, encode};
 
 /// Requests of one worker that are answered in a row, so that none can keep the supervisor to itself.
@@ -38,7 +36,7 @@ impl Core {
         };
         let mut buffer = [0; MAX_MESSAGE];
         let request = match link.control.try_recv(&mut buffer) {
-            Ok(Some((len, _))) => decode::<Request>(&buffer[..len]).map_err(|error| wrong(&error))?,
+            Ok(Some((len, _))) => decode::<Ask>(&buffer[..len]).map_err(|error| wrong(&error))?,
             // Its end is closed: so it is dead, or about to be.
             Ok(None) => {
                 self.supervisor.unwatch(&link.control);
@@ -47,17 +45,30 @@ impl Core {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(wrong(&error)),
         };
-        if let Some((answer, entry)) = self.scope.serve(&mut slot.seat, request) {
-            let memory: Option<&Arc<Entry>> = entry.as_ref();
-            let fds: Vec<_> = memory.iter().map(|entry| entry.as_fd()).collect();
-            match link.control.try_send(&encode(&answer), &fds) {
-                // Gone: nobody to answer.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-                // An honest worker waits for each answer, so there is always room for one.
-                sent => sent.map_err(|error| wrong(&error))?,
+        match request {
+            Ask::Object(request) => {
+                if let Some((answer, entry)) = self.family.scope.serve(&mut slot.seat, request) {
+                    reply(link, &answer, entry.as_ref().map(|entry| entry.as_fd()))?;
+                }
+            }
+            Ask::Pool(request) => {
+                if let Some((answer, memory)) = self.serve_pool(at, &request)
+                    && let Some(link) = &self.slots[at].link
+                {
+                    reply(link, &answer, memory.as_ref().map(|memory| memory.as_fd()))?;
+                }
             }
         }
         Ok(true)
+    }
+}
+
+fn reply(link: &Link, answer: &Answer, memory: Option<BorrowedFd<'_>>) -> Result<(), Violation> {
+    match link.control.try_send(&encode(answer), memory.as_slice()) {
+        // Gone: nobody to answer.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        // An honest worker waits for each answer, so there is always room for one.
+        sent => sent.map_err(|error| wrong(&error)),
     }
 }
 

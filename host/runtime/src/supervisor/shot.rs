@@ -15,7 +15,8 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 
 use super::errands::Errands;
-use super::job::{Batch, End, Failure};
+use super::job::Batch;
+use crate::outcome::{End, Failure};
 
 /// The outcome of a job.
 #[derive(Debug)]
@@ -35,11 +36,15 @@ pub(crate) enum Reply {
 /// What is called with the outcome before anybody else sees it. An error replaces the outcome.
 pub(crate) type Callback = Box<dyn FnOnce(&Reply) -> Result<(), String> + Send>;
 
-enum Phase {
-    Open,
+/// What few results have.
+#[derive(Default)]
+struct Extras {
     /// Callbacks are being called.
-    Calling,
-    Settled(Arc<Reply>),
+    calling: bool,
+    callbacks: Vec<Callback>,
+    watchers: Vec<Watcher>,
+    /// Known as soon as there is a callback.
+    errands: Option<Errands>,
 }
 
 /// Who is told that the outcome is settled.
@@ -49,12 +54,17 @@ enum Watcher {
     Channel(Sender<usize>, usize),
 }
 
+#[derive(Default)]
 struct State {
-    phase: Phase,
-    callbacks: Vec<Callback>,
-    watchers: Vec<Watcher>,
-    /// Known as soon as there is a callback.
-    errands: Option<Errands>,
+    /// The outcome, once it is settled.
+    settled: Option<Arc<Reply>>,
+    extras: Option<Box<Extras>>,
+}
+
+impl State {
+    fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
 }
 
 /// Where the one outcome of a job arrives.
@@ -72,12 +82,7 @@ impl std::fmt::Debug for OneShot {
 impl OneShot {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State {
-                phase: Phase::Open,
-                callbacks: Vec::new(),
-                watchers: Vec::new(),
-                errands: None,
-            }),
+            state: Mutex::default(),
             settled: Condvar::new(),
         })
     }
@@ -89,38 +94,39 @@ impl OneShot {
     /// The outcome is there. All but the first are ignored.
     pub(super) fn set(self: &Arc<Self>, reply: Reply) {
         let mut state = self.lock();
-        if !matches!(state.phase, Phase::Open) {
-            return;
+        let calling = state.extras.as_ref().is_some_and(|extras| extras.calling);
+        if state.settled.is_none() && !calling {
+            self.call_or_settle(&mut state, Arc::new(reply));
         }
-        self.call_or_settle(&mut state, Arc::new(reply));
     }
 
     /// Adds a callback. The outcome is not to be seen until it has run, even if it was before.
     pub(crate) fn call_back(self: &Arc<Self>, errands: &Errands, callback: Callback) {
         let mut state = self.lock();
-        state.errands.get_or_insert_with(|| errands.clone());
-        state.callbacks.push(callback);
-        if let Phase::Settled(reply) = &state.phase {
-            let reply = Arc::clone(reply);
+        let extras = state.extras();
+        extras.errands.get_or_insert_with(|| errands.clone());
+        extras.callbacks.push(callback);
+        if let Some(reply) = state.settled.take() {
             self.call_or_settle(&mut state, reply);
         }
     }
 
     fn call_or_settle(self: &Arc<Self>, state: &mut State, reply: Arc<Reply>) {
-        match &state.errands {
-            Some(errands) if !state.callbacks.is_empty() => {
-                state.phase = Phase::Calling;
-                let shot = Arc::clone(self);
-                errands.send(Box::new(move || shot.run_callbacks(reply)));
-            }
-            _ => self.settle(state, reply),
+        if let Some(extras) = &mut state.extras
+            && let (Some(errands), false) = (&extras.errands, extras.callbacks.is_empty())
+        {
+            extras.calling = true;
+            let shot = Arc::clone(self);
+            errands.send(Box::new(move || shot.run_callbacks(reply)));
+        } else {
+            self.settle(state, reply);
         }
     }
 
     fn run_callbacks(&self, mut reply: Arc<Reply>) {
         loop {
             let mut state = self.lock();
-            let callbacks = std::mem::take(&mut state.callbacks);
+            let callbacks = std::mem::take(&mut state.extras().callbacks);
             if callbacks.is_empty() {
                 return self.settle(&mut state, reply);
             }
@@ -134,9 +140,10 @@ impl OneShot {
     }
 
     fn settle(&self, state: &mut State, reply: Arc<Reply>) {
-        state.phase = Phase::Settled(reply);
+        state.settled = Some(reply);
         self.settled.notify_all();
-        for watcher in std::mem::take(&mut state.watchers) {
+        let extras = state.extras.take();
+        for watcher in extras.map(|extras| extras.watchers).unwrap_or_default() {
             match watcher {
                 Watcher::Future(waker, errands) => errands.send(Box::new(move || waker.wake())),
                 Watcher::Channel(sender, number) => {
@@ -149,30 +156,29 @@ impl OneShot {
 
     /// The outcome, if it is settled.
     pub(crate) fn get(&self) -> Option<Arc<Reply>> {
-        match &self.lock().phase {
-            Phase::Settled(reply) => Some(Arc::clone(reply)),
-            Phase::Open | Phase::Calling => None,
-        }
+        self.lock().settled.clone()
     }
 
     /// The outcome, or else this waker is woken when there is one. Only the last waker is.
     pub(crate) fn poll(&self, errands: &Errands, waker: &Waker) -> Option<Arc<Reply>> {
         let mut state = self.lock();
-        if let Phase::Settled(reply) = &state.phase {
+        if let Some(reply) = &state.settled {
             return Some(Arc::clone(reply));
         }
-        state.watchers.retain(|watcher| !matches!(watcher, Watcher::Future(..)));
-        state.watchers.push(Watcher::Future(waker.clone(), errands.clone()));
+        let watchers = &mut state.extras().watchers;
+        watchers.retain(|watcher| !matches!(watcher, Watcher::Future(..)));
+        watchers.push(Watcher::Future(waker.clone(), errands.clone()));
         None
     }
 
     /// Sends this number when the outcome is settled, or at once if it is.
     pub(crate) fn notify(&self, sender: &Sender<usize>, number: usize) {
         let mut state = self.lock();
-        if let Phase::Settled(_) = state.phase {
+        if state.settled.is_some() {
             let _ = sender.send(number);
         } else {
-            state.watchers.push(Watcher::Channel(sender.clone(), number));
+            let watchers = &mut state.extras().watchers;
+            watchers.push(Watcher::Channel(sender.clone(), number));
         }
     }
 
@@ -180,7 +186,7 @@ impl OneShot {
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> Option<Arc<Reply>> {
         let mut state = self.lock();
         loop {
-            if let Phase::Settled(reply) = &state.phase {
+            if let Some(reply) = &state.settled {
                 return Some(Arc::clone(reply));
             }
             state = match deadline {

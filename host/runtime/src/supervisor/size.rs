@@ -21,8 +21,8 @@ impl Core {
     pub(crate) fn resize(&mut self, max: usize) {
         self.size.max = max;
         let now = Instant::now();
-        for number in self.slots.len() as u32..max as u32 {
-            self.slots.push(Slot::new(number + 1, self.limits, now));
+        while self.slots.len() < max {
+            self.slots.push(Slot::new(self.family.next_number(), self.limits, now));
         }
         for at in 0..self.slots.len() {
             self.slots[at].surplus = at >= max;
@@ -48,6 +48,7 @@ impl Core {
     /// How many workers are missing.
     fn shortage(&self) -> usize {
         let needed = match self.state {
+            _ if self.customer.as_ref().is_some_and(|customer| !customer.has_started()) => false,
             State::Running => true,
             State::Closing => !self.jobs.is_empty(),
             State::Over(_) => false,

@@ -20,6 +20,7 @@ use wasmp_ipc::{Doorbell, Mapping};
 
 use self::replies::Partial;
 pub(super) use self::replies::{Drained, file_failure};
+use super::Shared;
 use super::job::{Block, JobKey, Pending};
 use super::pace::Pace;
 use crate::objects::registry::Seat;
@@ -168,6 +169,8 @@ pub(super) struct Slot {
     pub(super) process: Process,
     /// Where it sits in the memory of objects, once it has one.
     pub(super) seat: Option<Seat>,
+    /// Pools that its guest has made.
+    pub(super) pools: Vec<Arc<Shared>>,
     pub(super) cause: Option<Cause>,
     /// The worker has said that it is up.
     pub(super) ready: bool,
@@ -214,6 +217,7 @@ impl Slot {
             link: None,
             process: Process::Absent { retry_at: now },
             seat: None,
+            pools: Vec::new(),
             cause: None,
             ready: false,
             unable: None,

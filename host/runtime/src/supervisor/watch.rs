@@ -14,11 +14,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wasmp_ipc::Doorbell;
 
 use super::Shared;
-use super::job::End;
 use super::nursery::Zygote;
 use super::slot::Process;
 use crate::error::{Error, Result};
 use crate::objects::registry::Seat;
+use crate::outcome::End;
 use crate::process::control::Channel;
 use crate::process::launcher::Keeper;
 use crate::process::message::{FromKeeper, FromZygote, MAX_MESSAGE, Status, decode};
@@ -366,6 +366,7 @@ impl Supervisor {
 
     fn on_death(&self, pool: u32, at: usize) {
         let Some(pool) = self.pool(pool) else { return };
+        let parent = pool.parent;
         pool.act(|core, now| {
             // The event may be about the process before this one.
             if let Some(slot) = core.slots.get(at)
@@ -376,6 +377,8 @@ impl Supervisor {
                 core.on_death(at, now);
             }
         });
+        // It may wait for the processes of the pool that are left.
+        parent.into_iter().for_each(|parent| self.nudge(parent));
     }
 
     /// Reads what a keeper or a zygote has to say.
@@ -500,7 +503,7 @@ impl Supervisor {
         let how = keeper.bury();
         for pool in self.all_pools() {
             pool.act(|core, _| {
-                if core.nursery.is_of(keeper) {
+                if core.family.nursery.is_of(keeper) {
                     core.end(&End::Broken(format!(
                         "the keeper process, which starts its workers, ended ({how})"
                     )));

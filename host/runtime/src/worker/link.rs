@@ -89,6 +89,11 @@ impl Link {
         self.doorbell.as_fd()
     }
 
+    /// Has the host look at what this worker has written somewhere.
+    pub(super) fn ring(&self) {
+        self.doorbell.ring();
+    }
+
     /// Waits until there is an item to run. Returns its task; `None` when the host has no more.
     pub(super) fn wait_for_call(&mut self) -> io::Result<Option<u32>> {
         loop {

@@ -11,6 +11,7 @@ mod imports;
 mod link;
 mod objects;
 mod plain;
+mod pools;
 mod session;
 mod state;
 pub(crate) mod wasi;
@@ -33,7 +34,7 @@ use crate::engine::{self, EngineRole};
 use crate::lockdown::{self, Dir, Filter, Profile, Role};
 use crate::process::control::Channel;
 use crate::process::lifeline;
-use crate::spec::Spec;
+use crate::spec::{self, Spec};
 
 /// What a zygote prepares once, and every worker inherits.
 pub(crate) struct Template {
@@ -53,7 +54,8 @@ impl Template {
         let (Some(spec), Some(artifact)) = (fds.next(), fds.next()) else {
             return Err("the settings or the module did not arrive".into());
         };
-        let spec = Spec::from_memfd(spec, spec_len).map_err(|error| format!("the settings are unreadable: {error}"))?;
+        let spec: Spec =
+            spec::from_memfd(spec, spec_len).map_err(|error| format!("the settings are unreadable: {error}"))?;
         let grants: Vec<GrantedDir> = spec
             .dirs
             .iter()
@@ -111,15 +113,21 @@ pub(crate) struct Belongings {
     control: OwnedFd,
     lifeline: OwnedFd,
     stdin: Option<OwnedFd>,
+    /// A memfd and how many bytes are in it.
+    initializer: Option<(OwnedFd, u64)>,
 }
 
 impl Belongings {
     /// From the descriptors that came with the order to fork. `None` if they are not what the order says.
-    pub(crate) fn from_order(slot: u32, fds: Vec<OwnedFd>, stdin: bool) -> Option<Self> {
+    pub(crate) fn from_order(slot: u32, fds: Vec<OwnedFd>, stdin: bool, initializer: Option<u64>) -> Option<Self> {
         let mut fds = fds.into_iter();
         let (rings, doorbell) = (fds.next()?, fds.next()?);
         let (control, lifeline) = (fds.next()?, fds.next()?);
         let stdin = if stdin { Some(fds.next()?) } else { None };
+        let initializer = match initializer {
+            Some(len) => Some((fds.next()?, len)),
+            None => None,
+        };
         Some(Self {
             slot,
             rings,
@@ -127,6 +135,7 @@ impl Belongings {
             control,
             lifeline,
             stdin,
+            initializer,
         })
     }
 }
@@ -146,8 +155,13 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
         control,
         lifeline,
         stdin,
+        initializer,
     } = belongings;
     lifeline::arm(lifeline.as_fd())?;
+    let initializer = match initializer {
+        Some((memory, len)) => Some(spec::from_memfd(memory, len)?),
+        None => None,
+    };
     let link = Link::open(rings.as_fd(), doorbell, template.spec.max_message)?;
     drop(rings);
 
@@ -179,5 +193,5 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
         link,
         objects: Objects::new(Channel::from(control)),
     };
-    Session::new(template, host, slot, stdin)?.serve()
+    Session::new(template, host, slot, stdin, initializer)?.serve()
 }

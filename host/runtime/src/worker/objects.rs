@@ -13,7 +13,7 @@ use wasmp_abi::{ObjectKind, Status};
 use wasmp_ipc::{Mapping, Party, Slot};
 
 use super::windows::Windows;
-use crate::objects::message::{Answer, MAX_MESSAGE, Opened, Request, TokenBytes};
+use crate::objects::message::{Answer, Ask, MAX_MESSAGE, Opened, Request, TokenBytes};
 use crate::objects::{Object, Shape};
 use crate::process::control::Channel;
 use crate::process::message::{decode, encode};
@@ -113,7 +113,7 @@ impl Objects {
 
     /// Creates an object. For a pipe, the handle to its first end.
     pub(super) fn create(&mut self, shape: Shape, name: Option<String>) -> Result<u32, OpenError> {
-        self.open(&Request::New { shape, name })
+        self.open(Request::New { shape, name })
     }
 
     /// A second handle: to the other end of a pipe.
@@ -123,14 +123,14 @@ impl Objects {
     }
 
     pub(super) fn open_token(&mut self, kind: ObjectKind, token: TokenBytes) -> Result<u32, OpenError> {
-        self.open(&Request::Open {
+        self.open(Request::Open {
             kind: kind as u8,
             token,
         })
     }
 
     pub(super) fn open_name(&mut self, kind: ObjectKind, name: String) -> Result<u32, OpenError> {
-        self.open(&Request::Find { kind: kind as u8, name })
+        self.open(Request::Find { kind: kind as u8, name })
     }
 
     /// The token of a handle, for a message.
@@ -140,16 +140,16 @@ impl Objects {
             ends[handle.end].export(party.slot());
         }
         if !held.kept.load(Ordering::Relaxed) {
-            self.ask(&Request::Keep { token: held.tokens[0] })?;
+            self.ask(&Ask::Object(Request::Keep { token: held.tokens[0] }))?;
             held.kept.store(true, Ordering::Relaxed);
         }
         Ok(held.tokens[handle.end])
     }
 
     pub(super) fn unlink(&self, handle: &Handle) -> Result<(), OpenError> {
-        self.ask(&Request::Unlink {
+        self.ask(&Ask::Object(Request::Unlink {
             token: handle.held.tokens[0],
-        })
+        }))
         .map(drop)
     }
 
@@ -171,7 +171,7 @@ impl Objects {
         }
         if std::mem::take(&mut self.closed_some) {
             // Those the host remembers. It only fails if the host is gone, and then this process is about to be.
-            let _ = self.ask(&Request::Abandon);
+            let _ = self.ask(&Ask::Object(Request::Abandon));
         }
         for at in 0..self.places.len() {
             self.vacate(at);
@@ -199,12 +199,12 @@ impl Objects {
             self.closed_some = true;
             let token = held.tokens[0];
             // If the host is gone, this process is about to be.
-            let _ = self.control.send(&encode(&Request::Close { token }), &[]);
+            let _ = self.tell(&Ask::Object(Request::Close { token }));
         }
     }
 
-    fn open(&mut self, request: &Request) -> Result<u32, OpenError> {
-        let (answer, memory) = self.ask(request)?;
+    fn open(&mut self, request: Request) -> Result<u32, OpenError> {
+        let (answer, memory) = self.ask(&Ask::Object(request))?;
         let Answer::Opened(Opened {
             seat,
             kind,
@@ -258,9 +258,14 @@ impl Objects {
         Ok(place.generation * MAX_HANDLES as u32 + at as u32)
     }
 
+    /// Tells the host something that it does not answer.
+    pub(super) fn tell(&self, request: &Ask) -> io::Result<()> {
+        self.control.send(&encode(request), &[])
+    }
+
     /// Asks the host, and waits for its answer.
-    fn ask(&self, request: &Request) -> Result<(Answer, Option<OwnedFd>), OpenError> {
-        self.control.send(&encode(request), &[])?;
+    pub(super) fn ask(&self, request: &Ask) -> Result<(Answer, Option<OwnedFd>), OpenError> {
+        self.tell(request)?;
         let mut buffer = [0; MAX_MESSAGE];
         let Some((len, fds)) = self.control.recv(&mut buffer)? else {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());

@@ -10,6 +10,7 @@ use wasmtime::{Func, Instance, Store, TypedFunc, Val};
 use wasmtime_wasi::I32Exit;
 
 use super::link::Link;
+use super::pools::Pools;
 use super::state::{Host, Initializing, MemoryLimit, State};
 use super::wasi::{Strings, WasiState};
 use super::{Template, fault, plain};
@@ -29,21 +30,29 @@ pub(super) struct Session<'t> {
     template: &'t Template,
     slot: u32,
     stdin: Option<File>,
+    initializer: Option<Initializer>,
     /// What connects this worker with its host, while no instance has it.
     host: Option<Host>,
     guest: Option<Guest>,
 }
 
 impl<'t> Session<'t> {
-    pub(super) fn new(template: &'t Template, host: Host, slot: u32, stdin: Option<OwnedFd>) -> io::Result<Self> {
+    pub(super) fn new(
+        template: &'t Template,
+        host: Host,
+        slot: u32,
+        stdin: Option<OwnedFd>,
+        initializer: Option<Initializer>,
+    ) -> io::Result<Self> {
         let mut session = Self {
             template,
             slot,
             stdin: stdin.map(File::from),
+            initializer,
             host: Some(host),
             guest: None,
         };
-        if template.spec.initializer.is_some()
+        if session.initializer.is_some()
             && let Err(fault) = session.prepare()?
         {
             session.link().unable(&fault)?;
@@ -73,7 +82,7 @@ impl<'t> Session<'t> {
 
     /// Runs the initializer, if there is one.
     fn initialize(&mut self) -> Result<(), Fault> {
-        let (Some(Initializer { task, args }), Some(guest)) = (&self.template.spec.initializer, &mut self.guest) else {
+        let (Some(Initializer { task, args }), Some(guest)) = (&self.initializer, &mut self.guest) else {
             return Ok(());
         };
         guest.store.data_mut().initializing = Some(Initializing::new(args.clone()));
@@ -226,6 +235,7 @@ impl<'t> Session<'t> {
         let state = State {
             link,
             objects,
+            pools: Pools::default(),
             wasi,
             limits: MemoryLimit::new(template.spec.max_memory),
             max_message: template.spec.max_message,

@@ -4,6 +4,7 @@ use wasmtime::{Memory, ResourceLimiter};
 
 use super::link::Link;
 use super::objects::Objects;
+use super::pools::Pools;
 use super::wasi::{HasWasi, WasiState};
 use crate::output::Stream;
 use crate::wire::{Fault, ReplyKind};
@@ -15,6 +16,7 @@ const MAX_TABLE_ELEMENTS: usize = 10_000_000;
 pub(super) struct State {
     pub(super) link: Link,
     pub(super) objects: Objects,
+    pub(super) pools: Pools,
     pub(super) wasi: WasiState,
     pub(super) limits: MemoryLimit,
     /// Most bytes of a message that it puts into a queue or a pipe.
@@ -65,7 +67,13 @@ pub(super) struct Host {
 impl State {
     /// The instance is gone; its connections are not.
     pub(super) fn into_host(self) -> Host {
-        let Self { link, mut objects, .. } = self;
+        let Self {
+            link,
+            mut objects,
+            mut pools,
+            ..
+        } = self;
+        pools.abandon(&objects);
         objects.abandon();
         Host { link, objects }
     }

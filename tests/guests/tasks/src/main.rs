@@ -6,6 +6,8 @@
     reason = "what a guest prints is part of what is tested"
 )]
 
+mod pools;
+
 use std::hint::black_box;
 use std::io::Write;
 use std::path::Path;

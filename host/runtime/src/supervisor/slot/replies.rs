@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::{Flight, Slot, Violation};
+use crate::outcome::{Failure, What};
 use crate::output::{OutputSender, Stream};
 use crate::retry::Mishap;
-use crate::supervisor::job::{Batch, Failure, Item, JobKey, Jobs, Outcome, Pending, Verdict, What};
+use crate::supervisor::job::{Batch, Item, JobKey, Jobs, Outcome, Pending, Verdict};
 use crate::wire::{Fault, ReplyHead, ReplyKind};
 
 /// Most records taken from one worker before the others get their turn.
@@ -89,13 +90,14 @@ impl Slot {
             if head.kind == ReplyKind::Done && !head.more && self.partial.is_none() {
                 let (key, index) = settle(&mut self.flights, head.seq)?;
                 if let Some(job) = jobs.get(key) {
-                    let start = job.batch.bytes.len();
-                    job.batch.bytes.resize(start + body_len, 0);
-                    link.replies.read(ReplyHead::LEN, &mut job.batch.bytes[start..])?;
-                    if job.batch.items.is_empty() {
+                    let batch = job.batch();
+                    let start = batch.bytes.len();
+                    batch.bytes.resize(start + body_len, 0);
+                    link.replies.read(ReplyHead::LEN, &mut batch.bytes[start..])?;
+                    if batch.items.is_empty() {
                         touched.push(key);
                     }
-                    job.batch.items.push(Item {
+                    batch.items.push(Item {
                         index,
                         outcome: Outcome::Done { start, len: body_len },
                     });
@@ -196,10 +198,10 @@ impl Slot {
         self.under_way -= 1;
         if let Some(job) = jobs.get(key) {
             job.outstanding -= 1;
-            if job.batch.items.is_empty() {
+            let Batch { bytes, items } = job.batch();
+            if items.is_empty() {
                 touched.push(key);
             }
-            let Batch { bytes, items } = &mut job.batch;
             let (start, len) = (bytes.len(), body.len());
             if bytes.is_empty() {
                 *bytes = body;
@@ -228,7 +230,7 @@ impl Slot {
         self.under_way -= 1;
         let attempt = head.as_ref().map_or(0, |head| head.attempts) + 1;
         if let (Some(head), Some(job)) = (head, jobs.get(key))
-            && let again @ Verdict::Again(..) = head.judge(&job.retry, Mishap::Error)
+            && let again @ Verdict::Again(..) = head.judge(&job.terms.retry, Mishap::Error)
         {
             return Ok(again);
         }
@@ -258,10 +260,11 @@ pub(in crate::supervisor) fn file_failure(
 ) {
     if let Some(job) = jobs.get(key) {
         job.outstanding -= 1;
-        if job.batch.items.is_empty() {
+        let batch = job.batch();
+        if batch.items.is_empty() {
             touched.push(key);
         }
-        job.batch.items.push(Item {
+        batch.items.push(Item {
             index,
             outcome: Outcome::Failed(Box::new(failure)),
         });

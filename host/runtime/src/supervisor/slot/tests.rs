@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::output::{self, Framing, OutputSender};
-use crate::supervisor::job::{Batch, ChunkRule, Job, Jobs, Sink};
+use crate::retry::Retry;
+use crate::supervisor::job::{ChunkRule, Job, Jobs, Sink, Terms};
 use crate::wire::{ReplyHead, ReplyKind};
 
 const LIMITS: Limits = Limits {
@@ -29,17 +30,15 @@ impl Stage {
         let mut slot = Slot::new(1, LIMITS, now);
         slot.link = Some(link);
         let mut jobs = Jobs::default();
-        let key = jobs.insert(Job {
+        let terms = Terms {
             task: 0,
             chunk: ChunkRule::Adaptive,
             timeout: None,
-            retry: crate::retry::Retry::default(),
-            sink: Sink::Nobody,
-            feed: None,
-            open: true,
-            outstanding: 1000,
-            batch: Batch::default(),
-        });
+            retry: Retry::default(),
+        };
+        let mut job = Job::new(Arc::new(terms), Sink::Nobody, None);
+        job.outstanding = 1000;
+        let key = jobs.insert(job);
         Self {
             slot,
             jobs,

@@ -94,7 +94,7 @@ fn queue_put_many(mut caller: Caller<'_, State>, number: u32, frames: u32, lengt
 }
 
 /// The messages in frames.
-fn split(mut frames: &[u8]) -> Option<Vec<(u8, &[u8])>> {
+pub(super) fn split(mut frames: &[u8]) -> Option<Vec<(u8, &[u8])>> {
     let mut messages = Vec::new();
     while !frames.is_empty() {
         let (head, rest) = frames.split_first_chunk::<FRAME>()?;

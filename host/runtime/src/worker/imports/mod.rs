@@ -4,11 +4,12 @@
 //! shows which function it was. Conditions that a guest can deal with are a [`Status`].
 //!
 //! [`tasks`] is items and outcomes; the others are shared objects: [`objects`] what they have in common, [`sync`] what
-//! one waits for, [`messages`] queues and pipes, [`bytes`] memory.
+//! one waits for, [`messages`] queues and pipes, [`bytes`] memory. And [`pools`] are the guest's own.
 
 mod bytes;
 mod messages;
 mod objects;
+mod pools;
 mod sync;
 mod tasks;
 
@@ -27,7 +28,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     objects::add_to_linker(linker)?;
     sync::add_to_linker(linker)?;
     messages::add_to_linker(linker)?;
-    bytes::add_to_linker(linker)
+    bytes::add_to_linker(linker)?;
+    pools::add_to_linker(linker)
 }
 
 /// The guest's memory.

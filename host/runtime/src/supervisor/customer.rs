@@ -1,0 +1,450 @@
+//! A guest that has a pool of its own: what it orders, and what it is told.
+//!
+//! The pool is one like any other, in a [`Shared`] and a [`Core`] of its own, with workers of the same nursery. What callers
+//! do in the host by calling, its owner does by frames ([`crate::wire::pools`]), which are read whenever that pool takes a
+//! turn. Of two things there is only so much: work that is submitted and waits, beyond which no more orders are read; and
+//! results that the owner has not fetched, beyond which no more work is given out.
+
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZero;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use wasmp_abi::Status;
+use wasmp_ipc::Mapping;
+use wasmp_ipc::ring::{Consumer, Producer};
+
+use super::Shared;
+use super::core::{Core, State, Terms};
+use super::family::{Preparation, Processes};
+use super::job::{Batch, Block, ChunkRule, Delivery, Job, JobKey, Outcome, Sink, Terms as JobTerms};
+use super::size::Size;
+use super::slot::{Limits, Violation};
+use crate::objects::message::{Answer, PoolRequest};
+use crate::outcome::End;
+use crate::process::message::encode;
+use crate::spec::{self, Initializer};
+use crate::wire::pools::{Garbled, Head, JobOptions, Prepare, Reader, Writing, news, order};
+use crate::wire::{LINK_BYTES, REPLIES_AT, RING_CAPACITY};
+
+/// Orders that are read in one turn.
+const IN_A_ROW: usize = 256;
+
+/// Blocks that may wait for a worker before no more orders are read, and their bytes.
+const MAX_WAITING_BLOCKS: usize = 4096;
+const MAX_WAITING_BYTES: usize = 64 << 20;
+
+/// Bytes of results that wait for the owner before no more work is given out.
+const MAX_OWED: usize = 16 << 20;
+
+/// What an outcome takes of [`MAX_OWED`] beside its bytes.
+const OUTCOME_BYTES: usize = 32;
+
+/// The owner of a pool, as that pool sees it.
+#[derive(Debug)]
+pub(super) struct Customer {
+    orders: Consumer,
+    news: Producer,
+    reader: Reader,
+    /// Whether it has said that the pool may begin.
+    started: bool,
+    jobs: HashMap<u32, Ordered>,
+    sender: Sender<(u32, Delivery)>,
+    deliveries: Receiver<(u32, Delivery)>,
+    owed: VecDeque<(u32, Delivery)>,
+    owed_bytes: usize,
+    /// How far the first of `owed` has been told: outcomes, and bytes of the next one.
+    told: (usize, usize),
+    /// It knows that the pool is gone.
+    told_gone: bool,
+    claim: Processes,
+}
+
+/// A job as its owner knows it.
+#[derive(Debug)]
+struct Ordered {
+    key: JobKey,
+    /// Items submitted so far.
+    items: u64,
+}
+
+impl Customer {
+    /// For a pool with so many processes; and the rings for the owner.
+    fn new(claim: Processes) -> std::io::Result<(Self, OwnedFd)> {
+        let (memory, mapping) = Mapping::create("wasmp-rings", LINK_BYTES)?;
+        let mapping = Arc::new(mapping);
+        let (sender, deliveries) = unbounded();
+        let customer = Self {
+            orders: Consumer::new(&mapping, 0, RING_CAPACITY)?,
+            news: Producer::new(&mapping, REPLIES_AT, RING_CAPACITY)?,
+            reader: Reader::default(),
+            started: false,
+            jobs: HashMap::new(),
+            sender,
+            deliveries,
+            owed: VecDeque::new(),
+            owed_bytes: 0,
+            told: (0, 0),
+            told_gone: false,
+            claim,
+        };
+        Ok((customer, memory))
+    }
+
+    /// Whether the pool may have workers.
+    pub(super) fn has_started(&self) -> bool {
+        self.started
+    }
+
+    /// Whether it has to fetch results before there are more.
+    pub(super) fn is_sated(&self) -> bool {
+        self.owed_bytes > MAX_OWED
+    }
+
+    /// Makes the owner ring for its next order. False: there is one already.
+    pub(super) fn arm(&mut self) -> bool {
+        self.orders.prepare_park()
+    }
+
+    /// Writes what is owed, as far as there is room.
+    fn tell(&mut self, gone: bool) -> Result<(), Violation> {
+        for (job, delivery) in self.deliveries.try_iter() {
+            self.owed_bytes += size(&delivery);
+            self.owed.push_back((job, delivery));
+        }
+        while let Some((job, delivery)) = self.owed.front() {
+            if tell_one(&mut self.news, *job, delivery, &mut self.told)? {
+                self.owed_bytes -= size(delivery);
+                self.told = (0, 0);
+                self.owed.pop_front();
+                continue;
+            }
+            self.publish();
+            // It rings when there is room, unless there is by now.
+            if !self.news.ask_for_space()? {
+                return Ok(());
+            }
+        }
+        if gone && !self.told_gone {
+            self.told_gone = Writing::new(Head::new(news::GONE, 0, 0), &[]).write(&mut self.news)?;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Lets the owner see what was written, and have the room of what was read; wakes it if it waits for either.
+    fn publish(&mut self) {
+        self.news.publish();
+        self.orders.release();
+        let room = self.orders.producer_parked();
+        if self.news.consumer_parked() || room {
+            self.news.wake_consumer();
+        }
+    }
+}
+
+/// What a delivery takes of the memory for what is owed.
+fn size(delivery: &Delivery) -> usize {
+    match delivery {
+        Delivery::Batch(batch) => batch.bytes.len() + batch.items.len() * OUTCOME_BYTES,
+        Delivery::Complete | Delivery::End(_) => OUTCOME_BYTES,
+    }
+}
+
+/// Writes a delivery from where it stopped the last time. False: there was no room for all of it.
+fn tell_one(ring: &mut Producer, job: u32, delivery: &Delivery, told: &mut (usize, usize)) -> Result<bool, Violation> {
+    let mut write = |head: Head, body: &[u8], written: &mut usize| {
+        let mut writing = Writing::resume(head, body, *written);
+        let whole = writing.write(ring)?;
+        *written = body.len() - writing.left();
+        Ok::<_, Violation>(whole)
+    };
+    let Batch { bytes, items } = match delivery {
+        Delivery::Batch(batch) => batch,
+        Delivery::Complete => return write(Head::new(news::COMPLETE, job, 0), &[], &mut told.1),
+        Delivery::End(end) => return write(Head::new(news::ENDED, job, 0), &encode(end), &mut told.1),
+    };
+    for item in &items[told.0..] {
+        let whole = match &item.outcome {
+            Outcome::Done { start, len } => {
+                let head = Head::new(news::DONE, job, item.index);
+                write(head, &bytes[*start..start + len], &mut told.1)?
+            }
+            Outcome::Failed(failure) => write(Head::new(news::FAILED, job, item.index), &encode(failure), &mut told.1)?,
+        };
+        if !whole {
+            return Ok(false);
+        }
+        *told = (told.0 + 1, 0);
+    }
+    Ok(true)
+}
+
+impl From<Garbled> for Violation {
+    fn from(garbled: Garbled) -> Self {
+        Self(format!("an order that makes no sense: {garbled}"))
+    }
+}
+
+/// The pool's side.
+impl Core {
+    /// Reads what the owner of this pool orders.
+    pub(super) fn take_orders(&mut self) {
+        let Some(mut customer) = self.customer.take() else {
+            return;
+        };
+        let mut taken = Ok(true);
+        for _ in 0..IN_A_ROW {
+            if self.has_enough() {
+                break;
+            }
+            taken = self.take_order(&mut customer);
+            if !matches!(taken, Ok(true)) {
+                break;
+            }
+        }
+        self.customer = Some(customer);
+        self.hold_against(taken.map(drop));
+    }
+
+    /// Whether so much work waits that no more is taken in.
+    fn has_enough(&self) -> bool {
+        let bytes = || {
+            self.backlog
+                .iter()
+                .map(|pending| pending.block.byte_len())
+                .sum::<usize>()
+        };
+        self.backlog.len() >= MAX_WAITING_BLOCKS || (!self.backlog.is_empty() && bytes() > MAX_WAITING_BYTES)
+    }
+
+    /// Tells the owner of this pool what there is to tell.
+    pub(super) fn tell_customer(&mut self) {
+        let gone = self.is_gone();
+        let over = gone || matches!(self.state, State::Over(_));
+        if let Some(customer) = &mut self.customer {
+            if over {
+                // What is left of its processes is being killed.
+                customer.claim.resize(0);
+            }
+            let told = customer.tell(gone);
+            self.hold_against(told);
+        }
+    }
+
+    /// Makes the owner ring for its next order. False: there is one already that can be taken.
+    pub(super) fn arm_customer(&mut self) -> bool {
+        let enough = self.has_enough();
+        match &mut self.customer {
+            Some(customer) => customer.arm() || enough,
+            None => true,
+        }
+    }
+
+    /// An owner that breaks the protocol loses its pool, and then its life.
+    fn hold_against(&mut self, done: Result<(), Violation>) {
+        if let Err(violation) = done {
+            self.end(&End::Broken(violation.to_string()));
+            self.grudge.get_or_insert(violation);
+        }
+    }
+
+    /// Whether there was an order.
+    fn take_order(&mut self, customer: &mut Customer) -> Result<bool, Violation> {
+        let most = self.limits.result;
+        let Some((head, body)) = customer.reader.next(&mut customer.orders, most)? else {
+            return Ok(false);
+        };
+        let key = customer.jobs.get(&head.job).map(|ordered| ordered.key);
+        match (head.kind, key) {
+            (order::START, _) if !customer.started => {
+                customer.started = true;
+                self.prepare(&body)?;
+            }
+            (order::JOB, None) => self.begin_job(customer, head.job, &body)?,
+            (order::ITEMS, Some(key)) => {
+                let Some(ordered) = customer.jobs.get_mut(&head.job) else {
+                    return Ok(true);
+                };
+                let block = Block::of(ordered.items, head.number, body)
+                    .ok_or_else(|| Violation("items that are not laid out as items are".into()))?;
+                ordered.items += head.number;
+                self.submit(key, block);
+            }
+            (order::SEAL, Some(key)) => {
+                customer.jobs.remove(&head.job);
+                self.seal_job(key);
+            }
+            (order::CANCEL, key) => {
+                if let Some(key) = key.or_else(|| self.jobs.of_guest(head.job)) {
+                    customer.jobs.remove(&head.job);
+                    self.cancel(key, Instant::now());
+                }
+            }
+            (order::CLOSE, _) => self.close(),
+            (order::TERMINATE, _) => self.end(&End::Terminated),
+            // It has ended, which the owner may not know yet.
+            (order::ITEMS | order::SEAL, None) => {}
+            _ => return Err(Violation("an order out of turn".into())),
+        }
+        Ok(true)
+    }
+
+    fn prepare(&mut self, body: &[u8]) -> Result<(), Violation> {
+        let prepare: Option<Prepare> = read(body)?;
+        let Some(Prepare { task, args }) = prepare else {
+            return Ok(());
+        };
+        let initializer = self.task_number(&task).map(|task| Initializer { task, args });
+        let prepared = initializer.and_then(|initializer| {
+            let (memory, bytes) =
+                spec::to_memfd("wasmp-initializer", &initializer).map_err(|error| error.to_string())?;
+            let len = bytes.len() as u64;
+            Ok(Preparation { memory, len })
+        });
+        match prepared {
+            Ok(preparation) => self.preparation = Some(preparation),
+            Err(why) => self.end(&End::Broken(why)),
+        }
+        Ok(())
+    }
+
+    fn begin_job(&mut self, customer: &mut Customer, job: u32, body: &[u8]) -> Result<(), Violation> {
+        let options: JobOptions = read(body)?;
+        let sink = Sink::Guest(Box::new((customer.sender.clone(), job)));
+        let refused = match self.task_number(&options.task) {
+            Ok(task) => {
+                let terms = JobTerms {
+                    task,
+                    chunk: match options.chunk {
+                        0 => ChunkRule::Adaptive,
+                        items => ChunkRule::Exact(items),
+                    },
+                    timeout: (options.timeout > 0).then(|| Duration::from_nanos(options.timeout)),
+                    retry: options.retry,
+                };
+                match self.open_job(Job::new(Arc::new(terms), sink, None)) {
+                    Ok(key) => {
+                        customer.jobs.insert(job, Ordered { key, items: 0 });
+                        return Ok(());
+                    }
+                    Err(end) => end,
+                }
+            }
+            Err(why) => End::Refused(why),
+        };
+        let _ = customer.sender.send((job, Delivery::End(refused)));
+        Ok(())
+    }
+
+    /// The number of a task, by its name.
+    fn task_number(&self, name: &str) -> Result<u32, String> {
+        crate::pool::task_number(&self.family.module, name).map_err(|error| error.to_string())
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Violation> {
+    ciborium::from_reader(body).map_err(|_| Violation("an order that cannot be read".into()))
+}
+
+/// The side of the pool whose worker is the owner.
+impl Core {
+    /// Answers what a worker asks about pools of its own.
+    pub(super) fn serve_pool(&mut self, at: usize, request: &PoolRequest) -> Option<(Answer, Option<OwnedFd>)> {
+        let served = match *request {
+            PoolRequest::New {
+                processes,
+                max_tasks,
+                patience,
+            } => self.new_pool(at, processes, max_tasks, patience),
+            PoolRequest::Resize { pool, processes } => self.resize_pool(at, pool, processes),
+            PoolRequest::Drop { pool } => {
+                self.drop_pools(at, |dropped| dropped.id == pool);
+                return None;
+            }
+        };
+        Some(served.unwrap_or_else(|status| (Answer::Refused { status: status as u8 }, None)))
+    }
+
+    fn new_pool(
+        &mut self,
+        at: usize,
+        processes: u32,
+        max_tasks: u32,
+        patience: u64,
+    ) -> Result<(Answer, Option<OwnedFd>), Status> {
+        let max = match processes {
+            0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+            processes => processes as usize,
+        };
+        let claim = Processes::claim(&self.family, max).ok_or(Status::ProcessLimit)?;
+        let (customer, memory) = Customer::new(claim).map_err(|_| Status::ObjectLimit)?;
+        let terms = Terms {
+            size: Size {
+                min: max,
+                max,
+                idle: None,
+            },
+            limits: Limits {
+                result: self.limits.result,
+                tasks: if max_tasks == 0 { u64::MAX } else { max_tasks.into() },
+            },
+            patience: (patience > 0).then(|| Duration::from_nanos(patience)),
+        };
+        let id = self.supervisor.next_pool();
+        let core = Core::of_guest(id, &self.family, terms, customer);
+        let shared = Arc::new(Shared::new(id, Arc::clone(&self.family), core, Some(self.pool)));
+        self.supervisor.add_pool(&shared);
+        self.slots[at].pools.push(shared);
+        Ok((Answer::Pool { pool: id }, Some(memory)))
+    }
+
+    fn resize_pool(&mut self, at: usize, pool: u32, processes: u32) -> Result<(Answer, Option<OwnedFd>), Status> {
+        let pool = self.slots[at].pools.iter().find(|shared| shared.id == pool);
+        let pool = pool.ok_or(Status::NotFound)?;
+        let max = processes as usize;
+        if max == 0 {
+            return Err(Status::Invalid);
+        }
+        let resized = pool.act(|core, _| {
+            let resized = core
+                .customer
+                .as_mut()
+                .is_some_and(|customer| customer.claim.resize(max));
+            if resized {
+                core.size.min = max;
+                core.resize(max);
+            }
+            resized
+        });
+        if resized {
+            Ok((Answer::Done, None))
+        } else {
+            Err(Status::ProcessLimit)
+        }
+    }
+
+    /// Ends those pools of a worker that it has no use for any more.
+    pub(super) fn drop_pools(&mut self, at: usize, unwanted: impl Fn(&Shared) -> bool) {
+        for pool in self.slots[at].pools.extract_if(.., |pool| unwanted(pool)) {
+            pool.act(|core, _| core.end(&End::Terminated));
+            self.ending.push(pool);
+        }
+    }
+
+    /// Has the pools of all workers take a turn. An owner that has broken the protocol pays for it.
+    pub(super) fn attend_pools(&mut self) {
+        for at in 0..self.slots.len() {
+            let mut grudge = None;
+            for pool in &self.slots[at].pools {
+                grudge = pool.act(|core, _| core.grudge.take()).or(grudge);
+            }
+            if let Some(violation) = grudge {
+                self.punish(at, violation);
+            }
+        }
+        self.ending.retain(|pool| !pool.is_gone());
+    }
+}

@@ -1,0 +1,104 @@
+//! What a pool has in common with the pools that its guests make.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use super::Supervisor;
+use super::errands::Errands;
+use super::nursery::Nursery;
+use crate::module::Module;
+use crate::objects::Scope;
+use crate::output::OutputSender;
+
+/// Processes that the guests of a pool may have started at a time.
+pub(crate) const MAX_PROCESSES_OF_GUESTS: usize = 64;
+
+/// A pool of the host's, and all those that its guests have made.
+#[derive(Debug)]
+pub(crate) struct Family {
+    pub(crate) supervisor: &'static Supervisor,
+    pub(crate) module: Module,
+    /// Where all of their workers come from.
+    pub(crate) nursery: Arc<Nursery>,
+    /// The objects of their workers.
+    pub(crate) scope: Scope,
+    pub(crate) output: OutputSender,
+    pub(crate) errands: Errands,
+    /// Workers are numbered throughout: this many have a number.
+    numbers: AtomicU32,
+    /// Processes that guests have started.
+    processes: AtomicUsize,
+}
+
+impl Family {
+    pub(crate) fn new(
+        supervisor: &'static Supervisor,
+        module: Module,
+        nursery: Arc<Nursery>,
+        scope: Scope,
+        output: OutputSender,
+        errands: Errands,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            supervisor,
+            module,
+            nursery,
+            scope,
+            output,
+            errands,
+            numbers: AtomicU32::new(0),
+            processes: AtomicUsize::new(0),
+        })
+    }
+
+    /// The number of a new slot, from 1.
+    pub(super) fn next_number(&self) -> u32 {
+        self.numbers.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// A task that each instance of a pool's workers runs before any other, as it is passed on to them.
+#[derive(Debug)]
+pub(crate) struct Preparation {
+    pub(crate) memory: OwnedFd,
+    pub(crate) len: u64,
+}
+
+/// The processes of a pool that a guest has made, as they count against what its family may have.
+#[derive(Debug)]
+pub(super) struct Processes {
+    family: Arc<Family>,
+    count: usize,
+}
+
+impl Processes {
+    /// Counts so many. `None` if they are too many.
+    pub(super) fn claim(family: &Arc<Family>, count: usize) -> Option<Self> {
+        let mut processes = Self {
+            family: Arc::clone(family),
+            count: 0,
+        };
+        processes.resize(count).then_some(processes)
+    }
+
+    /// Counts so many from now on. False: they are too many, and the count is as it was.
+    pub(super) fn resize(&mut self, count: usize) -> bool {
+        let fits = |others: usize| {
+            let sum = others - self.count + count;
+            (count <= self.count || sum <= MAX_PROCESSES_OF_GUESTS).then_some(sum)
+        };
+        let all = &self.family.processes;
+        let claimed = all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        if claimed {
+            self.count = count;
+        }
+        claimed
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        self.family.processes.fetch_sub(self.count, Ordering::Relaxed);
+    }
+}

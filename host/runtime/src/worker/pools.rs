@@ -1,0 +1,254 @@
+//! The worker's side of the pools that its guest makes: orders go out, news come in and wait for whoever asks for them.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use wasmp_ipc::ring::{Consumer, Corrupt, Producer};
+use wasmp_ipc::{Mapping, Spinner};
+
+use super::link::Link;
+use super::objects::{Objects, OpenError};
+use crate::objects::message::{Answer, Ask, PoolRequest};
+use crate::outcome::{End, Failure};
+use crate::process::message::{decode, encode};
+use crate::wire::pools::{Garbled, Head, JobOptions, Prepare, Reader, Writing, news, order};
+use crate::wire::{LINK_BYTES, REPLIES_AT, RING_CAPACITY};
+
+/// What has become of an item, or of a job.
+#[derive(Debug)]
+pub(super) enum News {
+    Done { index: u64, result: Vec<u8> },
+    Failed { index: u64, failure: Box<Failure> },
+    Complete,
+    Ended(End),
+}
+
+impl News {
+    /// Whether it is the last of its job.
+    fn is_last(&self) -> bool {
+        matches!(self, Self::Complete | Self::Ended(_))
+    }
+}
+
+/// A pool of this guest's.
+#[derive(Debug)]
+pub(super) struct Pool {
+    id: u32,
+    orders: Producer,
+    news: Consumer,
+    reader: Reader,
+    spinner: Spinner,
+    /// The tasks of the jobs that are not over, and not forgotten.
+    jobs: HashMap<u32, String>,
+    next_job: u32,
+    /// What has come and was not asked for: of which job and task.
+    told: VecDeque<(u32, String, News)>,
+    /// None of its processes is left.
+    gone: bool,
+}
+
+/// The pools of an instance, by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Pools(Vec<Option<Pool>>);
+
+/// What there is for whoever asks.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// Of a job, which calls this task.
+    News(u32, String, News),
+    /// Nothing will come any more.
+    Over,
+    TimedOut,
+}
+
+impl Pools {
+    /// Makes a pool; the number by which the guest knows it, from 1.
+    pub(super) fn create(
+        &mut self,
+        objects: &Objects,
+        link: &Link,
+        request: &Ask,
+        prepare: Option<&Prepare>,
+    ) -> Result<u32, OpenError> {
+        let (Answer::Pool { pool: id }, Some(memory)) = objects.ask(request)? else {
+            return Err(io::Error::from(io::ErrorKind::InvalidData).into());
+        };
+        let mapping = Arc::new(Mapping::of_host(memory.as_fd(), LINK_BYTES)?);
+        let mut pool = Pool {
+            id,
+            orders: Producer::new(&mapping, 0, RING_CAPACITY)?,
+            news: Consumer::new(&mapping, REPLIES_AT, RING_CAPACITY)?,
+            reader: Reader::default(),
+            spinner: Spinner::new(),
+            jobs: HashMap::new(),
+            next_job: 0,
+            told: VecDeque::new(),
+            gone: false,
+        };
+        pool.order(link, Head::new(order::START, 0, 0), &encode(&prepare))?;
+        let at = self.0.iter().position(Option::is_none).unwrap_or(self.0.len());
+        if at == self.0.len() {
+            self.0.push(None);
+        }
+        self.0[at] = Some(pool);
+        Ok(at as u32 + 1)
+    }
+
+    pub(super) fn get(&mut self, number: u32) -> Option<&mut Pool> {
+        self.0.get_mut((number as usize).checked_sub(1)?)?.as_mut()
+    }
+
+    /// The guest has no use for this pool any more. False: there is none of this number.
+    pub(super) fn remove(&mut self, objects: &Objects, number: u32) -> bool {
+        let place = (number as usize).checked_sub(1).and_then(|at| self.0.get_mut(at));
+        let Some(pool) = place.and_then(Option::take) else {
+            return false;
+        };
+        // If the host is gone, this process is about to be.
+        let _ = objects.tell(&Ask::Pool(PoolRequest::Drop { pool: pool.id }));
+        true
+    }
+
+    /// The instance is gone.
+    pub(super) fn abandon(&mut self, objects: &Objects) {
+        for number in 1..=self.0.len() as u32 {
+            self.remove(objects, number);
+        }
+    }
+}
+
+fn nonsense(garbled: &impl ToString) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, garbled.to_string())
+}
+
+fn corrupt(corrupt: Corrupt) -> io::Error {
+    nonsense(&corrupt)
+}
+
+impl Pool {
+    pub(super) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Begins a job; its number.
+    pub(super) fn begin(&mut self, link: &Link, options: &JobOptions) -> io::Result<u32> {
+        let number = self.next_job;
+        self.next_job = self.next_job.wrapping_add(1);
+        self.order(link, Head::new(order::JOB, number, 0), &encode(options))?;
+        self.jobs.insert(number, options.task.clone());
+        Ok(number)
+    }
+
+    /// Whether the job is not over.
+    pub(super) fn is_open(&self, job: u32) -> bool {
+        self.jobs.contains_key(&job)
+    }
+
+    /// What comes of a job is not wanted.
+    pub(super) fn forget(&mut self, job: u32) {
+        self.jobs.remove(&job);
+        self.told.retain(|(other, ..)| *other != job);
+    }
+
+    /// Writes an order, and waits until there is room for all of it. Meanwhile it takes the news, so that the host, which
+    /// may be waiting for that, goes on.
+    pub(super) fn order(&mut self, link: &Link, head: Head, body: &[u8]) -> io::Result<()> {
+        let mut writing = Writing::new(head, body);
+        loop {
+            let whole = writing.write(&mut self.orders).map_err(corrupt)?;
+            self.orders.publish();
+            if self.orders.consumer_parked() {
+                link.ring();
+            }
+            if whole {
+                return Ok(());
+            }
+            self.collect(link)?;
+            // The host rings for room as it rings for news. It is asked after the bell is set up, so that its answer is heard.
+            if self.news.prepare_park() && !self.orders.ask_for_space().map_err(corrupt)? {
+                self.news.park(None);
+            }
+            self.news.cancel_park();
+        }
+    }
+
+    /// Takes the news that are there.
+    fn collect(&mut self, link: &Link) -> io::Result<()> {
+        loop {
+            let next = self.reader.next(&mut self.news, usize::MAX);
+            self.news.release();
+            if self.news.producer_parked() {
+                link.ring();
+            }
+            let Some((head, body)) = next.map_err(|garbled: Garbled| nonsense(&garbled))? else {
+                return Ok(());
+            };
+            if head.kind == news::GONE {
+                self.gone = true;
+                continue;
+            }
+            // What nobody waits for is forgotten.
+            let Some(task) = self.jobs.get(&head.job).cloned() else {
+                continue;
+            };
+            let index = head.number;
+            let news = match head.kind {
+                news::DONE => News::Done { index, result: body },
+                news::FAILED => News::Failed {
+                    index,
+                    failure: Box::new(decode(&body)?),
+                },
+                news::COMPLETE => News::Complete,
+                news::ENDED => News::Ended(decode(&body)?),
+                _ => return Err(nonsense(&"news out of turn")),
+            };
+            if news.is_last() {
+                self.jobs.remove(&head.job);
+            }
+            self.told.push_back((head.job, task, news));
+        }
+    }
+
+    /// Waits for the next news, until `deadline` at most.
+    pub(super) fn next(&mut self, link: &Link, deadline: Option<Instant>) -> io::Result<Asked> {
+        self.wait(link, deadline, |pool| match pool.told.pop_front() {
+            Some((job, task, news)) => Some(Asked::News(job, task, news)),
+            None => pool.gone.then_some(Asked::Over),
+        })
+        .map(|asked| asked.unwrap_or(Asked::TimedOut))
+    }
+
+    /// Waits until none of its processes is left. False: not by `deadline`.
+    pub(super) fn join(&mut self, link: &Link, deadline: Option<Instant>) -> io::Result<bool> {
+        let gone = self.wait(link, deadline, |pool| pool.gone.then_some(()))?;
+        Ok(gone.is_some())
+    }
+
+    fn wait<T>(
+        &mut self,
+        link: &Link,
+        deadline: Option<Instant>,
+        mut look: impl FnMut(&mut Self) -> Option<T>,
+    ) -> io::Result<Option<T>> {
+        loop {
+            self.collect(link)?;
+            if let Some(found) = look(self) {
+                return Ok(Some(found));
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Ok(None);
+            }
+            let news = &self.news;
+            if self.spinner.spin(|| !news.is_empty()) {
+                continue;
+            }
+            if self.news.prepare_park() {
+                self.news.park(deadline);
+            }
+            self.news.cancel_park();
+        }
+    }
+}
