@@ -129,13 +129,16 @@ macro_rules! object {
 }
 pub(super) use object;
 
-/// Objects that a message refers to, which end of each, and by which token.
+/// An object that a message refers to, which end of it, and by which token.
+type Reference = (Arc<Entry>, usize, Token);
+
+/// What a message refers to.
 #[derive(Debug, Default)]
 #[expect(
     clippy::box_collection,
-    reason = "most messages refer to nothing, and there may be many of them"
+    reason = "most refer to nothing, and there may be very many of them"
 )]
-pub(crate) struct References(Option<Box<Vec<(Arc<Entry>, usize, Token)>>>);
+pub(crate) struct References(Option<Box<Vec<Reference>>>);
 
 impl References {
     pub(crate) fn append(&mut self, others: Self) {
