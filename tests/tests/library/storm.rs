@@ -68,6 +68,7 @@ impl<R: serde::de::DeserializeOwned> Tracked<R> {
 
 /// What may become of an item when workers are killed: this, or its worker is lost.
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "what is compared is made for it")]
 fn expect<R: PartialEq + std::fmt::Debug>(outcome: Result<R, ErrorKind>, expected: Result<R, ErrorKind>, what: &str) {
     if outcome != Err(ErrorKind::WorkerLost) {
         assert_eq!(outcome, expected, "{what}");
