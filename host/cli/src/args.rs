@@ -252,6 +252,10 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     pub(crate) timeout: Option<Duration>,
 
+    /// Stop an item that runs longer, and say where it was stuck; makes tight loops slower
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub(crate) soft_timeout: Option<Duration>,
+
     /// Run an item again, up to N times, when its worker process died
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) retries: u32,

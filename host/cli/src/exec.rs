@@ -30,6 +30,7 @@ pub(crate) fn run(args: &args::Exec) -> Result<ExitCode, Error> {
         retries: 0,
         max_memory: args.max_memory,
         max_message: None,
+        soft_timeout: None,
     };
     let command = sandbox::pool(&module, &limits, &args.grants, &messages)
         .args(arguments)

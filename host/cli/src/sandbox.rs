@@ -13,6 +13,7 @@ use crate::terminal::Messages;
 pub(crate) fn pool(module: &Module, limits: &Limits, grants: &Grants, messages: &Arc<Messages>) -> PoolBuilder {
     let Limits {
         timeout,
+        soft_timeout,
         retries,
         max_memory,
         max_message,
@@ -23,6 +24,9 @@ pub(crate) fn pool(module: &Module, limits: &Limits, grants: &Grants, messages: 
         .on_output(move |output| messages.guest(output.line));
     if let Some(timeout) = timeout {
         builder = builder.timeout(*timeout);
+    }
+    if let Some(timeout) = soft_timeout {
+        builder = builder.soft_timeout(*timeout);
     }
     if let Some(bytes) = max_memory {
         builder = builder.max_memory(*bytes);

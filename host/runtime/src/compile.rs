@@ -22,10 +22,15 @@ pub(crate) fn processes(worker_exe: Option<&Path>) -> Result<(&'static Superviso
 }
 
 /// The module's compiled code.
-pub(crate) fn artifact(module: &Module, keeper: &Keeper) -> Result<Artifact> {
-    // What may differ between pools makes no difference to compiled code.
-    let options = EngineOptions::default();
-    Ok(module.artifact(&|wasm| compile_in_helper(keeper, module.name(), wasm, &options))?)
+pub(crate) fn artifact(module: &Module, keeper: &Keeper, interruptible: bool) -> Result<Artifact> {
+    // What else may differ between pools makes no difference to compiled code.
+    let options = EngineOptions {
+        interruptible,
+        ..EngineOptions::default()
+    };
+    Ok(module.artifact(interruptible, &|wasm| {
+        compile_in_helper(keeper, module.name(), wasm, &options)
+    })?)
 }
 
 impl Module {
@@ -48,7 +53,7 @@ impl Module {
     /// ```
     pub fn compile_to(&self, to: &mut dyn Write) -> Result<()> {
         let (_, keeper) = processes(None)?;
-        self.write_precompiled(&artifact(self, &keeper)?, to)
+        self.write_precompiled(&artifact(self, &keeper, false)?, to)
             .map_err(Error::Write)
     }
 }

@@ -25,6 +25,8 @@ pub(crate) const POOL_TABLE_ELEMENTS: u64 = 1 << 20;
 pub(crate) struct EngineOptions {
     /// Where the memories of an instance come from.
     pub(crate) allocation: Allocation,
+    /// Whether guests can be stopped where they are; that makes tight loops slower. Decides what code is compiled.
+    pub(crate) interruptible: bool,
 }
 
 /// Where the memories of an instance come from.
@@ -46,14 +48,16 @@ pub(crate) enum EngineRole {
     Run,
 }
 
-/// The configuration of an engine. Options that decide whether compiled code can be loaded depend on neither argument.
+/// The configuration of an engine. Whether compiled code can be loaded depends on
+/// [`interruptible`](EngineOptions::interruptible) alone.
 pub(crate) fn config(options: &EngineOptions, role: EngineRole) -> Config {
     let mut config = Config::new();
     config
         .concurrency_support(false)
         .max_wasm_stack(MAX_WASM_STACK)
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
-        .native_unwind_info(false);
+        .native_unwind_info(false)
+        .epoch_interruption(options.interruptible);
     match role {
         EngineRole::Compile => {
             config.parallel_compilation(true);
@@ -94,12 +98,16 @@ pub(crate) fn compile(wasm: &[u8], options: &EngineOptions) -> Result<Vec<u8>, S
 
 /// Identifies everything but the module that compiled code depends on: the engine's version and settings, the CPU.
 /// `None` if no engine can be made here.
-pub(crate) fn compatibility() -> Option<[u8; 32]> {
-    static HASH: OnceLock<Option<[u8; 32]>> = OnceLock::new();
-    *HASH.get_or_init(|| {
+pub(crate) fn compatibility(interruptible: bool) -> Option<[u8; 32]> {
+    static HASHES: [OnceLock<Option<[u8; 32]>>; 2] = [OnceLock::new(), OnceLock::new()];
+    *HASHES[usize::from(interruptible)].get_or_init(|| {
         // An engine with signal-based traps would install signal handlers in the host's process, which this
         // question does not need: the one setting that is the same everywhere is left out of the hash.
-        let mut config = config(&EngineOptions::default(), EngineRole::Compile);
+        let options = EngineOptions {
+            interruptible,
+            ..EngineOptions::default()
+        };
+        let mut config = config(&options, EngineRole::Compile);
         config.signals_based_traps(false);
         let engine = Engine::new(&config).ok()?;
         let mut hasher = Sha256Hasher(Sha256::new());
@@ -135,7 +143,10 @@ mod tests {
     fn what_the_compiler_makes_every_worker_loads() {
         let wasm = wat::parse_str(WAT).unwrap();
         for allocation in [Allocation::OnDemand, Allocation::Pooling] {
-            let options = EngineOptions { allocation };
+            let options = EngineOptions {
+                allocation,
+                interruptible: false,
+            };
             let code = compile(&wasm, &options).unwrap();
             let engine = Engine::new(&config(&options, EngineRole::Run)).unwrap();
             // SAFETY: the bytes come straight from the compiler.
@@ -163,7 +174,8 @@ mod tests {
 
     #[test]
     fn the_compatibility_hash_is_stable() {
-        assert!(compatibility().is_some());
-        assert_eq!(compatibility(), compatibility());
+        assert!(compatibility(false).is_some());
+        assert_eq!(compatibility(false), compatibility(false));
+        assert_ne!(compatibility(false), compatibility(true));
     }
 }

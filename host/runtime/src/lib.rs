@@ -39,6 +39,8 @@
 //!   the settings: how many processes, limits, and what guests may see, which is nothing unless it says so.
 //! * [`Call`]: a task and how to call it, from [`Pool::task`], for what differs from call to call: chunk size,
 //!   deadline, retries. [`Pool::apply`] and the others are short for a call without options.
+//! * A task can have a pool of its own: `wasmp_guest::Pool`. Its workers have the grants and limits of the pool that the
+//!   task runs in; all that the tasks of one pool start together is at most 64 processes at a time.
 //! * **Item**: one set of arguments and its one outcome. A `map` over a thousand inputs is a thousand items; each fails
 //!   or succeeds alone, however many go to a worker at a time ([`Chunksize`]).
 //! * [`AsyncResult`]: an outcome to be waited for, from [`Pool::apply_async`] and [`Pool::map_async`]: with `get`, with
@@ -140,7 +142,9 @@
 //! | panics, traps, exits | `Panic`, `Trap`, `Exit` | goes on with a new instance |
 //! | needs more memory than [`max_memory`](PoolBuilder::max_memory) | `MemoryLimit` | goes on with a new instance |
 //! | runs longer than [`timeout`](PoolBuilder::timeout) | `Timeout` | is killed and replaced |
-//! | loses its process | `WorkerLost`, unless a [retry](PoolBuilder::retries) succeeds | is replaced |
+//! | runs longer than [`soft_timeout`](PoolBuilder::soft_timeout) | `Timeout` | goes on with a new instance |
+//! | loses its process | `WorkerLost`, unless a [retry](Retry) succeeds | is replaced |
+//! | is [cancelled](AsyncResult::cancel) | `Cancelled` | is killed and replaced, if it ran it |
 //!
 //! Nothing waits for ever: what is open when a pool is terminated is `Cancelled`, and when its workers cannot run at
 //! all the pool gives up with [`Error::Broken`], which says why.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,8 @@ pub(crate) struct Spec {
     /// Most bytes of a result, and of a message that a guest puts into a queue or a pipe.
     pub(crate) max_message: usize,
     pub(crate) isolation: Isolation,
+    /// How long an item may run before it is stopped where it is.
+    pub(crate) soft_timeout: Option<Duration>,
     /// Whether what a command prints is its result; else it is passed on as it comes.
     pub(crate) capture: bool,
 }

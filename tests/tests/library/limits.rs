@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_bytes::{ByteBuf, Bytes};
-use wasmp::{Chunksize, ErrorKind, Pool};
+use wasmp::{Chunksize, ErrorKind, Pool, Retry};
 use wasmp_tests::isolated;
 
 use crate::common::{builder, close, listen, pool, task_error, worker, workers};
@@ -91,6 +91,83 @@ fn a_worker_that_was_killed_at_a_deadline_is_replaced() {
             pids.push(worker(&pool).pid());
         }
         assert!(pids.windows(2).all(|pair| pair[0] != pair[1]));
+    });
+}
+
+/// A pool whose tasks are stopped after so long.
+fn stopping(after: Duration) -> (Pool, crate::common::Lines) {
+    let (builder, lines) = listen(builder(1).soft_timeout(after));
+    (builder.build().unwrap(), lines)
+}
+
+#[test]
+fn a_soft_deadline_says_where_the_task_was_stuck_and_keeps_the_worker() {
+    isolated(|| {
+        let limit = Duration::from_millis(50);
+        let (pool, _lines) = stopping(limit);
+        let pid = worker(&pool).pid();
+        let error = task_error(pool.apply::<_, ()>("spin", ()));
+        assert_eq!(error.kind, ErrorKind::Timeout);
+        assert_eq!(error.message, "ran longer than 50ms and was stopped");
+        let backtrace = error.backtrace.expect("where it was");
+        assert!(backtrace.contains("spin"), "{backtrace}");
+        // It counts from when each item begins.
+        let results: Vec<()> = pool
+            .task("sleep")
+            .chunksize(Chunksize::Exact(10))
+            .map([10_u64; 20])
+            .unwrap();
+        assert_eq!(results.len(), 20);
+        assert_eq!(pool.apply::<_, i64>("square", (3,)).unwrap(), 9);
+        assert_eq!(worker(&pool).pid(), pid);
+    });
+}
+
+#[test]
+fn a_soft_deadline_ends_what_a_guest_waits_for() {
+    isolated(|| {
+        let (pool, _lines) = stopping(Duration::from_millis(50));
+        let pid = worker(&pool).pid();
+        let error = task_error(pool.apply::<_, ()>("sleep", (600_000,)));
+        assert_eq!(error.kind, ErrorKind::Timeout, "{error}");
+        assert!(error.backtrace.expect("where it was").contains("sleep"));
+        assert_eq!(worker(&pool).pid(), pid);
+
+        let pool = Pool::builder(wasmp_tests::objects())
+            .processes(1)
+            .soft_timeout(Duration::from_millis(50))
+            .build()
+            .unwrap();
+        let pid = worker(&pool).pid();
+        let queue = wasmp::Queue::<i64>::new(0).unwrap();
+        let error = task_error(pool.apply::<_, Vec<i64>>("queue_get", (&queue, 1, None::<u64>)));
+        assert_eq!(error.kind, ErrorKind::Timeout, "{error}");
+        queue.put(3).unwrap();
+        assert_eq!(
+            pool.apply::<_, Vec<i64>>("queue_get", (&queue, 1, None::<u64>))
+                .unwrap(),
+            [3]
+        );
+        assert_eq!(worker(&pool).pid(), pid);
+    });
+}
+
+#[test]
+fn a_hard_deadline_and_retries_go_with_a_soft_one() {
+    isolated(|| {
+        let (pool, lines) = stopping(Duration::from_millis(20));
+        let again = pool.task("spin").retry(Retry::times(2).on_timeout());
+        let error = task_error(again.apply::<_, ()>(()));
+        assert_eq!((error.kind, error.attempt), (ErrorKind::Timeout, 3));
+        for _ in 0..3 {
+            lines.wait_for_begun();
+        }
+        let pid = worker(&pool).pid();
+        let hard = pool.task("spin").timeout(Duration::from_millis(5));
+        let error = task_error(hard.apply::<_, ()>(()));
+        assert!(error.message.contains("5ms and was killed"), "{error}");
+        assert_eq!(pool.apply::<_, i64>("square", (3,)).unwrap(), 9);
+        assert_ne!(worker(&pool).pid(), pid);
     });
 }
 

@@ -48,7 +48,8 @@ struct Inner {
     digest: [u8; 32],
     code: Code,
     /// The compiled code, once somebody needed it.
-    artifact: Mutex<Option<Artifact>>,
+    /// Without and with places where a guest can be stopped.
+    artifacts: Mutex<[Option<Artifact>; 2]>,
 }
 
 /// What a module is made of.
@@ -119,7 +120,7 @@ impl Module {
                 info,
                 digest,
                 code,
-                artifact: Mutex::new(None),
+                artifacts: Mutex::default(),
             }),
         })
     }
@@ -212,29 +213,34 @@ impl Module {
     /// is there already.
     pub(crate) fn artifact(
         &self,
+        interruptible: bool,
         compile: &dyn Fn(&[u8]) -> Result<Artifact, ModuleError>,
     ) -> Result<Artifact, ModuleError> {
-        self.artifact_through(Cache::default_path().as_deref(), compile)
+        self.artifact_through(Cache::default_path().as_deref(), interruptible, compile)
     }
 
     fn artifact_through(
         &self,
         cache: Option<&Path>,
+        interruptible: bool,
         compile: &dyn Fn(&[u8]) -> Result<Artifact, ModuleError>,
     ) -> Result<Artifact, ModuleError> {
         // Only what was checked before is behind the lock: after a panic it is as good as before.
-        let mut slot = self.inner.artifact.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(artifact) = &*slot {
+        let mut slots = self.inner.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = &mut slots[usize::from(interruptible)];
+        if let Some(artifact) = slot {
             return Ok(artifact.clone());
         }
         let artifact = match &self.inner.code {
-            Code::Precompiled(artifact, engine) if Some(*engine) == engine::compatibility() => artifact.clone(),
+            Code::Precompiled(artifact, engine) if Some(*engine) == engine::compatibility(interruptible) => {
+                artifact.clone()
+            }
             Code::Precompiled(..) => {
                 return Err(ModuleError::PrecompiledElsewhere {
                     module: self.inner.name.clone(),
                 });
             }
-            Code::Wasm(wasm) => match self.key() {
+            Code::Wasm(wasm) => match self.key(interruptible) {
                 Some(key) => shared_artifact(&key, cache, || compile(wasm))?,
                 None => compile(wasm)?,
             },
@@ -246,14 +252,14 @@ impl Module {
     /// Writes the module with its compiled code, to be loaded with [`ModuleSource::allow_precompiled`] where the same
     /// version of wasmp runs on the same kind of CPU.
     pub(crate) fn write_precompiled(&self, artifact: &Artifact, to: &mut dyn Write) -> io::Result<()> {
-        let key = self.key().ok_or(io::ErrorKind::Unsupported)?;
+        let key = self.key(false).ok_or(io::ErrorKind::Unsupported)?;
         precompiled::write(&self.inner.info, &key, artifact, to)
     }
 
-    fn key(&self) -> Option<Key> {
+    fn key(&self, interruptible: bool) -> Option<Key> {
         Some(Key {
             wasm: self.inner.digest,
-            engine: engine::compatibility()?,
+            engine: engine::compatibility(interruptible)?,
         })
     }
 }

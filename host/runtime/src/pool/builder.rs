@@ -103,6 +103,7 @@ pub struct PoolBuilder {
     max_tasks_per_child: Option<u32>,
     initializer: Option<Prepared>,
     timeout: Option<Duration>,
+    soft_timeout: Option<Duration>,
     retry: Retry,
     max_memory: u64,
     max_message: usize,
@@ -142,6 +143,7 @@ impl PoolBuilder {
             max_tasks_per_child: None,
             initializer: None,
             timeout: None,
+            soft_timeout: None,
             retry: Retry::default(),
             max_memory: MAX_MEMORY,
             max_message: DEFAULT_MAX_MESSAGE,
@@ -201,6 +203,17 @@ impl PoolBuilder {
     /// Default: no limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Stops an item that runs longer than this where it is, so that its error, of the kind
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout), has the backtrace of where that was. The worker goes on with a new
+    /// instance. One that does not stop within a second is killed, as [`timeout`](Self::timeout) does at once.
+    ///
+    /// The guest is compiled so that it can be stopped, which makes tight loops slower, up to twice as slow. Default: no
+    /// limit.
+    pub fn soft_timeout(mut self, timeout: Duration) -> Self {
+        self.soft_timeout = Some(timeout);
         self
     }
 
@@ -297,11 +310,17 @@ impl PoolBuilder {
             Isolation::Worker => Allocation::OnDemand,
             Isolation::Task | Isolation::Every(_) => Allocation::Pooling,
         };
+        if self.soft_timeout.is_some() && module.is_precompiled() {
+            return Err(Error::Invalid(
+                "a module that was compiled ahead of time cannot be stopped by a soft timeout".into(),
+            ));
+        }
         let (preparation, kept) = prepare(self.initializer, &module)?;
         let options = EngineOptions {
             allocation: module.allocation(wanted),
+            interruptible: self.soft_timeout.is_some(),
         };
-        let artifact = compile::artifact(&module, &keeper)?;
+        let artifact = compile::artifact(&module, &keeper, self.soft_timeout.is_some())?;
         let spec = Spec {
             options,
             kind: module.kind(),
@@ -319,6 +338,7 @@ impl PoolBuilder {
             max_memory: self.max_memory,
             max_message: self.max_message,
             isolation: self.isolation,
+            soft_timeout: self.soft_timeout,
             capture: self.capture,
         };
         let (spec_fd, spec_bytes) = spec::to_memfd("wasmp-spec", &spec).map_err(start("pass the settings on"))?;
@@ -367,6 +387,7 @@ impl PoolBuilder {
             limits: Limits {
                 result: self.max_message,
                 tasks: self.max_tasks_per_child.map_or(u64::MAX, u64::from),
+                soft_timeout: self.soft_timeout,
             },
             patience: self.timeout.filter(|_| preparation.is_some()),
         };

@@ -26,6 +26,12 @@ const ASK_INTERVAL: Duration = Duration::from_micros(100);
 /// goes on after its last outcome never would.
 const OBEY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long an item may go on that was told to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often it is told. The first time may be too early: the worker counts from when it has really begun.
+const WARN_INTERVAL: Duration = Duration::from_millis(20);
+
 /// Whether a pool takes work.
 #[derive(Clone, Debug)]
 pub(super) enum State {
@@ -542,9 +548,10 @@ impl Core {
             // A reply may have come in the meantime.
             self.collect(at, now);
             match overdue(self) {
-                Some(Some(cause)) => self.kill(at, cause),
+                Some(Ultimatum::Kill(cause)) => self.kill(at, cause),
+                Some(Ultimatum::Warn) => self.slots[at].warn(now),
                 // What has not begun until now has run for no time at all.
-                Some(None) => self.slots[at].head_since = now,
+                Some(Ultimatum::Look) => self.slots[at].head_since = now,
                 None => {}
             }
         }
@@ -615,27 +622,54 @@ impl Core {
     }
 }
 
+/// What is to be done with a worker that has not come on by some time.
+enum Ultimatum {
+    /// See whether it has begun by now.
+    Look,
+    /// Tell it that the item has had its time.
+    Warn,
+    Kill(Cause),
+}
+
 /// When to look whether this worker has come on with what it has, and what it is killed for if not.
-fn ultimatum(slot: &Slot, jobs: &mut Jobs, to_prepare: Option<Duration>) -> Option<(Instant, Option<Cause>)> {
+fn ultimatum(slot: &Slot, jobs: &mut Jobs, to_prepare: Option<Duration>) -> Option<(Instant, Ultimatum)> {
     if !slot.ready {
         let limit = to_prepare.filter(|_| slot.pid() != 0 && slot.cause.is_none())?;
-        return Some((slot.ordered_at.checked_add(limit)?, Some(Cause::Unprepared { limit })));
+        return Some((
+            slot.ordered_at.checked_add(limit)?,
+            Ultimatum::Kill(Cause::Unprepared { limit }),
+        ));
     }
     // While nobody takes its output, it waits for us.
     let patience = slot.is_heard().then(|| slot.silent_since + OBEY_TIMEOUT);
     match (&slot.cause, slot.flights.front()) {
         (None, Some(flight)) => {
             let limit = jobs.get(flight.job)?.timeout();
-            let deadline = limit.and_then(|limit| slot.head_since.checked_add(limit));
-            if slot.head_has_begun() {
-                let (limit, seq) = (limit?, flight.next_seq());
-                return Some((deadline?, Some(Cause::Timeout { limit, seq })));
+            let hard = limit.and_then(|limit| slot.head_since.checked_add(limit));
+            let soft = slot.soft_timeout().and_then(|soft| slot.head_since.checked_add(soft));
+            if !slot.head_has_begun() {
+                let obedience = patience.map(|at| (at, Ultimatum::Kill(Cause::Disobedient)));
+                let again = hard.into_iter().chain(soft).map(|at| (at, Ultimatum::Look));
+                return obedience.into_iter().chain(again).min_by_key(|(at, _)| *at);
             }
-            let obedience = patience.map(|at| (at, Some(Cause::Disobedient)));
-            let again = deadline.map(|at| (at, None));
-            obedience.into_iter().chain(again).min_by_key(|(at, _)| *at)
+            let seq = flight.next_seq();
+            let kill = |at, limit| (at, Ultimatum::Kill(Cause::Timeout { limit, seq }));
+            let hard = hard.zip(limit).map(|(at, limit)| kill(at, limit));
+            let stop = soft.zip(slot.soft_timeout()).map(|(at, limit)| match slot.warned {
+                Some((warned, last)) if warned == seq => {
+                    let last_word = at + STOP_TIMEOUT;
+                    let next = last + WARN_INTERVAL;
+                    if next < last_word {
+                        (next, Ultimatum::Warn)
+                    } else {
+                        kill(last_word, limit)
+                    }
+                }
+                _ => (at, Ultimatum::Warn),
+            });
+            hard.into_iter().chain(stop).min_by_key(|(at, _)| *at)
         }
-        (Some(Cause::Stopped), _) => Some((patience?, Some(Cause::Dismissed))),
+        (Some(Cause::Stopped), _) => Some((patience?, Ultimatum::Kill(Cause::Dismissed))),
         _ => None,
     }
 }

@@ -390,6 +390,7 @@ impl Core {
             limits: Limits {
                 result: self.limits.result,
                 tasks: if max_tasks == 0 { u64::MAX } else { max_tasks.into() },
+                soft_timeout: self.limits.soft_timeout,
             },
             patience: (patience > 0).then(|| Duration::from_nanos(patience)),
         };

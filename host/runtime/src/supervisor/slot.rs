@@ -153,10 +153,12 @@ impl Flight {
 /// What holds for all workers of a pool.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Most bytes of a result.
+    /// Most bytes of a result. A worker refuses to send a larger one; one that sends it all the same is hostile.
     pub(crate) result: usize,
     /// Items after which a worker is replaced.
     pub(crate) tasks: u64,
+    /// How long an item may run before it is told to stop.
+    pub(crate) soft_timeout: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -189,14 +191,13 @@ pub(super) struct Slot {
     pub(super) pace: Pace,
     /// Items that it has been given and that were not taken back.
     given: u64,
-    /// How many it may be given, ever.
-    max_tasks: u64,
+    limits: Limits,
+    /// The last item that was told to stop, and when.
+    pub(super) warned: Option<(u64, Instant)>,
     next_seq: u64,
     /// How much of the body of the last flight has been written, if not all of it.
     sent: Option<usize>,
     partial: Option<Partial>,
-    /// Most bytes of a result. A worker refuses to send a larger one; one that sends it all the same is hostile.
-    max_result: usize,
     /// The process has ended: what it left is taken without regard to limits.
     pub(super) dead: bool,
     /// It broke the protocol: nothing that it says is looked at any more, and it is being killed.
@@ -229,11 +230,11 @@ impl Slot {
             silent_since: now,
             pace: Pace::new(now),
             given: 0,
-            max_tasks: limits.tasks,
+            limits,
+            warned: None,
             next_seq: 0,
             sent: None,
             partial: None,
-            max_result: limits.result,
             dead: false,
             condemned: false,
             unpublished: false,
@@ -244,11 +245,7 @@ impl Slot {
 
     /// Back to a slot without a worker, one life later.
     pub(super) fn vacate(&mut self, retry_at: Instant) {
-        let limits = Limits {
-            result: self.max_result,
-            tasks: self.max_tasks,
-        };
-        *self = Self::new(self.number, limits, retry_at);
+        *self = Self::new(self.number, self.limits, retry_at);
     }
 
     /// The process id, 0 if it is not known.
@@ -269,7 +266,7 @@ impl Slot {
 
     /// How many items it may still be given before it is replaced.
     pub(super) fn tasks_left(&self) -> usize {
-        usize::try_from(self.max_tasks - self.given).unwrap_or(usize::MAX)
+        usize::try_from(self.limits.tasks - self.given).unwrap_or(usize::MAX)
     }
 
     /// Whether it is up and has nothing to do.
@@ -392,6 +389,20 @@ impl Slot {
         self.under_way -= pending.len();
         self.given -= pending.len() as u64;
         Some(pending)
+    }
+
+    /// How long an item may run before it is told to stop.
+    pub(super) fn soft_timeout(&self) -> Option<Duration> {
+        self.limits.soft_timeout
+    }
+
+    /// Tells the worker that the item which it runs has had its time.
+    pub(super) fn warn(&mut self, now: Instant) {
+        if let (Some(flight), Process::Running { pidfd, .. }) = (self.flights.front(), &self.process) {
+            self.warned = Some((flight.next_seq(), now));
+            // It can only fail if the process is gone, and then its pidfd says so.
+            let _ = rustix::process::pidfd_send_signal(pidfd, crate::worker::deadline::SIGNAL);
+        }
     }
 
     /// Whether the worker has begun the call at the head of its window.

@@ -6,6 +6,7 @@ use wasmp_abi::ErrorKind;
 use wasmtime::{Error, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use super::deadline;
 use super::state::State;
 use crate::wire::Fault;
 
@@ -28,6 +29,10 @@ pub(super) fn of_call(error: &Error, state: &mut State) -> Fault {
                 ErrorKind::MemoryLimit,
                 format!("needed {wanted} MiB of memory, and {max} MiB are allowed"),
             )
+        }
+        (None, None, Some(Trap::Interrupt)) => {
+            let limit = deadline::limit().unwrap_or_default();
+            Fault::new(ErrorKind::Timeout, format!("ran longer than {limit:?} and was stopped"))
         }
         (None, None, Some(trap)) => Fault::new(ErrorKind::Trap, trap.to_string()),
         (None, None, None) => Fault::new(ErrorKind::Trap, error.root_cause().to_string()),

@@ -6,6 +6,7 @@
 //! what the guest calls back, and [`link`] again puts the outcome into the reply ring. [`fault`] is what became of a
 //! guest that failed.
 
+pub(crate) mod deadline;
 mod fault;
 mod imports;
 mod link;
@@ -162,6 +163,10 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
         Some((memory, len)) => Some(spec::from_memfd(memory, len)?),
         None => None,
     };
+    let interrupt = match template.spec.soft_timeout {
+        Some(limit) => Some(deadline::prepare(&template.engine, limit)?),
+        None => None,
+    };
     let link = Link::open(rings.as_fd(), doorbell, template.spec.max_message)?;
     drop(rings);
 
@@ -188,10 +193,11 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
         filter: &template.filter,
     })
     .map_err(io::Error::other)?;
+    deadline::arm()?;
     Engine::tls_eager_initialize();
     let host = Host {
         link,
-        objects: Objects::new(Channel::from(control)),
+        objects: Objects::new(Channel::from(control), interrupt),
     };
     Session::new(template, host, slot, stdin, initializer)?.serve()
 }

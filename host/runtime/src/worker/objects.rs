@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use wasmp_abi::{ObjectKind, Status};
-use wasmp_ipc::{Mapping, Party, Slot};
+use wasmp_ipc::{Interrupt, Mapping, Party, Slot};
 
 use super::windows::Windows;
 use crate::objects::message::{Answer, Ask, MAX_MESSAGE, Opened, Request, TokenBytes};
@@ -68,6 +68,8 @@ impl From<io::Error> for OpenError {
 #[derive(Debug)]
 pub(super) struct Objects {
     control: Channel,
+    /// Ends the waits of this worker; goes to the party.
+    interrupt: Option<Interrupt>,
     /// Known with the first object.
     party: Option<Party>,
     places: Vec<Place>,
@@ -83,9 +85,10 @@ pub(super) struct Objects {
 }
 
 impl Objects {
-    pub(super) fn new(control: Channel) -> Self {
+    pub(super) fn new(control: Channel, interrupt: Option<Interrupt>) -> Self {
         Self {
             control,
+            interrupt,
             party: None,
             places: Vec::new(),
             free: Vec::new(),
@@ -221,7 +224,9 @@ impl Objects {
             return self.add(held, end.into());
         }
         let slot = Slot::new(seat.into()).ok_or_else(nonsense)?;
-        self.party.get_or_insert_with(|| Party::worker(slot, None));
+        if self.party.is_none() {
+            self.party = Some(Party::worker(slot, self.interrupt.take()));
+        }
         let kind = ObjectKind::from_code(kind).ok_or_else(nonsense)?;
         let memory = Arc::new(Mapping::of_host(memory.ok_or_else(nonsense)?.as_fd(), len as usize)?);
         let held = Arc::new(Held {

@@ -9,6 +9,7 @@ use wasmp_abi::ErrorKind;
 use wasmtime::{Func, Instance, Store, TypedFunc, Val};
 use wasmtime_wasi::I32Exit;
 
+use super::deadline;
 use super::link::Link;
 use super::pools::Pools;
 use super::state::{Host, Initializing, MemoryLimit, State};
@@ -129,6 +130,7 @@ impl<'t> Session<'t> {
         }
         let Some(guest) = &mut self.guest else { return Ok(()) };
         let before = guest.store.data().link.committed();
+        deadline::end(&mut guest.store);
         let called =
             lookup(guest, &self.template.spec.exports, task).and_then(|function| function.call(&mut guest.store, ()));
         let state = guest.store.data_mut();
@@ -164,6 +166,7 @@ impl<'t> Session<'t> {
             return self.fail_next(&Fault::new(ErrorKind::Instantiate, "the module has no such export"));
         };
         guest.store.data_mut().limits.refused = None;
+        deadline::begin(&mut guest.store);
         let outcome = call_plain(guest, &function, &item);
         let spoiled = outcome
             .as_ref()
@@ -201,6 +204,7 @@ impl<'t> Session<'t> {
             state.wasi.set_stdin_pipe(stdin);
         }
         state.captured = self.template.spec.capture.then(Vec::new);
+        deadline::begin(&mut guest.store);
         let called = guest
             .instance
             .get_typed_func::<(), ()>(&mut guest.store, "_start")
@@ -248,6 +252,7 @@ impl<'t> Session<'t> {
         };
         let mut store = Store::new(&template.engine, state);
         store.limiter(|state| &mut state.limits);
+        deadline::end(&mut store);
         let made = template.module.instantiate(&mut store).and_then(|instance| {
             if template.spec.kind != ModuleKind::Command {
                 initialize(&mut store, instance)?;

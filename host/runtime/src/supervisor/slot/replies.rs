@@ -172,7 +172,7 @@ impl Slot {
             }
             (None, kind) => return Ok(Some((kind, head.seq, body))),
             (Some(mut partial), ReplyKind::More) => {
-                if partial.body.len() + body.len() > self.max_result {
+                if partial.body.len() + body.len() > self.limits.result {
                     return Err(Violation("a reply larger than a message may be".into()));
                 }
                 partial.body.extend_from_slice(&body);
@@ -228,9 +228,13 @@ impl Slot {
         let (worker, pid) = (self.number, self.pid());
         let (key, index) = settle(&mut self.flights, seq)?;
         self.under_way -= 1;
+        let mishap = match self.warned {
+            Some((warned, _)) if warned == seq => Mishap::Timeout,
+            _ => Mishap::Error,
+        };
         let attempt = head.as_ref().map_or(0, |head| head.attempts) + 1;
         if let (Some(head), Some(job)) = (head, jobs.get(key))
-            && let again @ Verdict::Again(..) = head.judge(&job.terms.retry, Mishap::Error)
+            && let again @ Verdict::Again(..) = head.judge(&job.terms.retry, mishap)
         {
             return Ok(again);
         }

@@ -9,6 +9,7 @@ use crate::wire::{ReplyHead, ReplyKind};
 const LIMITS: Limits = Limits {
     result: 1 << 20,
     tasks: u64::MAX,
+    soft_timeout: None,
 };
 
 struct Stage {

@@ -3,6 +3,7 @@
 use wasmp_abi::{END, ErrorKind, FAIL_ARGUMENTS, FAIL_ERROR, FAIL_RESULT, IMPORT_MODULE, import};
 use wasmtime::{Caller, Linker, Result, bail};
 
+use super::super::deadline;
 use super::super::state::State;
 use super::{memory, slice};
 use crate::wire::Fault;
@@ -48,6 +49,9 @@ fn task_next(mut caller: Caller<'_, State>, buffer: u32, capacity: u32) -> Resul
     state.limits.refused = None;
     if len <= capacity as usize {
         state.link.read_item(slice(bytes, &state.objects, buffer, len)?)?;
+    }
+    if !announced {
+        deadline::begin(caller);
     }
     Ok(len as i64)
 }

@@ -11,6 +11,7 @@ use super::basics::{clock, nanoseconds};
 use super::guest::{Guest, element, errno, offset, open};
 use super::{HasWasi, WasiState};
 use crate::module::WASI_MODULE;
+use crate::worker::deadline;
 
 /// Most subscriptions of one call.
 const MAX_SUBSCRIPTIONS: u32 = 4096;
@@ -53,7 +54,12 @@ impl Deadline {
             tv_sec: (self.at / 1_000_000_000).cast_signed(),
             tv_nsec: (self.at % 1_000_000_000) as _,
         };
-        while clock_nanosleep_absolute(self.clock, &request) == Err(rustix::io::Errno::INTR) {}
+        while clock_nanosleep_absolute(self.clock, &request) == Err(rustix::io::Errno::INTR) {
+            if deadline::is_over() {
+                // The guest is stopped as soon as it is back.
+                return;
+            }
+        }
     }
 }
 
