@@ -140,7 +140,7 @@ impl Backend for Native {
     }
 }
 
-macro_rules! native_word {
+macro_rules! atomic_word {
     ($atomic:ty, $int:ty) => {
         impl Word<$int> for $atomic {
             #[inline]
@@ -181,8 +181,11 @@ macro_rules! native_word {
     };
 }
 
-native_word!(AtomicU32, u32);
-native_word!(AtomicU64, u64);
+#[cfg(test)]
+pub(crate) use atomic_word;
+
+atomic_word!(AtomicU32, u32);
+atomic_word!(AtomicU64, u64);
 
 impl Bytes<AtomicU64> for Region {
     #[inline]

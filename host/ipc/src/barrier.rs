@@ -56,6 +56,8 @@
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod schedules;
 
 use std::fmt;
 use std::io;

@@ -50,6 +50,8 @@
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod schedules;
 
 use std::fmt;
 use std::io;

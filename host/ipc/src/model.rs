@@ -25,7 +25,7 @@ use crate::spin::Patience;
 pub(crate) use self::loom::{Loom, die_after, die_within, explore};
 
 /// A model checker.
-pub(crate) trait Checker: Clone + Debug + Default + Send + Sync + 'static {
+pub(crate) trait Checker: Debug + Default + Send + Sync + 'static {
     type U32: Word<u32> + Default;
     type U64: Word<u64> + Default;
     /// Eight bytes of payload.
@@ -174,13 +174,19 @@ model_word!(PlainWord, u64, 0);
 
 /// Memory in pieces of eight bytes: each with a word, in case a record begins there, and a cell, in case payload is
 /// there. Loom reports every access to a cell that another thread's write does not come before.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Pieces<C: Checker = Loom>(Arc<[(PlainWord<C>, C::Cell)]>);
 
 // SAFETY: a model runs all its threads on one thread of the system; a race between them is what it reports.
 unsafe impl<C: Checker> Send for Pieces<C> {}
 // SAFETY: as for `Send`.
 unsafe impl<C: Checker> Sync for Pieces<C> {}
+
+impl<C: Checker> Clone for Pieces<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
 impl<C: Checker> Pieces<C> {
     /// So many bytes, a multiple of eight.

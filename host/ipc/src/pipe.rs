@@ -19,6 +19,8 @@
 mod holders;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod schedules;
 
 use std::fmt;
 use std::io;

@@ -25,6 +25,8 @@
 mod acknowledged;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod schedules;
 
 use std::fmt;
 use std::io;
@@ -374,9 +376,7 @@ impl<B: Backend> Queue<B> {
 
     /// Frees what a dead process held. Messages that it had not acknowledged can be got again.
     pub fn recover(&self, slot: Slot) {
-        if self.acknowledged {
-            self.take_back(slot);
-        }
+        self.take_back(slot);
         self.fifo.recover(slot);
         self.header.all_done.0.recover();
     }

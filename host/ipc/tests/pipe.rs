@@ -297,6 +297,21 @@ fn the_dead_have_closed_everything() {
 }
 
 #[test]
+fn one_who_waits_for_room_hears_that_the_receiver_died() {
+    for recovered_at_first in [true, false] {
+        let pipe = pipe(true);
+        pipe.give(End::Second, 1);
+        while send(&pipe.first, &[0; 504], Limit::Poll).is_ok() {}
+        let sender = sleeper(|| assert_eq!(send(&pipe.first, &[0; 504], soon()), Err(SendError::BrokenPipe)));
+        match recovered_at_first {
+            true => pipe.first.recover(slot(1)),
+            false => pipe.second.recover(slot(1)),
+        }
+        sender.join();
+    }
+}
+
+#[test]
 fn a_killed_process_leaves_whole_messages_and_the_end() {
     let kills = number_from_env("WASMP_KILLS").unwrap_or(150);
     let mut random = Random(u64::from(std::process::id()));

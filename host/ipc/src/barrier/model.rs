@@ -9,16 +9,16 @@ use loom::thread;
 use super::{Barrier, BarrierError, BarrierPass, FIRST_GENERATION, Header, Phase};
 use crate::gate::Gate;
 use crate::memory::Line;
-use crate::model::{FutexWord, Model, PlainWord, die_after, die_within, explore};
+use crate::model::{Checker, FutexWord, Model, PlainWord, die_after, die_within, explore};
 use crate::party::{Limit, Party, Slot};
 
-fn barrier(parties: usize) -> Arc<Barrier<Model>> {
-    let header = Header::<Model> {
+pub(super) fn barrier<C: Checker>(parties: usize) -> Arc<Barrier<Model<C>>> {
+    let header = Header::<Model<C>> {
         state: Line(PlainWord::default()),
         gate: Line(Gate(FutexWord::default())),
         parties: Line(FutexWord::default()),
     };
-    let cells: Arc<[PlainWord]> = (0..parties).map(|_| PlainWord::default()).collect();
+    let cells: Arc<[PlainWord<C>]> = (0..parties).map(|_| PlainWord::default()).collect();
     let barrier = Barrier::over(Arc::new(header), cells);
     barrier.begin();
     Arc::new(barrier)
@@ -248,4 +248,73 @@ fn one_that_dies_resetting_leaves_a_barrier_that_can_be_reset() {
             assert_eq!(barrier.look().unwrap().phase, Phase::Filling);
         });
     }
+}
+
+#[test]
+fn one_leaves_while_another_is_recovered_and_the_next_trip_begins() {
+    for effects in 0..10 {
+        explore(2, move || {
+            let barrier = barrier(2);
+            let other = thread::spawn({
+                let barrier = Arc::clone(&barrier);
+                move || wait(&barrier, 1)
+            });
+            die_within(effects, || wait(&barrier, 2));
+            die_after(usize::MAX);
+            // Once: a second time would make up for what the first one missed.
+            barrier.recover(slot(2));
+            let state = barrier.look().unwrap();
+            if state.generation > FIRST_GENERATION || state.phase == Phase::Passed {
+                other.join().unwrap().unwrap();
+                assert_eq!(barrier.look().unwrap().phase, Phase::Filling, "everyone has left");
+            } else {
+                barrier.abort().unwrap();
+                other.join().unwrap().unwrap_err();
+            }
+        });
+    }
+}
+
+#[test]
+fn a_dead_party_breaks_a_trip_whose_action_begins_just_then() {
+    explore(2, || {
+        let barrier = barrier(2);
+        // It arrives.
+        die_within(1, || wait(&barrier, 2));
+        die_after(usize::MAX);
+        assert_eq!(barrier.n_waiting(), 1);
+        let other = thread::spawn({
+            let barrier = Arc::clone(&barrier);
+            move || barrier.wait(&party(1), true, Limit::Forever)
+        });
+        barrier.recover(slot(2));
+        match other.join().unwrap() {
+            Ok(pass) => {
+                assert_eq!(pass, BarrierPass::Act);
+                assert_eq!(barrier.acted(&party(1)), Err(BarrierError::Broken));
+            }
+            Err(why) => assert_eq!(why, BarrierError::Broken),
+        }
+        assert!(barrier.is_broken());
+    });
+}
+
+#[test]
+fn all_are_woken_whom_the_last_one_lets_pass_as_it_dies() {
+    explore(1, || {
+        let barrier = barrier(3);
+        let others = [1, 3].map(|number| {
+            let barrier = Arc::clone(&barrier);
+            thread::spawn(move || wait(&barrier, number))
+        });
+        while barrier.n_waiting() < 2 {
+            thread::yield_now();
+        }
+        // It arrives, lets them pass, and wakes nobody.
+        die_within(2, || wait(&barrier, 2));
+        die_after(usize::MAX);
+        barrier.recover(slot(2));
+        let [one, other] = others.map(|other| other.join().unwrap().is_ok());
+        assert_eq!(one, other);
+    });
 }

@@ -9,7 +9,7 @@ use loom::thread;
 use super::{Condition, ConditionError, FREE, Header, WaitCell, Waited};
 use crate::backend::Word;
 use crate::lock::{Lock, LockWord};
-use crate::model::{FutexWord, Model, PlainWord, die_after, die_within, explore};
+use crate::model::{Checker, FutexWord, Model, PlainWord, die_after, die_within, explore};
 use crate::party::{Limit, Party, Slot};
 
 /// A condition, its lock, and what the lock guards.
@@ -20,19 +20,24 @@ struct World {
     items: PlainWord,
 }
 
-fn world(cells: usize) -> Arc<World> {
-    let header = Header::<Model> {
+/// For so many who wait.
+pub(super) fn condition<C: Checker>(cells: usize) -> Condition<Model<C>> {
+    let header = Header::<Model<C>> {
         tickets: PlainWord::default(),
         reach: FutexWord::default(),
     };
-    let cells: Arc<[WaitCell<Model>]> = (0..cells)
+    let cells: Arc<[WaitCell<Model<C>>]> = (0..cells)
         .map(|_| WaitCell {
             state: PlainWord::default(),
             bell: FutexWord::default(),
         })
         .collect();
+    Condition::over(Arc::new(header), cells)
+}
+
+fn world(cells: usize) -> Arc<World> {
     Arc::new(World {
-        condition: Condition::over(Arc::new(header), cells),
+        condition: condition(cells),
         lock: Lock::over(Arc::new(LockWord(FutexWord::default()))),
         items: PlainWord::default(),
     })
@@ -234,4 +239,32 @@ fn one_that_dies_notifying_has_woken_whom_it_notified() {
             assert!(world.nobody_waits());
         });
     }
+}
+
+#[test]
+fn a_dead_waiter_that_is_notified_just_then_leaves_nothing_behind() {
+    explore(2, || {
+        let world = world(1);
+        // It waits, and has released the lock.
+        die_within(5, || world.wait(2, Limit::Forever));
+        die_after(usize::MAX);
+        assert_eq!((world.condition.n_waiting(), world.lock.owner()), (1, None));
+        let notifier = in_thread(&world, |world| world.notify(3, 1));
+        // Once: a second time would make up for what the first one missed.
+        world.recover(2);
+        notifier.join().unwrap();
+        assert!(world.nobody_waits());
+    });
+}
+
+#[test]
+fn a_recovery_wakes_nobody_who_was_not_notified() {
+    explore(1, || {
+        let world = world(2);
+        die_within(5, || world.wait(1, Limit::Forever));
+        die_after(usize::MAX);
+        assert_eq!(world.condition.n_waiting(), 1);
+        world.recover(2);
+        assert_eq!(world.condition.cells[0].bell.load(Ordering::Relaxed), 0);
+    });
 }

@@ -10,7 +10,7 @@ use super::{Fifo, Flow, Header, Refusal, Room, Side};
 use crate::gate::Gate;
 use crate::lock::LockWord;
 use crate::memory::Line;
-use crate::model::{FutexWord, Model, Pieces, PlainWord, die_within, explore};
+use crate::model::{Checker, FutexWord, Model, Pieces, PlainWord, die_within, explore};
 use crate::party::{Limit, Party, Slot, WaitError};
 
 /// What a message of one number takes.
@@ -19,13 +19,13 @@ const KIND: u8 = 7;
 const MANY: u32 = u32::MAX;
 
 /// A ring that has room for so many messages at first, and may get room for `largest`.
-pub(crate) fn ring(first: usize, largest: usize) -> Fifo<Model> {
+pub(crate) fn ring<C: Checker>(first: usize, largest: usize) -> Fifo<Model<C>> {
     let [ring, _] = rings(first, largest);
     ring
 }
 
 /// Two handles on one ring.
-pub(crate) fn rings(first: usize, largest: usize) -> [Fifo<Model>; 2] {
+pub(crate) fn rings<C: Checker>(first: usize, largest: usize) -> [Fifo<Model<C>>; 2] {
     let side = || Side {
         lock: LockWord(FutexWord::default()),
         seen: PlainWord::default(),
@@ -43,7 +43,7 @@ pub(crate) fn rings(first: usize, largest: usize) -> [Fifo<Model>; 2] {
             bytes: gate(),
         },
     };
-    let (header, bytes) = (Arc::new(header), Pieces::new(largest * MESSAGE));
+    let (header, bytes) = (Arc::new(header), Pieces::<C>::new(largest * MESSAGE));
     [(); 2].map(|()| Fifo::new(Arc::clone(&header), bytes.clone(), first * MESSAGE, first * MESSAGE))
 }
 

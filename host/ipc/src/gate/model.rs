@@ -27,7 +27,7 @@ impl Items {
 
     fn add(&self) {
         self.number.fetch_add(1, Ordering::Relaxed);
-        Model::fence();
+        <Model>::fence();
         self.gate.wake_one();
     }
 

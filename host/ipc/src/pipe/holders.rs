@@ -88,11 +88,7 @@ impl<B: Backend> Holders<B> {
     pub(super) fn leave_if_none(&self) -> bool {
         let life = self.life.0.load(Ordering::Acquire);
         let none = |words: &[B::U32]| words.iter().all(|word| word.load(Ordering::Acquire) == 0);
-        if life & GONE != 0 || !none(&self.attached) {
-            return false;
-        }
-        // Imports move from transit to attached without counting on `life`, so this order finds them.
-        if !none(&self.in_transit) || !none(&self.attached) {
+        if !none(&self.attached) || !none(&self.in_transit) {
             return false;
         }
         let exchanged = self

@@ -7,22 +7,24 @@ use loom::thread::{self, JoinHandle};
 use super::{Connection, End, Holders, RecvError, SendError};
 use crate::fifo::model::rings;
 use crate::memory::Line;
-use crate::model::{FutexWord, Model, die_within, explore};
+use crate::model::{Checker, FutexWord, Loom, Model, die_within, explore};
 use crate::party::{Limit, Party, Slot};
 
 /// Slots that take part.
 const SLOTS: usize = 4;
 
+type Shared<C = Loom> = Arc<Connection<Model<C>>>;
+
 /// A pipe from the second end to the first, with room for so many messages. The first end is open in slot 1, the second
 /// one in these.
-fn pipe(room: usize, senders: &[usize]) -> (Arc<Connection<Model>>, Arc<Connection<Model>>) {
+pub(super) fn pipe<C: Checker>(room: usize, senders: &[usize]) -> (Shared<C>, Shared<C>) {
     let shared = [(); 2].map(|()| {
         let columns = (0..SLOTS).map(|_| FutexWord::default()).collect::<Arc<[_]>>();
-        let attached: Arc<[FutexWord]> = Arc::new([FutexWord::default()]);
+        let attached: Arc<[FutexWord<C>]> = Arc::new([FutexWord::default()]);
         (Arc::new(Line(FutexWord::default())), attached, columns)
     });
     let holders = || {
-        shared.each_ref().map(|(life, attached, columns)| Holders::<Model> {
+        shared.each_ref().map(|(life, attached, columns)| Holders::<Model<C>> {
             life: Arc::clone(life),
             attached: Arc::clone(attached),
             in_transit: Arc::clone(columns),

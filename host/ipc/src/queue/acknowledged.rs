@@ -81,7 +81,8 @@ impl<B: Backend> Queue<B> {
     }
 
     pub(super) fn may_have_something_unheld(&self) -> bool {
-        self.returned() != 0 || self.next() != self.fifo.tail() || !self.is_settled()
+        // In this order: when a death is settled, what it gave back is there to be seen.
+        !self.is_settled() || self.returned() != 0 || self.next() != self.fifo.tail()
     }
 
     pub(super) fn get_to_acknowledge<R>(
@@ -200,7 +201,7 @@ impl<B: Backend> Queue<B> {
         Ok(())
     }
 
-    /// The note of a recovery.
+    /// The note of a recovery. In a queue without acknowledgement nobody reads it.
     pub(super) fn take_back(&self, slot: Slot) {
         self.dead[slot.number() / 32].fetch_or(1 << (slot.number() % 32), Ordering::AcqRel);
         self.header.acknowledgements.deaths.0.fetch_add(1, Ordering::AcqRel);
@@ -223,12 +224,10 @@ impl<B: Backend> Queue<B> {
         for (bits, word) in dead.iter_mut().zip(self.dead.iter()) {
             *bits = word.load(Ordering::Acquire);
         }
-        let is_dead = |holder: u16| match holder {
-            NOBODY | DONE => false,
-            slot => {
-                let slot = usize::from(slot - 1);
-                slot < SLOTS && dead[slot / 32] & 1 << (slot % 32) != 0
-            }
+        let is_dead = |holder: u16| {
+            // `NOBODY` and `DONE` are beyond the slots.
+            let slot = usize::from(holder.wrapping_sub(1));
+            slot < SLOTS && dead[slot / 32] & 1 << (slot % 32) != 0
         };
 
         let mut given = contents.items_before(self.next()).unwrap_or(0);
@@ -248,9 +247,8 @@ impl<B: Backend> Queue<B> {
         }
         acknowledgements.next.store(mark.word(), Ordering::Relaxed);
         acknowledgements.returned.store(returned, Ordering::Relaxed);
-        if self.flow() == Flow::Closed {
-            self.remove_done(contents, contents.head)?;
-        }
+        // What was dropped goes; otherwise nothing is done at the head.
+        self.remove_done(contents, contents.head)?;
         for (word, bits) in self.dead.iter().zip(dead) {
             word.fetch_and(!bits, Ordering::AcqRel);
         }

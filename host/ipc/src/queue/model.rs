@@ -8,15 +8,20 @@ use loom::thread::{self, JoinHandle};
 use super::acknowledged::Acknowledgements;
 use super::{GetError, Header, PutError, Queue, QueueOptions, Settings, TaskDoneError};
 use crate::backend::Word;
+use crate::fifo::Fifo;
 use crate::fifo::model::ring;
 use crate::gate::Gate;
 use crate::memory::Line;
-use crate::model::{FutexWord, Model, PlainWord, die_within, explore};
+use crate::model::{Checker, FutexWord, Model, PlainWord, die_within, explore};
 use crate::party::{Limit, Party, Slot};
 
 /// A queue with room for four messages.
 fn queue(options: QueueOptions) -> Arc<Queue<Model>> {
-    let header = Header::<Model> {
+    queue_over(ring(4, 4), options)
+}
+
+pub(super) fn queue_over<C: Checker>(ring: Fifo<Model<C>>, options: QueueOptions) -> Arc<Queue<Model<C>>> {
+    let header = Header::<Model<C>> {
         settings: Settings {
             maxsize: FutexWord::default(),
             acknowledged: FutexWord::default(),
@@ -34,7 +39,7 @@ fn queue(options: QueueOptions) -> Arc<Queue<Model>> {
     header.settings.maxsize.store(options.maxsize, Relaxed);
     header.settings.acknowledged.store(options.acknowledged.into(), Relaxed);
     let dead = Arc::new([FutexWord::default()]);
-    Arc::new(Queue::over(ring(4, 4), Arc::new(header), dead).expect("a queue"))
+    Arc::new(Queue::over(ring, Arc::new(header), dead).expect("a queue"))
 }
 
 fn plain() -> Arc<Queue<Model>> {
@@ -279,4 +284,51 @@ fn a_shutdown_by_the_dead_has_happened_or_has_not() {
             });
         }
     }
+}
+
+#[test]
+fn a_death_during_the_settlement_of_another_is_settled_as_well() {
+    explore(2, || {
+        let queue = acknowledged();
+        for (number, value) in [(2, 1), (3, 2)] {
+            put(&queue, 1, value).expect("room");
+            assert_eq!(get(&queue, number, Limit::Poll), Ok(value));
+        }
+        queue.recover(slot(2));
+        let settling = spawn(&queue, |queue| get(queue, 4, Limit::Forever));
+        queue.recover(slot(3));
+        assert_eq!(settling.join().unwrap(), Ok(1));
+        assert_eq!(get(&queue, 4, Limit::Poll), Ok(2));
+    });
+}
+
+#[test]
+fn one_who_waits_finds_what_another_has_settled() {
+    explore(2, || {
+        let queue = acknowledged();
+        for value in 1..=2 {
+            put(&queue, 1, value).expect("room");
+            assert_eq!(get(&queue, 2, Limit::Poll), Ok(value));
+        }
+        let waiting = spawn(&queue, |queue| get(queue, 3, Limit::Forever));
+        queue.recover(slot(2));
+        let mut got = [get(&queue, 4, Limit::Forever), waiting.join().unwrap()];
+        got.sort_unstable_by_key(|task| *task.as_ref().expect("a task"));
+        assert_eq!(got, [Ok(1), Ok(2)]);
+    });
+}
+
+#[test]
+fn a_settlement_leaves_alone_what_was_never_given() {
+    explore(1, || {
+        let queue = acknowledged();
+        for value in 1..=3 {
+            put(&queue, 1, value).expect("room");
+        }
+        assert_eq!(get(&queue, 2, Limit::Poll), Ok(1));
+        queue.recover(slot(2));
+        assert_eq!(queue.get_many(&party(3), 1, Limit::Poll, |_| false), Ok(0));
+        assert_eq!(queue.header.acknowledgements.returned.load(Relaxed), 1);
+        assert_eq!(queue.len(), 3);
+    });
 }

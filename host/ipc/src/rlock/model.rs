@@ -6,10 +6,10 @@ use loom::thread::{self, JoinHandle};
 
 use super::{Header, RLock};
 use crate::lock::{LockWord, Mutex, ReleaseError};
-use crate::model::{FutexWord, Model, die_within, explore};
+use crate::model::{Checker, FutexWord, Model, die_within, explore};
 use crate::party::{Limit, Party, Slot};
 
-fn lock() -> Arc<RLock<Model>> {
+pub(super) fn lock<C: Checker>() -> Arc<RLock<Model<C>>> {
     Arc::new(RLock::over(Arc::new(Header {
         lock: LockWord(FutexWord::default()),
         thread: FutexWord::default(),

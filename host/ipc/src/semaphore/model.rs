@@ -10,14 +10,18 @@ use super::{Column, Header, OPEN, Semaphore, count};
 use crate::backend::Word;
 use crate::lock::ReleaseError;
 use crate::memory::Line;
-use crate::model::{FutexWord, Model, PlainWord, die_within, explore};
+use crate::model::{Checker, FutexWord, Loom, Model, PlainWord, die_within, explore};
 use crate::party::{Limit, Party, Slot, WaitError};
 
-type Shared = Arc<Semaphore<Model>>;
+type Shared<C = Loom> = Arc<Semaphore<Model<C>>>;
 
 /// So many permits among the host and as many slots as a test needs.
 fn semaphore(value: u64, bound: Option<u32>) -> Shared {
-    let header = Header::<Model> {
+    semaphore_among(4, value, bound)
+}
+
+pub(super) fn semaphore_among<C: Checker>(slots: usize, value: u64, bound: Option<u32>) -> Shared<C> {
+    let header = Header::<Model<C>> {
         state: Line(PlainWord::default()),
         bell: FutexWord::default(),
         bound: FutexWord::default(),
@@ -26,7 +30,7 @@ fn semaphore(value: u64, bound: Option<u32>) -> Shared {
     header
         .bound
         .store(bound.map_or(0, |bound| bound + 1), Ordering::Relaxed);
-    let columns = (0..4).map(|_| Column {
+    let columns = (0..slots).map(|_| Column {
         word: PlainWord::default(),
         before: FutexWord::default(),
         settled: FutexWord::default(),
