@@ -289,9 +289,9 @@ impl Core {
 
     /// One turn: collects what the workers have done, and gives them more. Returns how many replies were collected.
     pub(crate) fn turn(&mut self, now: Instant) -> usize {
-        let mut collected = 0;
         self.attend_pools();
-        self.take_orders();
+        // Orders count as replies do: nobody may be kept here by a guest that never falls silent.
+        let mut collected = self.take_orders();
         for at in 0..self.slots.len() {
             collected += self.collect(at, now).records;
         }

@@ -36,6 +36,12 @@ const IN_A_ROW: usize = 256;
 const MAX_WAITING_BLOCKS: usize = 4096;
 const MAX_WAITING_BYTES: usize = 64 << 20;
 
+/// Jobs that more items may come for, at a time.
+const MAX_OPEN_JOBS: usize = 1 << 16;
+
+/// Pools that one worker may have, those included that are over and were not given back.
+const MAX_POOLS: usize = 64;
+
 /// Bytes of results that wait for the owner before no more work is given out.
 const MAX_OWED: usize = 16 << 20;
 
@@ -190,23 +196,23 @@ impl From<Garbled> for Violation {
 
 /// The pool's side.
 impl Core {
-    /// Reads what the owner of this pool orders.
-    pub(super) fn take_orders(&mut self) {
+    /// Reads what the owner of this pool orders. Returns how many orders were read.
+    pub(super) fn take_orders(&mut self) -> usize {
         let Some(mut customer) = self.customer.take() else {
-            return;
+            return 0;
         };
         let mut taken = Ok(true);
-        for _ in 0..IN_A_ROW {
-            if self.has_enough() {
-                break;
-            }
+        let mut orders = 0;
+        while orders < IN_A_ROW && !self.has_enough() && !customer.is_sated() {
             taken = self.take_order(&mut customer);
             if !matches!(taken, Ok(true)) {
                 break;
             }
+            orders += 1;
         }
         self.customer = Some(customer);
         self.hold_against(taken.map(drop));
+        orders
     }
 
     /// Whether so much work waits that no more is taken in.
@@ -238,7 +244,7 @@ impl Core {
     pub(super) fn arm_customer(&mut self) -> bool {
         let enough = self.has_enough();
         match &mut self.customer {
-            Some(customer) => customer.arm() || enough,
+            Some(customer) => customer.arm() || enough || customer.is_sated(),
             None => true,
         }
     }
@@ -313,6 +319,11 @@ impl Core {
 
     fn begin_job(&mut self, customer: &mut Customer, job: u32, body: &[u8]) -> Result<(), Violation> {
         let options: JobOptions = read(body)?;
+        if customer.jobs.len() >= MAX_OPEN_JOBS {
+            let refused = End::Refused("too many calls are open: end the input of some".into());
+            let _ = customer.sender.send((job, Delivery::End(refused)));
+            return Ok(());
+        }
         let sink = Sink::Guest(Box::new((customer.sender.clone(), job)));
         let refused = match self.task_number(&options.task) {
             Ok(task) => {
@@ -379,6 +390,9 @@ impl Core {
             0 => std::thread::available_parallelism().map_or(1, NonZero::get),
             processes => processes as usize,
         };
+        if self.slots[at].pools.len() >= MAX_POOLS {
+            return Err(Status::ObjectLimit);
+        }
         let claim = Processes::claim(&self.family, max).ok_or(Status::ProcessLimit)?;
         let (customer, memory) = Customer::new(claim).map_err(|_| Status::ObjectLimit)?;
         let terms = Terms {
