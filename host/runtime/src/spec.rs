@@ -67,6 +67,8 @@ pub(crate) struct Spec {
     pub(crate) initializer: Option<Initializer>,
     /// Whether what a command prints is its result; else it is passed on as it comes.
     pub(crate) capture: bool,
+    /// Whether the host is told when each item began and ended, and how long guests wait.
+    pub(crate) timed: bool,
 }
 
 impl Spec {

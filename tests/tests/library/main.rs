@@ -8,6 +8,7 @@ mod common;
 mod deaths;
 mod embed;
 mod failures;
+mod insight;
 mod kinds;
 mod lifecycle;
 mod limits;

@@ -15,6 +15,7 @@ use super::job::{Block, ChunkRule, End, Job, JobKey, Jobs, Pending, Sink};
 use super::nursery::Nursery;
 use super::size::Size;
 use super::slot::{Cause, Drained, Limits, Process, Slot, Violation};
+use crate::insight::{Insight, Slow, WorkerStats, rank};
 use crate::objects::Scope;
 use crate::output::OutputSender;
 use crate::process::message::Status;
@@ -93,6 +94,8 @@ pub(crate) struct Core {
     pub(super) stdin: Option<OwnedFd>,
     /// The objects of its workers.
     pub(super) scope: Scope,
+    /// What it is to tell about its work.
+    pub(super) insight: Insight,
 }
 
 impl std::fmt::Debug for Core {
@@ -134,6 +137,7 @@ impl Core {
         output: OutputSender,
         stdin: Option<OwnedFd>,
         scope: Scope,
+        insight: Insight,
     ) -> Self {
         let Terms { size, limits, patience } = terms;
         let mut core = Self {
@@ -159,6 +163,7 @@ impl Core {
             pool,
             stdin,
             scope,
+            insight,
         };
         core.resize(size.max);
         core
@@ -242,6 +247,7 @@ impl Core {
             return false;
         }
         job.end(End::Cancelled);
+        self.insight.cancelled(job.task);
         job.timeout = Some(Duration::ZERO);
         self.cancel_job(key);
         self.enforce_deadlines(now);
@@ -590,6 +596,16 @@ impl Core {
     /// Process ids of the workers that run.
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
         self.slots.iter().map(Slot::pid).filter(|pid| *pid != 0).collect()
+    }
+
+    /// What each worker has done, and the slowest items of all.
+    pub(crate) fn stats(&self, now: Instant) -> (Vec<WorkerStats>, Vec<Slow>) {
+        let workers = self.slots.iter().map(|slot| slot.report(now)).collect();
+        let mut slowest = Vec::new();
+        for slow in self.slots.iter().flat_map(|slot| slot.log.slowest()) {
+            rank(&mut slowest, *slow);
+        }
+        (workers, slowest)
     }
 
     /// A worker that broke the protocol is killed; what it ran is its own loss.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::core::{Core, State};
 use super::slot::{Cause, Process, Slot};
+use crate::insight::Log;
 
 /// How many workers a pool wants.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +23,9 @@ impl Core {
         self.size.max = max;
         let now = Instant::now();
         for number in self.slots.len() as u32..max as u32 {
-            self.slots.push(Slot::new(number + 1, self.limits, now));
+            let mut slot = Slot::new(number + 1, self.limits, now);
+            slot.log = Log::new(number + 1, &self.insight);
+            self.slots.push(slot);
         }
         for at in 0..self.slots.len() {
             self.slots[at].surplus = at >= max;

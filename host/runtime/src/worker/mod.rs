@@ -148,7 +148,7 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
         stdin,
     } = belongings;
     lifeline::arm(lifeline.as_fd())?;
-    let link = Link::open(rings.as_fd(), doorbell, template.spec.max_message)?;
+    let link = Link::open(rings.as_fd(), doorbell, template.spec.max_message, template.spec.timed)?;
     drop(rings);
 
     let mut keep = vec![link.doorbell(), lifeline.as_fd()];
@@ -176,8 +176,8 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
     .map_err(io::Error::other)?;
     Engine::tls_eager_initialize();
     let host = Host {
+        objects: Objects::new(Channel::from(control), link.clock().cloned()),
         link,
-        objects: Objects::new(Channel::from(control)),
     };
     Session::new(template, host, slot, stdin)?.serve()
 }

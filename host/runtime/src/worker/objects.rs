@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use wasmp_abi::{ObjectKind, Status};
-use wasmp_ipc::{Mapping, Party, Slot};
+use wasmp_ipc::{Gauges, Mapping, Party, Slot};
 
 use super::windows::Windows;
 use crate::objects::message::{Answer, MAX_MESSAGE, Opened, Request, TokenBytes};
@@ -70,6 +70,8 @@ pub(super) struct Objects {
     control: Channel,
     /// Known with the first object.
     party: Option<Party>,
+    /// Where to note the time that is spent waiting, if anybody wants to know it.
+    clock: Option<Arc<Gauges>>,
     places: Vec<Place>,
     free: Vec<usize>,
     /// By their first token.
@@ -83,10 +85,11 @@ pub(super) struct Objects {
 }
 
 impl Objects {
-    pub(super) fn new(control: Channel) -> Self {
+    pub(super) fn new(control: Channel, clock: Option<Arc<Gauges>>) -> Self {
         Self {
             control,
             party: None,
+            clock,
             places: Vec::new(),
             free: Vec::new(),
             open: HashMap::new(),
@@ -221,7 +224,14 @@ impl Objects {
             return self.add(held, end.into());
         }
         let slot = Slot::new(seat.into()).ok_or_else(nonsense)?;
-        self.party.get_or_insert_with(|| Party::worker(slot, None));
+        let clock = &self.clock;
+        self.party.get_or_insert_with(|| {
+            let party = Party::worker(slot, None);
+            match clock {
+                Some(gauges) => party.timed(Arc::clone(gauges)),
+                None => party,
+            }
+        });
         let kind = ObjectKind::from_code(kind).ok_or_else(nonsense)?;
         let memory = Arc::new(Mapping::of_host(memory.ok_or_else(nonsense)?.as_fd(), len as usize)?);
         let held = Arc::new(Held {
