@@ -145,7 +145,7 @@ impl ReplyHead {
     pub(crate) fn bytes(self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
         bytes[0] = self.kind as u8;
-        bytes[1] = u8::from(self.more) * FLAG_MORE | u8::from(self.stamped) * FLAG_STAMPED;
+        bytes[1] = (u8::from(self.more) * FLAG_MORE) | (u8::from(self.stamped) * FLAG_STAMPED);
         bytes[8..].copy_from_slice(&self.seq.to_le_bytes());
         bytes
     }

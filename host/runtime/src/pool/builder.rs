@@ -417,17 +417,9 @@ impl PoolBuilder {
                 tasks: self.max_tasks_per_child.map_or(u64::MAX, u64::from),
             },
             patience: self.timeout.filter(|_| initialized),
-        };
-        let core = Core::new(
-            id,
-            supervisor,
-            nursery,
-            terms,
-            output.clone(),
-            self.stdin,
-            scope,
             insight,
-        );
+        };
+        let core = Core::new(id, supervisor, nursery, terms, output.clone(), self.stdin, scope);
         let errands = Errands::start().map_err(start("start the thread for callbacks"))?;
         let shared = Arc::new(Shared::new(id, supervisor, core, errands));
         supervisor.add_pool(&shared);

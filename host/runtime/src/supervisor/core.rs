@@ -51,12 +51,14 @@ pub(super) struct Mourned {
 }
 
 /// What a pool promises its callers about its workers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) size: Size,
     pub(crate) limits: Limits,
     /// How long a worker may take until it is ready, if that is up to the guest.
     pub(crate) patience: Option<Duration>,
+    /// What it is to tell about its work.
+    pub(crate) insight: Insight,
 }
 
 pub(crate) struct Core {
@@ -137,9 +139,13 @@ impl Core {
         output: OutputSender,
         stdin: Option<OwnedFd>,
         scope: Scope,
-        insight: Insight,
     ) -> Self {
-        let Terms { size, limits, patience } = terms;
+        let Terms {
+            size,
+            limits,
+            patience,
+            insight,
+        } = terms;
         let mut core = Self {
             state: State::Running,
             slots: Vec::new(),
