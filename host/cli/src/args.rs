@@ -10,6 +10,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::grants::{Dir, Variable};
 use crate::objects::{Memory, Name, Queue, Semaphore};
+use crate::policies::{self, Initargs, RetryOn};
 use crate::progress::When;
 use crate::units;
 
@@ -92,6 +93,18 @@ pub(crate) struct Map {
     #[arg(long, value_name = "N")]
     pub(crate) chunksize: Option<NonZeroU32>,
 
+    /// Inputs read ahead of the results [default: adapts to how long items take]
+    #[arg(long, value_name = "N")]
+    pub(crate) buffersize: Option<NonZeroUsize>,
+
+    /// Replace a worker process after N items
+    #[arg(long, value_name = "N")]
+    pub(crate) max_tasks_per_child: Option<NonZeroU32>,
+
+    /// How long an instance is kept: as long as its `worker`, for one `task`, or for N tasks
+    #[arg(long, value_name = "worker|task|N", default_value = "worker", value_parser = policies::isolation)]
+    pub(crate) isolation: wasmp::Isolation,
+
     /// Print results as they come, not in the order of the inputs
     #[arg(long)]
     pub(crate) unordered: bool,
@@ -112,6 +125,9 @@ pub(crate) struct Map {
 
     #[command(flatten)]
     pub(crate) objects: Objects,
+
+    #[command(flatten)]
+    pub(crate) insight: Insight,
 
     /// When to show a progress bar
     #[arg(long, value_name = "WHEN", default_value = "auto")]
@@ -166,6 +182,9 @@ pub(crate) struct Call {
 
     #[command(flatten)]
     pub(crate) objects: Objects,
+
+    #[command(flatten)]
+    pub(crate) insight: Insight,
 
     /// Print errors only
     #[arg(short, long)]
@@ -246,7 +265,7 @@ pub(crate) struct Module {
     pub(crate) allow_precompiled: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Limits {
     /// Kill an item that runs longer; it fails, the rest goes on (500ms, 2s, 1.5m, 1h)
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
@@ -260,6 +279,22 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) retries: u32,
 
+    /// Use --retries for more failures: `timeout` and `error`; a worker that died (`lost`) always counts
+    #[arg(long, value_name = "WHAT,…", value_delimiter = ',', requires = "retries")]
+    pub(crate) retry_on: Vec<RetryOn>,
+
+    /// Wait before an item is tried again, twice as long each time (100ms, 2s)
+    #[arg(long, value_name = "DURATION", value_parser = units::duration, requires = "retries")]
+    pub(crate) backoff: Option<Duration>,
+
+    /// Run this task before any other, in each instance
+    #[arg(long, value_name = "TASK")]
+    pub(crate) initializer: Option<String>,
+
+    /// Arguments of the initializer, a JSON array [default: none]
+    #[arg(long, value_name = "JSON", requires = "initializer")]
+    pub(crate) initargs: Option<Initargs>,
+
     /// Memory each worker's guest may use (64M, 1GiB)
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) max_memory: Option<u64>,
@@ -267,6 +302,18 @@ pub(crate) struct Limits {
     /// Bytes a result may have, or a message that a guest puts into a queue or a pipe [default: 256MiB]
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) max_message: Option<u64>,
+}
+
+/// What is told about the run.
+#[derive(Debug, Args)]
+pub(crate) struct Insight {
+    /// After the run, print what each worker did, and the slowest items
+    #[arg(long)]
+    pub(crate) stats: bool,
+
+    /// Write a timeline for ui.perfetto.dev or chrome://tracing
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
 }
 
 /// Objects that the tasks share, made for this run. A task opens them by their names.
@@ -368,12 +415,39 @@ mod tests {
             ("--env A", "NAME=VALUE"),
             ("-j 0", "'0' for '--processes <N>'"),
             ("--chunksize 0", "'0' for '--chunksize <N>'"),
+            ("--buffersize 0", "'0' for '--buffersize <N>'"),
+            ("--max-tasks-per-child 0", "'0' for '--max-tasks-per-child <N>'"),
+            ("--isolation 0", "at least one task"),
+            ("--isolation process", "`worker`, `task` or a number of tasks"),
+            (
+                "--retries 1 --retry-on panic",
+                "[possible values: lost, timeout, error]",
+            ),
+            ("--retry-on error", "--retries <N>"),
+            ("--backoff 1s", "--retries <N>"),
+            ("--retries 1 --backoff 5", "did you mean 5s"),
+            ("--initargs []", "--initializer <TASK>"),
+            ("--initializer t --initargs 7", "in brackets: [7]"),
+            ("--initializer t --initargs [7", "not JSON"),
         ] {
             assert!(
                 map(&format!("wasmp map m t {typed}")).is_err_and(|error| error.contains(part)),
                 "{typed}"
             );
         }
+    }
+
+    #[test]
+    fn policies_are_read() {
+        let map = map(
+            "wasmp map m t --retries 3 --retry-on timeout,error --backoff 10ms --isolation 5 --initializer t \
+             --initargs [1,2] --max-tasks-per-child 9 --buffersize 2 --stats --trace t.json",
+        )
+        .expect("valid");
+        assert_eq!(map.limits.retry_on, [RetryOn::Timeout, RetryOn::Error]);
+        assert_eq!(map.isolation, wasmp::Isolation::Every(5));
+        assert_eq!(map.limits.initargs.map(|Initargs(args)| args.len()), Some(2));
+        assert!(map.insight.stats && map.insight.trace.is_some());
     }
 
     #[test]

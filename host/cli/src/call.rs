@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::failure::Failure;
 use crate::json::Json;
 use crate::progress::Progress;
+use crate::stats::{self, Inputs};
 use crate::terminal::Messages;
 use crate::{FAILED, INTERRUPTED, UNUSABLE, input, module, sandbox, signals, stdout};
 
@@ -27,14 +28,9 @@ pub(crate) fn run(args: &args::Call) -> Result<ExitCode, Error> {
         }
     }
     let module = module::load(&args.module, &messages)?;
-    let pool = Arc::new(
-        sandbox::share(
-            sandbox::pool(&module, &args.limits, &args.grants, &messages),
-            &args.objects,
-        )?
-        .processes(1)
-        .build()?,
-    );
+    let builder = sandbox::pool(&module, &args.limits, &args.grants, &messages).processes(1);
+    let builder = sandbox::share(builder, &args.objects)?;
+    let pool = Arc::new(sandbox::observe(builder, &args.insight)?.build()?);
 
     let interrupted = Arc::new(AtomicBool::new(false));
     let (terminated, asked) = (Arc::clone(&pool), Arc::clone(&interrupted));
@@ -44,7 +40,13 @@ pub(crate) fn run(args: &args::Call) -> Result<ExitCode, Error> {
     })?;
     let outcome = pool.apply::<Vec<Value>, Json>(&args.task, arguments);
     pool.close();
-    pool.join()?;
+    let joined = sandbox::joined(pool.join(), &args.insight);
+    if args.insight.stats {
+        let mut inputs = Inputs::default();
+        inputs.note(0, "the call", args.arguments.join(" ").as_bytes());
+        messages.table(&stats::screen(&pool.stats(), &inputs));
+    }
+    joined?;
     if interrupted.load(Ordering::Acquire) {
         messages.note("interrupted");
         return Ok(INTERRUPTED.into());

@@ -27,10 +27,8 @@ pub(crate) fn run(args: &args::Exec) -> Result<ExitCode, Error> {
     let arguments = iter::once(module.name().to_owned()).chain(args.arguments.iter().cloned());
     let limits = Limits {
         timeout: args.timeout,
-        retries: 0,
         max_memory: args.max_memory,
-        max_message: None,
-        soft_timeout: None,
+        ..Limits::default()
     };
     let command = sandbox::pool(&module, &limits, &args.grants, &messages)
         .args(arguments)

@@ -24,6 +24,7 @@ use crate::ledger::Ledger;
 use crate::progress::Progress;
 use crate::records::Ending;
 use crate::report::{Item, Report};
+use crate::stats::{self, Inputs as Shown};
 use crate::terminal::Messages;
 use crate::{FAILED, INTERRUPTED, module, sandbox, signals, stdout};
 
@@ -45,7 +46,11 @@ pub(crate) fn run(args: &args::Map) -> Result<ExitCode, Error> {
     let messages = Arc::new(Messages::new(args.quiet, progress));
 
     let builder = sandbox::pool(&module, &args.limits, &args.grants, &messages);
-    let mut builder = sandbox::share(builder, &args.objects)?;
+    let builder = sandbox::share(builder, &args.objects)?;
+    let mut builder = sandbox::observe(builder, &args.insight)?.isolation(args.isolation);
+    if let Some(tasks) = args.max_tasks_per_child {
+        builder = builder.max_tasks_per_child(tasks.get());
+    }
     if let Some(processes) = args.processes {
         builder = builder.processes(processes.get());
     }
@@ -53,6 +58,9 @@ pub(crate) fn run(args: &args::Map) -> Result<ExitCode, Error> {
     let mut task = pool.task(&args.task);
     if let Some(size) = args.chunksize {
         task = task.chunksize(Chunksize::Exact(size.get()));
+    }
+    if let Some(items) = args.buffersize {
+        task = task.buffersize(items.get());
     }
     let order = if args.unordered {
         Order::Completion
@@ -74,6 +82,7 @@ pub(crate) fn run(args: &args::Map) -> Result<ExitCode, Error> {
             ledger: Ledger::new(!args.unordered),
             report: Report::new(stdout::open()?, io::stdout().is_terminal(), args.envelope),
             unreadable: None,
+            shown: args.insight.stats.then(Shown::default),
         }),
         room: Condvar::new(),
         ended: AtomicBool::new(false),
@@ -93,7 +102,7 @@ pub(crate) fn run(args: &args::Map) -> Result<ExitCode, Error> {
         .spawn(move || feeder.feed(inputs, submitter))
         .map_err(|error| Error::stream("start", "a thread for the input", error))?;
     run.print(results);
-    run.conclude()
+    run.conclude(&args.insight)
 }
 
 /// A run under way, as its threads share it.
@@ -116,6 +125,8 @@ struct State {
     report: Report<File>,
     /// Why reading stopped before the end of the input. What was read before is still run.
     unreadable: Option<Error>,
+    /// Inputs that may be among the slowest, if those are to be printed.
+    shown: Option<Shown>,
 }
 
 /// Why a run ends before its input does.
@@ -140,6 +151,9 @@ impl Run {
             };
             self.messages.progress.bytes_read(input.text.len() + 1);
             let item = Item::new(index, &input, self.keep_inputs);
+            if let Some(shown) = &mut self.state().shown {
+                shown.note(submitted, &item.to_string(), &input.text);
+            }
             index += 1;
             let refused = match input.arguments {
                 Err(error) => (item, error.into()),
@@ -220,7 +234,12 @@ impl Run {
                 return ControlFlow::Break(());
             }
         };
-        let State { ledger, report, .. } = &mut *self.state();
+        let State {
+            ledger, report, shown, ..
+        } = &mut *self.state();
+        if let Some(shown) = shown {
+            shown.returned(number, || self.pool.stats());
+        }
         let item = ledger.returned(number, self.places);
         self.report(report, &item, outcome)?;
         while let Some((item, failure)) = ledger.next_refused() {
@@ -257,12 +276,15 @@ impl Run {
     }
 
     /// Sees the workers off, reports what is to be said at the end, and finds the exit code.
-    fn conclude(&self) -> Result<ExitCode, Error> {
+    fn conclude(&self, insight: &args::Insight) -> Result<ExitCode, Error> {
         self.pool.close();
-        self.pool.join()?;
+        let joined = sandbox::joined(self.pool.join(), insight);
         let mut state = self.state();
         let flushed = state.report.flush(&self.messages);
         self.messages.progress.finish();
+        if let Some(shown) = &state.shown {
+            self.messages.table(&stats::screen(&self.pool.stats(), shown));
+        }
         let (done, failed) = (state.report.done(), state.report.failed());
         let code = if failed == 0 { ExitCode::SUCCESS } else { FAILED.into() };
         match self.end.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -280,6 +302,7 @@ impl Run {
             None if failed > 0 => self.messages.note(&tally(done, failed)),
             None => {}
         }
+        joined?;
         match (flushed, state.unreadable.take()) {
             (Err(error), _) if error.kind() != ErrorKind::BrokenPipe => Err(stdout::failed(error)),
             (_, Some(error)) => Err(error),

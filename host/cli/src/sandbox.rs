@@ -1,12 +1,15 @@
 //! The limits and grants that were typed, as settings of a pool.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use wasmp::{DirGrant, Event, Lock, Module, Pool, PoolBuilder, Queue, Semaphore, SharedMemory};
 
-use crate::args::{Grants, Limits, Objects};
+use crate::args::{Grants, Insight, Limits, Objects};
+use crate::error::Error;
 use crate::grants::Dir;
 use crate::objects::Name;
+use crate::policies::{self, Initargs};
 use crate::terminal::Messages;
 
 /// A pool for this module, whose guests may use what was typed and print to standard error.
@@ -15,18 +18,26 @@ pub(crate) fn pool(module: &Module, limits: &Limits, grants: &Grants, messages: 
         timeout,
         soft_timeout,
         retries,
+        retry_on,
+        backoff,
+        initializer,
+        initargs,
         max_memory,
         max_message,
     } = limits;
     let messages = Arc::clone(messages);
     let mut builder = Pool::builder(module)
-        .retries(*retries)
+        .retry(policies::retry(*retries, retry_on, *backoff))
         .on_output(move |output| messages.guest(output.line));
     if let Some(timeout) = timeout {
         builder = builder.timeout(*timeout);
     }
     if let Some(timeout) = soft_timeout {
         builder = builder.soft_timeout(*timeout);
+    }
+    if let Some(task) = initializer {
+        let args = initargs.as_ref().map_or(&[][..], |Initargs(args)| args);
+        builder = builder.initializer(task, args);
     }
     if let Some(bytes) = max_memory {
         builder = builder.max_memory(*bytes);
@@ -41,6 +52,26 @@ pub(crate) fn pool(module: &Module, limits: &Limits, grants: &Grants, messages: 
         builder = builder.env(&variable.name, &variable.value);
     }
     builder
+}
+
+/// The pool, which tells what is to be told about the run.
+pub(crate) fn observe(builder: PoolBuilder, insight: &Insight) -> Result<PoolBuilder, Error> {
+    let builder = builder.insight(insight.stats);
+    match &insight.trace {
+        None => Ok(builder),
+        Some(path) => {
+            let file = File::create(path).map_err(|error| Error::file("write", path, error))?;
+            Ok(builder.trace(file))
+        }
+    }
+}
+
+/// What became of the workers when they were seen off: the trace may be unfinished.
+pub(crate) fn joined(joined: Result<(), wasmp::Error>, insight: &Insight) -> Result<(), Error> {
+    match (joined, &insight.trace) {
+        (Err(wasmp::Error::Trace(error)), Some(path)) => Err(Error::file("write", path, error)),
+        (joined, _) => Ok(joined?),
+    }
 }
 
 /// The pool, with the objects that were asked for.

@@ -52,6 +52,11 @@ impl Messages {
         self.write(format!("wasmp: {}\n", visible(&without_numbers(text), "")).as_bytes());
     }
 
+    /// What was asked for, and is no message: printed as it is, lines and all.
+    pub(crate) fn table(&self, text: &str) {
+        self.write(visible(text, "\n").as_bytes());
+    }
+
     /// Something good to know, unless the user wants quiet.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {

@@ -6,6 +6,7 @@
 //!
 //! * [`ring`]: a queue of records from one process to one other, the path of every task and every result;
 //! * [`Spinner`]: how long to look before going to sleep;
+//! * [`Gauges`]: what a process tells about itself;
 //! * objects for any number of processes, each in a memory of its own: [`Lock`], [`RLock`], [`Semaphore`], [`Event`],
 //!   [`Condition`], [`Barrier`], [`Queue`], [`Connection`], [`SharedBytes`]. What they have in common: [`Party`] is who
 //!   does something, [`Limit`] how long it may wait, and [`wait_any`] waits for several.
@@ -36,6 +37,7 @@ mod event;
 mod fifo;
 pub mod futex;
 mod gate;
+mod gauges;
 mod lock;
 mod memory;
 #[cfg(test)]
@@ -55,6 +57,7 @@ pub use condition::{Condition, ConditionError, Waited};
 pub use doorbell::Doorbell;
 pub use event::Event;
 pub use fifo::Message;
+pub use gauges::{Gauges, monotonic};
 pub use lock::{Acquired, Lock, ReleaseError};
 pub use memory::{Mapping, map_zeroes};
 pub use party::{Interrupt, Limit, Party, SLOTS, Slot, WaitError};

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, Native, Woken, Word};
 use crate::futex;
+use crate::gauges::Gauges;
 use crate::memory::Mapping;
 
 /// How many slots there are, the host's among them: objects with a column for each have so many.
@@ -44,6 +45,8 @@ pub struct Party<B: Backend = Native> {
     /// Tells the host's threads apart; 0 in a worker, which has one.
     thread: u32,
     interrupt: Option<Interrupt<B>>,
+    /// Where the time is noted that it sleeps.
+    gauges: Option<Arc<Gauges>>,
 }
 
 impl<B: Backend> Party<B> {
@@ -53,7 +56,15 @@ impl<B: Backend> Party<B> {
             slot,
             thread: 0,
             interrupt,
+            gauges: None,
         }
+    }
+
+    /// Has the time noted that it sleeps, from now on.
+    #[must_use]
+    pub fn timed(mut self, gauges: Arc<Gauges>) -> Party<B> {
+        self.gauges = Some(gauges);
+        self
     }
 
     /// The calling thread of the host.
@@ -72,6 +83,7 @@ impl<B: Backend> Party<B> {
             slot: Slot::HOST,
             thread,
             interrupt: None,
+            gauges: None,
         }
     }
 
@@ -82,6 +94,7 @@ impl<B: Backend> Party<B> {
             slot: Slot::HOST,
             thread,
             interrupt: None,
+            gauges: None,
         }
     }
 
@@ -99,7 +112,14 @@ impl<B: Backend> Party<B> {
     /// again and loop.
     pub(crate) fn sleep(&self, word: &B::U32, expected: u32, limit: Limit) -> Result<(), WaitError> {
         let deadline = limit.deadline()?;
-        B::wait_or_hear(word, expected, deadline, self.interrupt.as_ref()).into_result()
+        self.asleep(|| B::wait_or_hear(word, expected, deadline, self.interrupt.as_ref()).into_result())
+    }
+
+    fn asleep<T>(&self, sleep: impl FnOnce() -> T) -> T {
+        match &self.gauges {
+            Some(gauges) => gauges.wait(sleep),
+            None => sleep(),
+        }
     }
 
     /// Whether this party is told to stop waiting.
@@ -204,11 +224,11 @@ impl Party {
     /// Sleeps while every one of these words is what is beside it; otherwise as [`sleep`](Self::sleep).
     pub(crate) fn sleep_any(&self, words: &[(&AtomicU32, u32)], limit: Limit) -> Result<(), WaitError> {
         let deadline = limit.deadline()?;
-        let woken = match &self.interrupt {
+        let woken = self.asleep(|| match &self.interrupt {
             Some(interrupt) => interrupt.wait(words, deadline),
             None if futex::wait_any(words, deadline) => Woken::Perhaps,
             None => Woken::TimedOut,
-        };
+        });
         woken.into_result()
     }
 }

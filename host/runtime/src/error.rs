@@ -60,6 +60,8 @@ pub enum Error {
     },
     /// The compiled module cannot be written.
     Write(std::io::Error),
+    /// The trace of a pool cannot be written; its work is not affected.
+    Trace(std::io::Error),
     /// No executable is known that can act as a worker.
     NoWorkerExecutable(String),
     /// The pool gave up: its workers cannot run, and this is why.
@@ -92,6 +94,7 @@ impl fmt::Display for Error {
             Self::Callback(panic) => write!(f, "a callback panicked: {panic}"),
             Self::Start { what, source } => write!(f, "cannot {what}: {source}"),
             Self::Write(source) => write!(f, "the compiled module cannot be written: {source}"),
+            Self::Trace(source) => write!(f, "the trace cannot be written: {source}"),
             Self::NoWorkerExecutable(why) => write!(f, "no worker executable: {why}"),
             Self::Broken(why) => write!(f, "the pool gave up: {why}"),
         }
@@ -104,7 +107,7 @@ impl std::error::Error for Error {
             Self::Module(error) => Some(error),
             Self::Task(error) => Some(error.as_ref()),
             Self::Grant { source, .. } | Self::Start { source, .. } => Some(source),
-            Self::Write(source) => Some(source),
+            Self::Write(source) | Self::Trace(source) => Some(source),
             _ => None,
         }
     }

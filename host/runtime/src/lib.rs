@@ -159,6 +159,7 @@
 //! pool           what callers see: builder, calls, streams, results
 //!  ├─ compile    a module's compiled code, had from the compiler process
 //!  └─ supervisor the backlog, the workers' rings, births and deaths; one thread for all pools
+//!      ├─ insight      what it notes about its workers: statistics, traces
 //!      ├─ process      keeper, zygote, compiler; how they are started, and the messages they get
 //!      │   └─ worker   locks itself down, then turns task frames into replies
 //!      │       ├─ lockdown   the second wall
@@ -180,6 +181,7 @@ mod cbor;
 mod compile;
 mod engine;
 mod error;
+mod insight;
 mod lockdown;
 mod module;
 mod objects;
@@ -195,6 +197,7 @@ mod wire;
 mod worker;
 
 pub use error::{Error, ErrorKind, Result, TaskError};
+pub use insight::{PoolStats, SlowItem, WorkerStats, WorkerTimes};
 pub use module::{
     ExportInfo, ImportInfo, MemoryInfo, Module, ModuleError, ModuleKind, ModuleSource, Param, TaskInfo, UnknownImport,
 };

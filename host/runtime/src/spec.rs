@@ -71,6 +71,8 @@ pub(crate) struct Spec {
     pub(crate) soft_timeout: Option<Duration>,
     /// Whether what a command prints is its result; else it is passed on as it comes.
     pub(crate) capture: bool,
+    /// Whether the host is told when each item began and ended, and how long guests wait.
+    pub(crate) timed: bool,
 }
 
 /// Something in a memfd, and the same bytes again.

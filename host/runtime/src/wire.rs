@@ -9,7 +9,8 @@
 //!                        `count` items, each len u32 and its CBOR arguments
 //!                 More   kind u8 · 7 × 0, then the next part of the body
 //!                 Stop   kind u8 · 7 × 0
-//! worker → host   Done / Failed / Output …   kind u8 · more u8 · 6 × 0 · seq u64, then the body
+//! worker → host   Done / Failed / Output …   kind u8 · flags u8 · 6 × 0 · seq u64, then the body; before that of a
+//!                        stamped outcome, its times: began u64 · ended u64
 //! ```
 //!
 //! Items are numbered per worker in the order of dispatch (`seq` is that of a call's first item), so that replies,
@@ -20,6 +21,7 @@ pub(crate) mod pools;
 
 use serde::{Deserialize, Serialize};
 use wasmp_abi::ErrorKind;
+use wasmp_ipc::Gauges;
 use wasmp_ipc::ring::ring_bytes;
 
 /// Bytes before an item's arguments in the body of a call: their length.
@@ -28,11 +30,14 @@ pub(crate) const ITEM_PREFIX: usize = 4;
 /// Bytes of each ring: room for some five thousand small items. Pages that are never written take no memory.
 pub(crate) const RING_CAPACITY: usize = 256 * 1024;
 
-/// Bytes of the memory that both rings of a worker share: that of its tasks, then that of its replies.
-pub(crate) const LINK_BYTES: usize = 2 * ring_bytes(RING_CAPACITY);
+/// Bytes of the memory that a worker shares with the host: the ring of its tasks, that of its replies, its gauges.
+pub(crate) const LINK_BYTES: usize = GAUGES_AT + Gauges::BYTES;
 
 /// Where the reply ring starts.
 pub(crate) const REPLIES_AT: usize = ring_bytes(RING_CAPACITY);
+
+/// Where the gauges stand.
+pub(crate) const GAUGES_AT: usize = 2 * ring_bytes(RING_CAPACITY);
 
 /// Header of a record in the task ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,8 +131,13 @@ pub(crate) struct ReplyHead {
     pub(crate) kind: ReplyKind,
     /// Whether records with more of the body follow.
     pub(crate) more: bool,
+    /// Whether a [`Stamp`] stands before the body.
+    pub(crate) stamped: bool,
     pub(crate) seq: u64,
 }
+
+const FLAG_MORE: u8 = 1;
+const FLAG_STAMPED: u8 = 2;
 
 impl ReplyHead {
     /// Length of the header.
@@ -137,7 +147,7 @@ impl ReplyHead {
     pub(crate) fn bytes(self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
         bytes[0] = self.kind as u8;
-        bytes[1] = u8::from(self.more);
+        bytes[1] = (u8::from(self.more) * FLAG_MORE) | (u8::from(self.stamped) * FLAG_STAMPED);
         bytes[8..].copy_from_slice(&self.seq.to_le_bytes());
         bytes
     }
@@ -154,16 +164,46 @@ impl ReplyHead {
             7 => ReplyKind::Unable,
             _ => return None,
         };
-        let more = match *bytes.get(1)? {
-            0 => false,
-            1 => true,
-            _ => return None,
-        };
+        let flags = *bytes.get(1)?;
+        if flags > FLAG_MORE | FLAG_STAMPED {
+            return None;
+        }
         Some(Self {
             kind,
-            more,
+            more: flags & FLAG_MORE != 0,
+            stamped: flags & FLAG_STAMPED != 0,
             seq: u64_at(bytes, 8)?,
         })
+    }
+}
+
+/// When an item ran, on the monotonic clock that host and worker share, in nanoseconds: before the body of its outcome, if
+/// the pool wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) began: u64,
+    pub(crate) ended: u64,
+}
+
+impl Stamp {
+    /// How many bytes it has.
+    pub(crate) const LEN: usize = 16;
+
+    /// Its bytes.
+    pub(crate) fn bytes(self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[..8].copy_from_slice(&self.began.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.ended.to_le_bytes());
+        bytes
+    }
+
+    /// Reads one: any bytes are.
+    pub(crate) fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        let bits = u128::from_le_bytes(bytes);
+        Self {
+            began: bits as u64,
+            ended: (bits >> 64) as u64,
+        }
     }
 }
 
@@ -238,9 +278,17 @@ mod tests {
         let head = ReplyHead {
             kind: ReplyKind::Failed,
             more: true,
+            stamped: false,
             seq: 9,
         };
         assert_eq!(ReplyHead::parse(&head.bytes()), Some(head));
+        let stamped = ReplyHead { stamped: true, ..head };
+        assert_eq!(ReplyHead::parse(&stamped.bytes()), Some(stamped));
+        let stamp = Stamp {
+            began: 1 << 40,
+            ended: 3,
+        };
+        assert_eq!(Stamp::from_bytes(stamp.bytes()), stamp);
     }
 
     #[test]
@@ -255,6 +303,10 @@ mod tests {
         assert_eq!(TaskHead::parse(&[9; 32]), None);
         assert_eq!(ReplyHead::parse(&[2; 15]), None);
         assert_eq!(ReplyHead::parse(&[7; 16]), None);
+        assert_eq!(
+            ReplyHead::parse(&[2, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            None
+        );
         assert_eq!(ReplyHead::parse(&[]), None);
     }
 

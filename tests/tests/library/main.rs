@@ -9,6 +9,7 @@ mod crowd;
 mod deaths;
 mod embed;
 mod failures;
+mod insight;
 mod kinds;
 mod lifecycle;
 mod limits;

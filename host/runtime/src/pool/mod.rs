@@ -23,6 +23,8 @@ pub use self::completed::{AsCompleted, as_completed};
 pub use self::result::AsyncResult;
 pub use self::stream::{IMap, Order, Results, Submitter};
 use crate::error::{Error, Result};
+use crate::insight::trace::TraceSender;
+use crate::insight::{PoolStats, SlowItem};
 use crate::module::{Module, ModuleSource};
 use crate::outcome::End;
 use crate::output::OutputSender;
@@ -51,6 +53,7 @@ pub struct Pool {
     module: Module,
     settings: Settings,
     output: OutputSender,
+    trace: Option<TraceSender>,
     /// What the arguments of the initializer refer to.
     kept: References,
 }
@@ -105,6 +108,29 @@ impl Pool {
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
         self.shared.read(Core::worker_pids)
+    }
+
+    /// What the pool has done so far, worker by worker. Looking costs the workers nothing.
+    #[must_use]
+    pub fn stats(&self) -> PoolStats {
+        let (workers, slowest) = self.shared.read(|core| core.stats(Instant::now()));
+        let tasks = self.module.tasks();
+        let slowest = slowest.iter().map(|slow| SlowItem {
+            task: tasks
+                .get(slow.ran.task as usize)
+                .map_or_else(String::new, |task| task.name.clone()),
+            index: slow.ran.index,
+            attempt: slow.ran.attempt,
+            worker: slow.worker,
+            took: Duration::from_nanos(slow.took),
+        });
+        PoolStats {
+            done: workers.iter().map(|worker| worker.done).sum(),
+            failed: workers.iter().map(|worker| worker.failed).sum(),
+            retried: workers.iter().map(|worker| worker.retried).sum(),
+            slowest: slowest.collect(),
+            workers,
+        }
     }
 
     /// A task and how to call it: for calls with options. Whether there is such a task is found out by the call.
@@ -214,7 +240,7 @@ impl Pool {
     pub fn shutdown(self, wait: bool) {
         self.close();
         if wait {
-            // It is closed, so this can only succeed.
+            // It is closed; whoever wants to know whether its trace is written calls `join`.
             let _ = self.join();
         } else {
             self.shared.finish_alone();
@@ -233,12 +259,13 @@ impl Pool {
         self.shared.act(|core, _| core.end(&End::Terminated));
     }
 
-    /// Waits until every worker process has ended, all output is passed on and all callbacks have run (CPython:
-    /// `Pool.join`).
+    /// Waits until every worker process has ended, all output is passed on, all callbacks have run and the trace, if any, is
+    /// written (CPython: `Pool.join`).
     ///
     /// # Errors
     ///
-    /// [`Error::StillRunning`] if the pool was neither closed nor terminated.
+    /// [`Error::StillRunning`] if the pool was neither closed nor terminated; [`Error::Trace`], once, if the trace could not
+    /// be written.
     pub fn join(&self) -> Result<()> {
         self.join_until(None).map(|_| ())
     }
@@ -260,7 +287,13 @@ impl Pool {
             return Ok(false);
         }
         self.output.flush();
-        Ok(self.shared.errands().flush(deadline))
+        if !self.shared.errands().flush(deadline) {
+            return Ok(false);
+        }
+        match &self.trace {
+            Some(trace) => trace.finish(deadline).map_err(Error::Trace),
+            None => Ok(true),
+        }
     }
 }
 
@@ -280,6 +313,10 @@ impl Drop for Pool {
     fn drop(&mut self) {
         if !self.shared.finishes_alone() {
             self.terminate();
+            if let Some(trace) = &self.trace {
+                // Nobody is left to tell of an error.
+                let _ = trace.finish(None);
+            }
         }
         std::mem::take(&mut self.kept).retract();
     }

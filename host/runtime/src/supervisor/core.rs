@@ -16,6 +16,7 @@ use super::job::{Block, ChunkRule, Job, JobKey, Jobs, Pending, Sink};
 use super::size::Size;
 use super::slot::{Cause, Drained, Limits, Process, Slot, Violation};
 use super::{Shared, Supervisor};
+use crate::insight::{Insight, Slow, WorkerStats, rank};
 use crate::outcome::End;
 use crate::process::message::Status;
 
@@ -56,12 +57,14 @@ pub(super) struct Mourned {
 }
 
 /// What a pool promises its callers about its workers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) size: Size,
     pub(crate) limits: Limits,
     /// How long a worker may take until it is ready, if that is up to the guest.
     pub(crate) patience: Option<Duration>,
+    /// What it is to tell about its work.
+    pub(crate) insight: Insight,
 }
 
 pub(crate) struct Core {
@@ -104,6 +107,8 @@ pub(crate) struct Core {
     pub(super) grudge: Option<Violation>,
     /// Pools of workers that were ended, and have processes left.
     pub(super) ending: Vec<Arc<Shared>>,
+    /// What it is to tell about its work.
+    pub(super) insight: Insight,
 }
 
 impl std::fmt::Debug for Core {
@@ -144,7 +149,12 @@ impl Core {
         stdin: Option<OwnedFd>,
         preparation: Option<Preparation>,
     ) -> Self {
-        let Terms { size, limits, patience } = terms;
+        let Terms {
+            size,
+            limits,
+            patience,
+            insight,
+        } = terms;
         let mut core = Self {
             state: State::Running,
             slots: Vec::new(),
@@ -170,6 +180,7 @@ impl Core {
             customer: None,
             grudge: None,
             ending: Vec::new(),
+            insight,
         };
         core.resize(size.max);
         core
@@ -260,6 +271,7 @@ impl Core {
             return false;
         }
         job.end(End::Cancelled);
+        self.insight.cancelled(job.terms.task);
         job.cancelled = true;
         self.cancel_job(key);
         self.enforce_deadlines(now);
@@ -612,6 +624,16 @@ impl Core {
     /// Process ids of the workers that run.
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
         self.slots.iter().map(Slot::pid).filter(|pid| *pid != 0).collect()
+    }
+
+    /// What each worker has done, and the slowest items of all.
+    pub(crate) fn stats(&self, now: Instant) -> (Vec<WorkerStats>, Vec<Slow>) {
+        let workers = self.slots.iter().map(|slot| slot.report(now)).collect();
+        let mut slowest = Vec::new();
+        for slow in self.slots.iter().flat_map(|slot| slot.log.slowest()) {
+            rank(&mut slowest, *slow);
+        }
+        (workers, slowest)
     }
 
     /// A worker that broke the protocol is killed; what it ran is its own loss.

@@ -407,6 +407,7 @@ impl Core {
                 soft_timeout: self.limits.soft_timeout,
             },
             patience: (patience > 0).then(|| Duration::from_nanos(patience)),
+            insight: self.insight.clone(),
         };
         let id = self.supervisor.next_pool();
         let core = Core::of_guest(id, &self.family, terms, customer);

@@ -15,6 +15,7 @@ use super::Watched;
 use super::core::{Core, Mourned};
 use super::job::{Pending, Verdict};
 use super::slot::{Cause, Link, Process, file_failure};
+use crate::insight::Fate;
 use crate::outcome::{End, Failure, Loss, What};
 use crate::process::message::{Status, ToZygote};
 use crate::retry::Mishap;
@@ -54,6 +55,7 @@ impl Core {
             slot.link = Some(link);
             slot.process = Process::Ordered;
             slot.ordered_at = now;
+            slot.log.ordered();
             let mut fds = vec![memory.as_fd(), doorbell.as_fd(), control.as_fd(), lifeline.as_fd()];
             fds.extend(self.stdin.as_ref().map(AsFd::as_fd));
             fds.extend(self.preparation.as_ref().map(|preparation| preparation.memory.as_fd()));
@@ -97,6 +99,7 @@ impl Core {
             return;
         }
         slot.process = Process::Running { pid, pidfd };
+        slot.log.started(pid);
         if slot.cause.is_some() {
             self.signal(at);
         }
@@ -160,6 +163,7 @@ impl Core {
         // One that could not prepare has begun nothing, whatever it has read.
         let begun = slot.head_has_begun() && unable.is_none();
         let flights = std::mem::take(&mut slot.flights);
+        let ran_for = now.saturating_duration_since(slot.head_since);
         let (birth, worker, sound) = (
             slot.birth,
             slot.number,
@@ -178,13 +182,23 @@ impl Core {
                 charged = true;
                 rest.first += 1;
                 self.put_back(rest);
-                self.charge(flight.head(), cause.as_ref(), Mourner { birth, worker, pid }, now);
+                let fate = fate(cause.as_ref());
+                self.slots[at].log.perished(flight.running(), ran_for, fate);
+                let verdict = self.charge(flight.head(), cause.as_ref(), Mourner { birth, worker, pid }, now);
+                if let Some(again) = verdict {
+                    self.slots[at].log.failed(again);
+                }
             } else {
                 self.put_back(rest);
             }
         }
         self.drop_pools(at, |_| true);
-        self.slots[at].vacate(now);
+        let slot = &mut self.slots[at];
+        let why = reason_to_end(cause.as_ref(), unable.is_some());
+        let untold = !matches!(cause, Some(Cause::Stopped | Cause::Dismissed));
+        let gauges = slot.link.as_ref().map(|link| &link.gauges);
+        slot.log.ended(pid, why, untold, gauges);
+        slot.vacate(now);
         self.family.output.end_worker(worker);
         if let Some(why) = unable {
             self.unprepared += 1;
@@ -212,9 +226,10 @@ impl Core {
         }
     }
 
-    /// The item that a dead worker was running pays: with another attempt if it has one, else with its outcome.
-    fn charge(&mut self, victim: Pending, cause: Option<&Cause>, mourner: Mourner, now: Instant) {
-        let Some(job) = self.jobs.get(victim.job) else { return };
+    /// The item that a dead worker was running pays: with another attempt if it has one, else with its outcome. Returns
+    /// whether it is tried again; `None` if its job is over.
+    fn charge(&mut self, victim: Pending, cause: Option<&Cause>, mourner: Mourner, now: Instant) -> Option<bool> {
+        let job = self.jobs.get(victim.job)?;
         let index = victim.block.base + u64::from(victim.first);
         let attempt = victim.attempts + 1;
         let Mourner { birth, worker, pid } = mourner;
@@ -230,7 +245,7 @@ impl Core {
         let key = victim.job;
         if let Verdict::Again(victim, pause) = victim.judge(&job.terms.retry, mishap) {
             self.try_again(victim, pause, now);
-            return;
+            return Some(true);
         }
         match what {
             Some(what) => {
@@ -255,6 +270,7 @@ impl Core {
                 });
             }
         }
+        Some(false)
     }
 
     /// Gives their outcome to the charged items whose worker's end is known, or has remained unknown for long enough.
@@ -286,6 +302,31 @@ impl Core {
             };
             file_failure(&mut self.jobs, &mut self.touched, job, index, failure);
         }
+    }
+}
+
+/// What became of the item that a worker was running when it ended for this reason.
+fn fate(cause: Option<&Cause>) -> Fate {
+    match cause {
+        Some(Cause::Timeout { limit, .. }) if limit.is_zero() => Fate::Cancelled,
+        Some(Cause::Timeout { .. }) => Fate::Timeout,
+        Some(Cause::Dismissed) => Fate::Cancelled,
+        _ => Fate::Lost,
+    }
+}
+
+/// Why a worker ended, in a few words.
+fn reason_to_end(cause: Option<&Cause>, unable: bool) -> &'static str {
+    match cause {
+        None if unable => "initializer failed",
+        None => "died",
+        Some(Cause::Timeout { limit, .. }) if limit.is_zero() => "cancelled",
+        Some(Cause::Timeout { .. }) => "timeout",
+        Some(Cause::Disobedient) => "disobedient",
+        Some(Cause::Violation(_)) => "broke the protocol",
+        Some(Cause::Unprepared { .. }) => "initializer took too long",
+        Some(Cause::Stopped) => "stopped",
+        Some(Cause::Dismissed) => "dismissed",
     }
 }
 

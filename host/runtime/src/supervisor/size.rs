@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::core::{Core, State};
 use super::slot::{Cause, Process, Slot};
+use crate::insight::Log;
 
 /// How many workers a pool wants.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +23,10 @@ impl Core {
         self.size.max = max;
         let now = Instant::now();
         while self.slots.len() < max {
-            self.slots.push(Slot::new(self.family.next_number(), self.limits, now));
+            let number = self.family.next_number();
+            let mut slot = Slot::new(number, self.limits, now);
+            slot.log = Log::new(number, &self.insight);
+            self.slots.push(slot);
         }
         for at in 0..self.slots.len() {
             self.slots[at].surplus = at >= max;

@@ -16,18 +16,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmp_ipc::ring::{Consumer, Corrupt, Producer, Ticket};
-use wasmp_ipc::{Doorbell, Mapping};
+use wasmp_ipc::{Doorbell, Gauges, Mapping};
 
 use self::replies::Partial;
 pub(super) use self::replies::{Drained, file_failure};
 use super::Shared;
 use super::job::{Block, JobKey, Pending};
 use super::pace::Pace;
+use crate::insight::{Log, Ran, WorkerStats};
 use crate::objects::registry::Seat;
 use crate::output::Stream;
 use crate::process::control::Channel;
 use crate::process::lifeline::Lifeline;
-use crate::wire::{Call, LINK_BYTES, REPLIES_AT, RING_CAPACITY, TaskHead};
+use crate::wire::{Call, GAUGES_AT, LINK_BYTES, REPLIES_AT, RING_CAPACITY, TaskHead};
 
 /// A worker did what no honest worker does.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub(super) struct Link {
     pub(super) doorbell: Doorbell,
     /// What it asks about objects comes here.
     pub(super) control: Channel,
+    /// What the worker tells about itself.
+    pub(super) gauges: Gauges,
     _lifeline: Lifeline,
 }
 
@@ -70,6 +73,7 @@ impl Link {
             replies: Consumer::new(&mapping, REPLIES_AT, RING_CAPACITY)?,
             doorbell,
             control,
+            gauges: Gauges::open(&mapping, GAUGES_AT)?,
             _lifeline: lifeline,
         };
         Ok((link, [memory, their_doorbell, their_control.into(), their_lifeline]))
@@ -116,6 +120,7 @@ pub(super) enum Cause {
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) job: JobKey,
+    task: u32,
     pub(super) block: Arc<Block>,
     pub(super) first: u32,
     pub(super) end: u32,
@@ -136,6 +141,15 @@ impl Flight {
         let mut head = self.rest();
         head.end = head.first + 1;
         head
+    }
+
+    /// The same, for whoever tells of it.
+    pub(super) fn running(&self) -> Ran {
+        Ran {
+            task: self.task,
+            index: self.block.base + u64::from(self.first + self.done),
+            attempt: self.attempts + 1,
+        }
     }
 
     /// The items that have no outcome yet.
@@ -208,6 +222,8 @@ pub(super) struct Slot {
     full: bool,
     /// Output that the forwarding thread has no room for yet.
     held_output: Option<(Stream, Vec<u8>)>,
+    /// What it and those before it have done.
+    pub(super) log: Log,
 }
 
 impl Slot {
@@ -240,12 +256,15 @@ impl Slot {
             unpublished: false,
             full: false,
             held_output: None,
+            log: Log::default(),
         }
     }
 
     /// Back to a slot without a worker, one life later.
     pub(super) fn vacate(&mut self, retry_at: Instant) {
+        let log = std::mem::take(&mut self.log);
         *self = Self::new(self.number, self.limits, retry_at);
+        self.log = log;
     }
 
     /// The process id, 0 if it is not known.
@@ -322,6 +341,7 @@ impl Slot {
         }
         self.flights.push_back(Flight {
             job: pending.job,
+            task,
             block: Arc::clone(&pending.block),
             first: pending.first,
             end: end as u32,
@@ -411,6 +431,15 @@ impl Slot {
             (Some(flight), Some(link)) => flight.done > 0 || link.tasks.is_taken(&flight.ticket),
             _ => false,
         }
+    }
+
+    /// What it and those before it have done.
+    pub(super) fn report(&self, now: Instant) -> WorkerStats {
+        let running = self
+            .head_has_begun()
+            .then(|| now.saturating_duration_since(self.head_since));
+        let gauges = self.link.as_ref().map(|link| &link.gauges);
+        self.log.report(self.pid(), gauges, running)
     }
 
     /// Whether somebody should look at this worker's replies now.

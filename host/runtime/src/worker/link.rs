@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use wasmp_abi::ErrorKind;
 use wasmp_ipc::ring::{Consumer, Corrupt, Producer};
-use wasmp_ipc::{Doorbell, Mapping, Spinner};
+use wasmp_ipc::{Doorbell, Gauges, Mapping, Spinner, monotonic};
 
-use crate::wire::{Call, Fault, ITEM_PREFIX, LINK_BYTES, REPLIES_AT, RING_CAPACITY, ReplyHead, ReplyKind, TaskHead};
+use crate::wire::{
+    Call, Fault, GAUGES_AT, ITEM_PREFIX, LINK_BYTES, REPLIES_AT, RING_CAPACITY, ReplyHead, ReplyKind, Stamp, TaskHead,
+};
 
 /// Calls taken before the host is told that their space is free, unless they are large.
 const RELEASE_EVERY: u32 = 16;
@@ -52,6 +54,11 @@ pub(super) struct Link {
     committed: u64,
     /// Most bytes of a result.
     max_result: usize,
+    gauges: Arc<Gauges>,
+    /// The host wants to know when items began and ended.
+    timed: bool,
+    /// When the running item began, if so.
+    began: u64,
 }
 
 fn nonsense(corrupt: Corrupt) -> io::Error {
@@ -69,7 +76,7 @@ fn out_of_turn() -> io::Error {
 }
 
 impl Link {
-    pub(super) fn open(rings: BorrowedFd<'_>, doorbell: OwnedFd, max_result: usize) -> io::Result<Self> {
+    pub(super) fn open(rings: BorrowedFd<'_>, doorbell: OwnedFd, max_result: usize, timed: bool) -> io::Result<Self> {
         let mapping = Arc::new(Mapping::open(rings, LINK_BYTES)?);
         Ok(Self {
             tasks: Consumer::new(&mapping, 0, RING_CAPACITY)?,
@@ -82,7 +89,20 @@ impl Link {
             unreleased: 0,
             committed: 0,
             max_result,
+            gauges: Arc::new(Gauges::open(&mapping, GAUGES_AT)?),
+            timed,
+            began: 0,
         })
+    }
+
+    /// What the host can see of this worker at any time.
+    pub(super) fn gauges(&self) -> &Arc<Gauges> {
+        &self.gauges
+    }
+
+    /// Where to note the time that a guest waits, if the host wants to know it.
+    pub(super) fn clock(&self) -> Option<&Arc<Gauges>> {
+        self.timed.then_some(&self.gauges)
     }
 
     pub(super) fn doorbell(&self) -> BorrowedFd<'_> {
@@ -120,6 +140,9 @@ impl Link {
             match &mut self.current {
                 Some(current) if current.items > 0 => {
                     self.running = Some(current.seq);
+                    if self.timed {
+                        self.began = monotonic();
+                    }
                     current.items -= 1;
                     current.seq += 1;
                     let mut len = [0; ITEM_PREFIX];
@@ -186,6 +209,9 @@ impl Link {
             self.skip_body(len as u64)?;
         }
         self.committed += 1;
+        if self.timed {
+            return self.write_stamped(kind, seq, body);
+        }
         self.write(kind, seq, body)
     }
 
@@ -207,35 +233,62 @@ impl Link {
 
     fn write(&mut self, kind: ReplyKind, seq: u64, body: &[u8]) -> io::Result<()> {
         let most = self.replies.max_record() - ReplyHead::LEN;
-        let (mut part, mut rest) = body.split_at(body.len().min(most));
-        let mut head = ReplyHead {
+        let (part, rest) = body.split_at(body.len().min(most));
+        let head = ReplyHead {
             kind,
             more: !rest.is_empty(),
+            stamped: false,
             seq,
         };
-        loop {
-            while self
-                .replies
-                .try_write(&[&head.bytes(), part])
-                .map_err(nonsense)?
-                .is_none()
-            {
-                self.publish();
-                self.replies
-                    .park_for_space(ReplyHead::LEN + part.len(), None)
-                    .map_err(nonsense)?;
-            }
-            if rest.is_empty() {
-                self.publish();
-                return Ok(());
-            }
+        self.put(&[&head.bytes(), part])?;
+        self.write_rest(seq, rest)
+    }
+
+    /// The same for an outcome, with the time that it took.
+    fn write_stamped(&mut self, kind: ReplyKind, seq: u64, body: &[u8]) -> io::Result<()> {
+        let stamp = Stamp {
+            began: self.began,
+            ended: monotonic(),
+        };
+        let most = self.replies.max_record() - ReplyHead::LEN - Stamp::LEN;
+        let (part, rest) = body.split_at(body.len().min(most));
+        let head = ReplyHead {
+            kind,
+            more: !rest.is_empty(),
+            stamped: true,
+            seq,
+        };
+        self.put(&[&head.bytes(), &stamp.bytes(), part])?;
+        self.write_rest(seq, rest)
+    }
+
+    /// What did not fit into the first record of a reply. Makes all of it visible.
+    fn write_rest(&mut self, seq: u64, mut rest: &[u8]) -> io::Result<()> {
+        let most = self.replies.max_record() - ReplyHead::LEN;
+        while !rest.is_empty() {
+            let part;
             (part, rest) = rest.split_at(rest.len().min(most));
-            head = ReplyHead {
+            let head = ReplyHead {
                 kind: ReplyKind::More,
                 more: !rest.is_empty(),
+                stamped: false,
                 seq,
             };
+            self.put(&[&head.bytes(), part])?;
         }
+        self.publish();
+        Ok(())
+    }
+
+    /// Writes a record, as soon as there is room.
+    #[inline]
+    fn put(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+        while self.replies.try_write(parts).map_err(nonsense)?.is_none() {
+            self.publish();
+            let len = parts.iter().map(|part| part.len()).sum();
+            self.replies.park_for_space(len, None).map_err(nonsense)?;
+        }
+        Ok(())
     }
 
     fn publish(&mut self) {

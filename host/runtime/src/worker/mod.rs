@@ -167,7 +167,7 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
         Some(limit) => Some(deadline::prepare(&template.engine, limit)?),
         None => None,
     };
-    let link = Link::open(rings.as_fd(), doorbell, template.spec.max_message)?;
+    let link = Link::open(rings.as_fd(), doorbell, template.spec.max_message, template.spec.timed)?;
     drop(rings);
 
     let mut keep = vec![link.doorbell(), lifeline.as_fd()];
@@ -196,8 +196,8 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
     deadline::arm()?;
     Engine::tls_eager_initialize();
     let host = Host {
+        objects: Objects::new(Channel::from(control), interrupt, link.clock().cloned()),
         link,
-        objects: Objects::new(Channel::from(control), interrupt),
     };
     Session::new(template, host, slot, stdin, initializer)?.serve()
 }

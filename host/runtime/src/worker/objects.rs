@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use wasmp_abi::{ObjectKind, Status};
-use wasmp_ipc::{Interrupt, Mapping, Party, Slot};
+use wasmp_ipc::{Gauges, Interrupt, Mapping, Party, Slot};
 
 use super::windows::Windows;
 use crate::objects::message::{Answer, Ask, MAX_MESSAGE, Opened, Request, TokenBytes};
@@ -72,6 +72,8 @@ pub(super) struct Objects {
     interrupt: Option<Interrupt>,
     /// Known with the first object.
     party: Option<Party>,
+    /// Where to note the time that is spent waiting, if anybody wants to know it.
+    clock: Option<Arc<Gauges>>,
     places: Vec<Place>,
     free: Vec<usize>,
     /// By their first token.
@@ -85,11 +87,12 @@ pub(super) struct Objects {
 }
 
 impl Objects {
-    pub(super) fn new(control: Channel, interrupt: Option<Interrupt>) -> Self {
+    pub(super) fn new(control: Channel, interrupt: Option<Interrupt>, clock: Option<Arc<Gauges>>) -> Self {
         Self {
             control,
             interrupt,
             party: None,
+            clock,
             places: Vec::new(),
             free: Vec::new(),
             open: HashMap::new(),
@@ -225,7 +228,11 @@ impl Objects {
         }
         let slot = Slot::new(seat.into()).ok_or_else(nonsense)?;
         if self.party.is_none() {
-            self.party = Some(Party::worker(slot, self.interrupt.take()));
+            let party = Party::worker(slot, self.interrupt.take());
+            self.party = Some(match &self.clock {
+                Some(gauges) => party.timed(Arc::clone(gauges)),
+                None => party,
+            });
         }
         let kind = ObjectKind::from_code(kind).ok_or_else(nonsense)?;
         let memory = Arc::new(Mapping::of_host(memory.ok_or_else(nonsense)?.as_fd(), len as usize)?);

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use ciborium::Value;
 use wasmp_abi::ErrorKind;
@@ -236,12 +237,13 @@ impl<'t> Session<'t> {
             }
         };
         let Host { link, objects } = host;
+        let limits = MemoryLimit::new(template.spec.max_memory, Arc::clone(link.gauges()));
         let state = State {
             link,
             objects,
             pools: Pools::default(),
             wasi,
-            limits: MemoryLimit::new(template.spec.max_memory),
+            limits,
             max_message: template.spec.max_message,
             slot: self.slot,
             memory: None,

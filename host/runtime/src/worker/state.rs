@@ -1,5 +1,8 @@
 //! What the host side of a guest instance knows while it runs: the data of a wasmtime store.
 
+use std::sync::Arc;
+
+use wasmp_ipc::Gauges;
 use wasmtime::{Memory, ResourceLimiter};
 
 use super::link::Link;
@@ -95,6 +98,13 @@ impl HasWasi for State {
         };
         Ok(self.link.output(kind, bytes)?)
     }
+
+    fn asleep(&self, sleep: impl FnOnce()) {
+        match self.link.clock() {
+            Some(gauges) => gauges.wait(sleep),
+            None => sleep(),
+        }
+    }
 }
 
 /// Bounds the memory of an instance: the sum over all of its memories.
@@ -102,16 +112,19 @@ impl HasWasi for State {
 pub(super) struct MemoryLimit {
     pub(super) max: usize,
     used: usize,
+    /// Where the host sees how much that was at most.
+    gauges: Arc<Gauges>,
     table_elements: usize,
     /// A growth that was refused while the current item ran: how much would have been used then.
     pub(super) refused: Option<usize>,
 }
 
 impl MemoryLimit {
-    pub(super) fn new(max: u64) -> Self {
+    pub(super) fn new(max: u64, gauges: Arc<Gauges>) -> Self {
         Self {
             max: usize::try_from(max).unwrap_or(usize::MAX),
             used: 0,
+            gauges,
             table_elements: 0,
             refused: None,
         }
@@ -129,6 +142,7 @@ impl ResourceLimiter for MemoryLimit {
             return Ok(false);
         }
         self.used = wanted;
+        self.gauges.uses_memory(wanted as u64);
         Ok(true)
     }
 
@@ -144,14 +158,19 @@ impl ResourceLimiter for MemoryLimit {
 
 #[cfg(test)]
 mod tests {
+    use wasmp_ipc::Mapping;
+
     use super::*;
 
     #[test]
     fn the_limit_is_on_the_sum_of_all_memories() {
-        let mut limit = MemoryLimit::new(100);
+        let (_, memory) = Mapping::create("gauges", Gauges::BYTES).unwrap();
+        let gauges = Arc::new(Gauges::open(&Arc::new(memory), 0).unwrap());
+        let mut limit = MemoryLimit::new(100, Arc::clone(&gauges));
         assert!(limit.memory_growing(0, 60, None).unwrap());
         assert!(limit.memory_growing(0, 40, None).unwrap());
         assert!(!limit.memory_growing(40, 41, None).unwrap());
         assert_eq!(limit.refused, Some(101));
+        assert_eq!(gauges.peak_memory(), 100, "what was refused was never used");
     }
 }

@@ -3,20 +3,24 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use wasmp_ipc::ring::Consumer;
+
 use super::{Flight, Slot, Violation};
+use crate::insight::{Fate, Log};
 use crate::outcome::{Failure, What};
 use crate::output::{OutputSender, Stream};
 use crate::retry::Mishap;
 use crate::supervisor::job::{Batch, Item, JobKey, Jobs, Outcome, Pending, Verdict};
-use crate::wire::{Fault, ReplyHead, ReplyKind};
+use crate::wire::{Fault, ReplyHead, ReplyKind, Stamp};
 
 /// Most records taken from one worker before the others get their turn.
 const DRAIN_LIMIT: usize = 4096;
 
-/// A reply that comes in several records.
+/// A reply, or as much as there is of one that comes in several records.
 #[derive(Debug)]
 pub(super) struct Partial {
     kind: ReplyKind,
+    stamp: Option<Stamp>,
     seq: u64,
     body: Vec<u8>,
 }
@@ -28,6 +32,8 @@ pub(in crate::supervisor) struct Drained {
     pub(in crate::supervisor) records: usize,
     /// Items that got their outcome, or will be tried again.
     pub(in crate::supervisor) items: usize,
+    /// Those among them that have no result.
+    failed: usize,
     /// What is to be tried again, each after so long.
     pub(in crate::supervisor) again: Vec<(Pending, Duration)>,
     /// It is up.
@@ -51,6 +57,8 @@ impl Slot {
         if drained.items > 0 {
             self.expect(now);
             self.pace.delivered(drained.items, self.flights.is_empty(), now);
+            self.log.done(drained.items - drained.failed);
+            self.log.flush();
         }
         if let Some(link) = &mut self.link {
             link.replies.release();
@@ -84,16 +92,25 @@ impl Slot {
             let mut head = [0; ReplyHead::LEN];
             link.replies.read(0, &mut head)?;
             let head = ReplyHead::parse(&head).ok_or_else(|| Violation("an unknown kind of reply".into()))?;
-            let body_len = record.len() - ReplyHead::LEN;
+            let (mut stamp, mut body_at) = (None, ReplyHead::LEN);
+            if head.stamped {
+                stamp = Some(read_stamp(&link.replies, head.kind, &self.log)?);
+                body_at += Stamp::LEN;
+            }
+            let body_len = record.len() - body_at;
 
             // The common case, without a detour: a whole result, straight into its job's batch.
             if head.kind == ReplyKind::Done && !head.more && self.partial.is_none() {
+                let running = stamp.and(self.flights.front().map(Flight::running));
                 let (key, index) = settle(&mut self.flights, head.seq)?;
+                if let (Some(ran), Some(stamp)) = (running, stamp) {
+                    self.log.ran(ran, stamp, Fate::Done);
+                }
                 if let Some(job) = jobs.get(key) {
                     let batch = job.batch();
                     let start = batch.bytes.len();
                     batch.bytes.resize(start + body_len, 0);
-                    link.replies.read(ReplyHead::LEN, &mut batch.bytes[start..])?;
+                    link.replies.read(body_at, &mut batch.bytes[start..])?;
                     if batch.items.is_empty() {
                         touched.push(key);
                     }
@@ -110,11 +127,12 @@ impl Slot {
             }
 
             let mut body = vec![0; body_len];
-            link.replies.read(ReplyHead::LEN, &mut body)?;
+            link.replies.read(body_at, &mut body)?;
             link.replies.advance();
-            let Some((kind, seq, body)) = self.assemble(head, body)? else {
+            let Some(whole) = self.assemble(head, stamp, body)? else {
                 continue;
             };
+            let Partial { kind, stamp, seq, body } = whole;
             match kind {
                 ReplyKind::Ready => {
                     // Saying it again would be a way to gain time.
@@ -127,14 +145,25 @@ impl Slot {
                 }
                 ReplyKind::Unable => self.unable = Some(Fault::from_bytes(&body).message),
                 ReplyKind::Done => {
+                    let running = self.flights.front().map(Flight::running);
                     self.settle_large(jobs, touched, seq, body)?;
+                    if let (Some(ran), Some(stamp)) = (running, stamp) {
+                        self.log.ran(ran, stamp, Fate::Done);
+                    }
                     drained.items += 1;
                 }
                 ReplyKind::Failed => {
-                    if let Verdict::Again(pending, pause) = self.fail_item(jobs, touched, seq, What::Reported(body))? {
+                    let running = self.flights.front().map(Flight::running);
+                    let verdict = self.fail_item(jobs, touched, seq, What::Reported(body))?;
+                    if let (Some(ran), Some(stamp)) = (running, stamp) {
+                        self.log.ran(ran, stamp, Fate::Failed);
+                    }
+                    self.log.failed(matches!(verdict, Verdict::Again(..)));
+                    if let Verdict::Again(pending, pause) = verdict {
                         drained.again.push((pending, pause));
                     }
                     drained.items += 1;
+                    drained.failed += 1;
                 }
                 ReplyKind::Stdout | ReplyKind::Stderr => {
                     let stream = if kind == ReplyKind::Stdout {
@@ -155,7 +184,7 @@ impl Slot {
     }
 
     /// Puts a reply together that comes in several records; `None` until it is whole.
-    fn assemble(&mut self, head: ReplyHead, body: Vec<u8>) -> Result<Option<(ReplyKind, u64, Vec<u8>)>, Violation> {
+    fn assemble(&mut self, head: ReplyHead, stamp: Option<Stamp>, body: Vec<u8>) -> Result<Option<Partial>, Violation> {
         let whole = match (self.partial.take(), head.kind) {
             (None, ReplyKind::More) => return Err(Violation("the middle of a reply without its beginning".into())),
             (None, kind) if head.more => {
@@ -166,11 +195,19 @@ impl Slot {
                 }
                 Partial {
                     kind,
+                    stamp,
                     seq: head.seq,
                     body,
                 }
             }
-            (None, kind) => return Ok(Some((kind, head.seq, body))),
+            (None, kind) => {
+                return Ok(Some(Partial {
+                    kind,
+                    stamp,
+                    seq: head.seq,
+                    body,
+                }));
+            }
             (Some(mut partial), ReplyKind::More) => {
                 if partial.body.len() + body.len() > self.limits.result {
                     return Err(Violation("a reply larger than a message may be".into()));
@@ -184,7 +221,7 @@ impl Slot {
             self.partial = Some(whole);
             return Ok(None);
         }
-        Ok(Some((whole.kind, whole.seq, whole.body)))
+        Ok(Some(whole))
     }
 
     fn settle_large(
@@ -252,6 +289,16 @@ impl Slot {
         );
         Ok(Verdict::Final)
     }
+}
+
+/// When the item ran, as the worker says: only outcomes say so, and only when asked to.
+fn read_stamp(replies: &Consumer, kind: ReplyKind, log: &Log) -> Result<Stamp, Violation> {
+    if !log.is_timed() || !matches!(kind, ReplyKind::Done | ReplyKind::Failed) {
+        return Err(Violation("the time of something that has none".into()));
+    }
+    let mut bytes = [0; Stamp::LEN];
+    replies.read(ReplyHead::LEN, &mut bytes)?;
+    Ok(Stamp::from_bytes(bytes))
 }
 
 /// Files a failure with its job.

@@ -1,10 +1,11 @@
 //! A slot whose worker is played by the test.
 
 use super::*;
+use crate::insight::Insight;
 use crate::output::{self, Framing, OutputSender};
 use crate::retry::Retry;
 use crate::supervisor::job::{ChunkRule, Job, Jobs, Sink, Terms};
-use crate::wire::{ReplyHead, ReplyKind};
+use crate::wire::{ReplyHead, ReplyKind, Stamp};
 
 const LIMITS: Limits = Limits {
     result: 1 << 20,
@@ -74,7 +75,12 @@ impl Stage {
     }
 
     fn reply(&mut self, kind: ReplyKind, more: bool, seq: u64, body: &[u8]) {
-        let head = ReplyHead { kind, more, seq };
+        let head = ReplyHead {
+            kind,
+            more,
+            stamped: false,
+            seq,
+        };
         assert!(self.replies.try_write(&[&head.bytes(), body]).unwrap().is_some());
         self.replies.publish();
     }
@@ -157,4 +163,92 @@ fn only_what_was_not_begun_is_taken_back() {
     assert_eq!(stage.slot.revoke_last().map(|pending| pending.len()), Some(2));
     assert!(stage.slot.revoke_last().is_none());
     assert_eq!(stage.slot.under_way, 1);
+}
+
+/// The worker's reply to item `seq`, with the time that it says it took.
+fn stamped(stage: &mut Stage, kind: ReplyKind, seq: u64, stamp: &[u8]) {
+    let head = ReplyHead {
+        kind,
+        more: false,
+        stamped: true,
+        seq,
+    };
+    assert!(stage.replies.try_write(&[&head.bytes(), stamp]).unwrap().is_some());
+    stage.replies.publish();
+}
+
+impl Stage {
+    /// The same, in a pool that wants to know times.
+    fn timed() -> Self {
+        let mut stage = Self::new();
+        let insight = Insight {
+            timed: true,
+            ..Insight::default()
+        };
+        stage.slot.log = Log::new(1, &insight);
+        stage.slot.log.ordered();
+        stage
+    }
+}
+
+#[test]
+fn the_time_of_an_item_is_taken_from_its_outcome_only_when_asked_for() {
+    let stamp = Stamp {
+        began: u64::MAX,
+        ended: 7,
+    };
+    let mut stage = Stage::timed();
+    assert!(stage.give(3, 8));
+    stamped(
+        &mut stage,
+        ReplyKind::Done,
+        0,
+        &[&stamp.bytes()[..], b"result"].concat(),
+    );
+    stamped(&mut stage, ReplyKind::Failed, 1, &stamp.bytes());
+    stage.reply(ReplyKind::Done, false, 2, b"without");
+    assert_eq!(stage.drain(), Ok(3));
+    let report = stage.slot.report(Instant::now());
+    assert_eq!((report.done, report.failed), (2, 1));
+    assert_eq!(stage.slot.log.slowest().len(), 2);
+    let job = stage.jobs.get(stage.key).unwrap();
+    assert_eq!(job.batch().bytes, b"resultwithout");
+
+    let mut stage = Stage::new();
+    assert!(stage.give(1, 8));
+    stamped(&mut stage, ReplyKind::Done, 0, &stamp.bytes());
+    assert!(stage.drain().is_err(), "nobody asked");
+}
+
+#[test]
+fn a_stamp_that_is_cut_short_or_on_something_else_is_a_violation() {
+    for (kind, stamp) in [(ReplyKind::Done, 15), (ReplyKind::Stdout, 16), (ReplyKind::Ready, 16)] {
+        let mut stage = Stage::timed();
+        assert!(stage.give(1, 8));
+        stamped(&mut stage, kind, 0, &vec![0; stamp]);
+        assert!(stage.drain().is_err(), "{kind:?} {stamp}");
+    }
+}
+
+#[test]
+fn a_long_outcome_has_its_time_in_its_first_record() {
+    let mut stage = Stage::timed();
+    assert!(stage.give(1, 8));
+    let head = ReplyHead {
+        kind: ReplyKind::Done,
+        more: true,
+        stamped: true,
+        seq: 0,
+    };
+    assert!(
+        stage
+            .replies
+            .try_write(&[&head.bytes(), &[0; Stamp::LEN], b"begin"])
+            .unwrap()
+            .is_some()
+    );
+    stage.reply(ReplyKind::More, false, 0, b"end");
+    assert_eq!(stage.drain(), Ok(1));
+    assert_eq!(stage.jobs.get(stage.key).unwrap().batch().bytes, b"beginend");
+    assert_eq!(stage.slot.log.slowest().len(), 1);
 }

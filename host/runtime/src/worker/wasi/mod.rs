@@ -38,6 +38,11 @@ pub(crate) trait HasWasi: Send + 'static {
 
     /// Takes what the guest writes to one of its streams, in the pieces in which it writes. An error ends the guest.
     fn output(&mut self, stream: Stream, bytes: &[u8]) -> wasmtime::Result<()>;
+
+    /// Has the guest sleep.
+    fn asleep(&self, sleep: impl FnOnce()) {
+        sleep();
+    }
 }
 
 /// A directory that the guest is given.

@@ -95,7 +95,7 @@ fn poll_oneoff<T: HasWasi>(mut caller: Caller<'_, T>, list: u32, events: u32, co
     if deadlines().count() == subscriptions.len()
         && let Some(first) = deadlines().min_by_key(Deadline::left)
     {
-        first.sleep();
+        data.asleep(|| first.sleep());
     }
 
     let mut written = 0;
