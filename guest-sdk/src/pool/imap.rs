@@ -120,8 +120,7 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> IMap<I, R> {
             }
             match self.job.pool.hear(deadline) {
                 Ok(true) => {}
-                Ok(false) if deadline.is_some() => return Err(()),
-                Ok(false) => return Ok(self.end(PoolError::NotRunning)),
+                Ok(false) => return Err(()),
                 Err(error) => return Ok(self.end(error)),
             }
         }

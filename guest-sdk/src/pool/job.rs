@@ -44,6 +44,8 @@ pub(super) struct Job {
     /// Nothing will come any more. An error: not all items had an outcome.
     pub(super) over: RefCell<Option<Result<(), PoolError>>>,
     callbacks: RefCell<Vec<Callback>>,
+    /// The host knows that no more items will come.
+    sealed: Cell<bool>,
 }
 
 impl fmt::Debug for Job {
@@ -66,7 +68,8 @@ impl Inner {
         })
     }
 
-    /// Takes what has come, or waits for it until `deadline`. False: the time was up, or nothing will come any more.
+    /// Takes what has come, or waits for it until `deadline`. False: the time was up. When nothing will come any more, the
+    /// pool is not running.
     ///
     /// Callbacks of jobs that are over now are called from here.
     pub(super) fn hear(&self, deadline: Option<Instant>) -> Result<bool, PoolError> {
@@ -78,7 +81,8 @@ impl Inner {
         let heard = self.number.next(&mut record, timeout);
         let over = match heard {
             Ok(()) => self.note(&record)?,
-            Err(Status::TimedOut | Status::End) => return Ok(false),
+            Err(Status::TimedOut) => return Ok(false),
+            Err(Status::End) => return Err(PoolError::NotRunning),
             Err(status) => return Err(status.into()),
         };
         self.buffer.set(record);
@@ -90,8 +94,13 @@ impl Inner {
 
     /// Takes what is there already.
     pub(super) fn catch_up(&self) -> Result<(), PoolError> {
-        while self.hear(Some(Instant::now()))? {}
-        Ok(())
+        loop {
+            match self.hear(Some(Instant::now())) {
+                Ok(true) => {}
+                Ok(false) | Err(PoolError::NotRunning) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Notes a record down with its job. Returns the job if it is over now.
@@ -145,6 +154,7 @@ impl Job {
             outcomes: RefCell::default(),
             over: RefCell::default(),
             callbacks: RefCell::default(),
+            sealed: Cell::new(false),
         });
         pool.jobs.borrow_mut().insert(number, Rc::downgrade(&job));
         Ok(job)
@@ -166,6 +176,7 @@ impl Job {
     }
 
     pub(super) fn seal(&self) -> Result<(), PoolError> {
+        self.sealed.set(true);
         Ok(self.pool.number.seal(self.number)?)
     }
 
@@ -180,14 +191,8 @@ impl Job {
     /// Waits until it is over. False: not by `deadline`.
     pub(super) fn wait(&self, deadline: Option<Instant>) -> Result<bool, PoolError> {
         while !self.is_over() {
-            let late = deadline.is_some_and(|deadline| deadline <= Instant::now());
-            let heard = self.pool.hear(deadline)?;
-            if !heard && !self.is_over() && (late || deadline.is_none()) {
-                return match deadline {
-                    Some(_) => Ok(false),
-                    // Nothing will come any more, and this job has not heard of its end.
-                    None => Err(PoolError::NotRunning),
-                };
+            if !self.pool.hear(deadline)? {
+                return Ok(false);
             }
         }
         Ok(true)
@@ -213,6 +218,10 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         if !self.is_over() {
+            if !self.sealed.get() {
+                // It can only fail if the host is gone, and then this process is about to be.
+                let _ = self.seal();
+            }
             self.pool.jobs.borrow_mut().remove(&self.number);
             self.pool.number.forget(self.number);
         }

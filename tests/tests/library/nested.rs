@@ -143,6 +143,23 @@ fn the_end_of_the_outer_pool_is_that_of_the_inner_ones() {
 }
 
 #[test]
+fn join_waits_for_pools_at_any_depth_and_for_nothing_else() {
+    isolated(|| {
+        for _ in 0..5 {
+            let (builder, lines) = listen(builder(1));
+            let pool = builder.build().unwrap();
+            let result: AsyncResult<()> = pool.apply_async("nested_spin_below", (3,)).unwrap();
+            lines.wait_for_begun();
+            lines.wait_for_begun();
+            pool.terminate();
+            assert!(pool.join_timeout(Duration::from_secs(20)).unwrap());
+            assert_eq!(task_error(result.get()).kind, ErrorKind::Cancelled);
+            assert!(descendants(std::process::id(), "wasmp-worker").is_empty());
+        }
+    });
+}
+
+#[test]
 fn a_worker_of_a_tasks_pool_is_replaced_like_any_other() {
     isolated(|| {
         let (pool, result) = busy(|builder| builder);

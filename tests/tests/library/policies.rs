@@ -69,6 +69,7 @@ fn g_05_an_initializer_that_fails_is_one_clear_error_of_the_pool() {
             ("panic", "the initializer failed: told to panic"),
             ("exit 3", "the initializer failed: "),
             ("unreachable", "the initializer failed: "),
+            ("talk", "the initializer failed: words words "),
         ] {
             let (builder, lines) = listen(builder(2).initializer("prepare", (how, 0)));
             let (why, _) = broken(builder);
@@ -314,6 +315,21 @@ fn a_timeout_is_tried_again_if_asked_for() {
         }
         let call = pool.task("spin").timeout(limit).retry(Retry::times(2));
         assert_eq!(task_error(call.apply::<_, ()>(())).attempt, 1);
+    });
+}
+
+#[test]
+fn a_pause_that_never_ends_is_no_trouble() {
+    isolated(|| {
+        let pool = builder(1).build().unwrap();
+        let retry = Retry::times(1).on_error().backoff(Duration::MAX);
+        let waiting = pool
+            .task("misbehave")
+            .retry(retry)
+            .apply_async::<_, i64>(("error",))
+            .unwrap();
+        assert_eq!(pool.apply::<_, i64>("square", (3,)).unwrap(), 9);
+        assert!(waiting.cancel());
     });
 }
 

@@ -351,7 +351,7 @@ impl PoolBuilder {
                 "a module that was compiled ahead of time cannot be stopped by a soft timeout".into(),
             ));
         }
-        let (preparation, kept) = prepare(self.initializer, &module)?;
+        let preparation = prepare(self.initializer, &module)?;
         let options = EngineOptions {
             allocation: module.allocation(wanted),
             interruptible: self.soft_timeout.is_some(),
@@ -457,7 +457,6 @@ impl PoolBuilder {
             settings,
             output,
             trace,
-            kept,
         })
     }
 
@@ -489,10 +488,10 @@ pub(super) fn check_processes(processes: usize) -> Result<usize> {
     }
 }
 
-/// The initializer as workers are told of it, and what its arguments refer to.
-fn prepare(initializer: Option<Prepared>, module: &Module) -> Result<(Option<Preparation>, References)> {
+/// The initializer as workers are told of it.
+fn prepare(initializer: Option<Prepared>, module: &Module) -> Result<Option<Preparation>> {
     let Some(Prepared { task, args }) = initializer else {
-        return Ok((None, References::default()));
+        return Ok(None);
     };
     if module.kind() != ModuleKind::Tasks {
         return Err(Error::Invalid(
@@ -507,5 +506,9 @@ fn prepare(initializer: Option<Prepared>, module: &Module) -> Result<(Option<Pre
             source,
         })?;
     let len = bytes.len() as u64;
-    Ok((Some(Preparation { memory, len }), references))
+    Ok(Some(Preparation {
+        memory,
+        len,
+        references,
+    }))
 }

@@ -28,7 +28,6 @@ use crate::insight::{PoolStats, SlowItem};
 use crate::module::{Module, ModuleSource};
 use crate::outcome::End;
 use crate::output::OutputSender;
-use crate::shared::References;
 use crate::supervisor::Shared;
 use crate::supervisor::core::Core;
 
@@ -54,8 +53,6 @@ pub struct Pool {
     settings: Settings,
     output: OutputSender,
     trace: Option<TraceSender>,
-    /// What the arguments of the initializer refer to.
-    kept: References,
 }
 
 impl fmt::Debug for Pool {
@@ -318,6 +315,5 @@ impl Drop for Pool {
                 let _ = trace.finish(None);
             }
         }
-        std::mem::take(&mut self.kept).retract();
     }
 }

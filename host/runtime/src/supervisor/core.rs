@@ -27,6 +27,9 @@ const ASK_INTERVAL: Duration = Duration::from_micros(100);
 /// goes on after its last outcome never would.
 const OBEY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Longest pause before another attempt. A longer one is as good as none to come, and may be beyond what clocks can say.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// How long an item may go on that was told to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -280,7 +283,7 @@ impl Core {
 
     /// Has an item tried again that failed, after this long.
     pub(super) fn try_again(&mut self, pending: Pending, pause: Duration, now: Instant) {
-        let due = now + pause;
+        let due = now + pause.min(LONGEST_PAUSE);
         let unwanted = self
             .jobs
             .get(pending.job)
@@ -352,9 +355,16 @@ impl Core {
 
     /// Gives every worker what it has room for.
     fn dispatch(&mut self, now: Instant) {
-        if self.customer.as_ref().is_some_and(Customer::is_sated) {
-            return;
+        if !self.customer.as_ref().is_some_and(Customer::is_sated) {
+            self.give_out(now);
         }
+        // Also what goes on with a large item that was given out before.
+        for slot in &mut self.slots {
+            slot.publish();
+        }
+    }
+
+    fn give_out(&mut self, now: Instant) {
         self.top_up();
         // Few items are spread thinly, many in handfuls.
         let share = self.waiting.div_ceil(self.size.max * 2).max(1);
@@ -409,9 +419,6 @@ impl Core {
         }
         let starving = self.waiting == 0 && self.slots.iter().any(Slot::is_idle) && self.has_sated_feed();
         self.ask_at = starving.then(|| now + ASK_INTERVAL);
-        for slot in &mut self.slots {
-            slot.publish();
-        }
     }
 
     /// Whether callers may be collecting items for a block, and not know that a worker is idle.
@@ -679,7 +686,7 @@ fn ultimatum(slot: &Slot, jobs: &mut Jobs, to_prepare: Option<Duration>) -> Opti
             let hard = hard.zip(limit).map(|(at, limit)| kill(at, limit));
             let stop = soft.zip(slot.soft_timeout()).map(|(at, limit)| match slot.warned {
                 Some((warned, last)) if warned == seq => {
-                    let last_word = at + STOP_TIMEOUT;
+                    let last_word = at.checked_add(STOP_TIMEOUT).unwrap_or(at);
                     let next = last + WARN_INTERVAL;
                     if next < last_word {
                         (next, Ultimatum::Warn)

@@ -25,6 +25,7 @@ use super::slot::{Limits, Violation};
 use crate::objects::message::{Answer, PoolRequest};
 use crate::outcome::End;
 use crate::process::message::encode;
+use crate::shared::References;
 use crate::spec::{self, Initializer};
 use crate::wire::pools::{Garbled, Head, JobOptions, Prepare, Reader, Writing, news, order};
 use crate::wire::{LINK_BYTES, REPLIES_AT, RING_CAPACITY};
@@ -308,7 +309,12 @@ impl Core {
             let (memory, bytes) =
                 spec::to_memfd("wasmp-initializer", &initializer).map_err(|error| error.to_string())?;
             let len = bytes.len() as u64;
-            Ok(Preparation { memory, len })
+            let references = References::default();
+            Ok(Preparation {
+                memory,
+                len,
+                references,
+            })
         });
         match prepared {
             Ok(preparation) => self.preparation = Some(preparation),

@@ -10,6 +10,7 @@ use super::nursery::Nursery;
 use crate::module::Module;
 use crate::objects::Scope;
 use crate::output::OutputSender;
+use crate::shared::References;
 
 /// Processes that the guests of a pool may have started at a time.
 pub(crate) const MAX_PROCESSES_OF_GUESTS: usize = 64;
@@ -63,6 +64,14 @@ impl Family {
 pub(crate) struct Preparation {
     pub(crate) memory: OwnedFd,
     pub(crate) len: u64,
+    /// What its arguments refer to: it lives as long as workers may be started.
+    pub(crate) references: References,
+}
+
+impl Drop for Preparation {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.references).retract();
+    }
 }
 
 /// The processes of a pool that a guest has made, as they count against what its family may have.

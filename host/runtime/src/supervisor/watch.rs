@@ -366,7 +366,6 @@ impl Supervisor {
 
     fn on_death(&self, pool: u32, at: usize) {
         let Some(pool) = self.pool(pool) else { return };
-        let parent = pool.parent;
         pool.act(|core, now| {
             // The event may be about the process before this one.
             if let Some(slot) = core.slots.get(at)
@@ -377,8 +376,16 @@ impl Supervisor {
                 core.on_death(at, now);
             }
         });
-        // It may wait for the processes of the pool that are left.
-        parent.into_iter().for_each(|parent| self.nudge(parent));
+        self.nudge_ancestors(&pool);
+    }
+
+    /// Those in whose workers this pool was made may wait for its last process, at whatever depth.
+    fn nudge_ancestors(&self, pool: &Shared) {
+        let mut parent = pool.parent.and_then(|parent| self.pool(parent));
+        while let Some(pool) = parent {
+            pool.act(|_, _| ());
+            parent = pool.parent.and_then(|parent| self.pool(parent));
+        }
     }
 
     /// Reads what a keeper or a zygote has to say.
@@ -481,6 +488,7 @@ impl Supervisor {
             && let Some(pool) = self.pool(place.pool)
         {
             pool.act(|core, now| core.on_not_forked(place.slot, birth, why, now));
+            self.nudge_ancestors(&pool);
         }
     }
 

@@ -22,6 +22,9 @@ const RELEASE_EVERY: u32 = 16;
 /// The space of a call that the host is told about at once.
 const RELEASE_BYTES: usize = RING_CAPACITY / 16;
 
+/// Characters of the reason why a worker cannot take tasks.
+const MAX_LAST_WORDS: usize = 4096;
+
 /// The call whose items are being taken.
 #[derive(Debug)]
 struct Current {
@@ -220,8 +223,10 @@ impl Link {
         self.write(ReplyKind::Ready, 0, &[])
     }
 
-    /// Tells the host that this worker cannot take tasks, and why.
+    /// Tells the host that this worker cannot take tasks, and why: in one record, as only outcomes may be larger.
     pub(super) fn unable(&mut self, fault: &Fault) -> io::Result<()> {
+        let message: String = fault.message.chars().take(MAX_LAST_WORDS).collect();
+        let fault = Fault::new(fault.kind(), message);
         self.write(ReplyKind::Unable, 0, &fault.to_bytes())
     }
 

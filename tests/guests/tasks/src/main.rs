@@ -168,6 +168,7 @@ fn prepare(how: &str, value: i64) -> Result<(), String> {
     match how {
         "fine" => PREPARED.store(PREPARED.load(Ordering::Relaxed) + value, Ordering::Relaxed),
         "sleep" => std::thread::sleep(Duration::from_secs(600)),
+        "talk" => return Err("words ".repeat(50_000)),
         _ => {
             misbehave(how)?;
         }

@@ -243,6 +243,16 @@ fn nested_workers() -> Result<()> {
     Ok(())
 }
 
+/// [`nested_spin`], so many pools further down.
+#[task]
+fn nested_spin_below(depth: u32) -> Result<()> {
+    if depth == 0 {
+        return nested_spin();
+    }
+    Pool::new(1)?.apply::<()>("nested_spin_below", (depth - 1,))?;
+    Ok(())
+}
+
 /// The limit of what tasks may start is an error, and gives back what ends.
 #[task]
 fn nested_limit() -> Result<()> {
