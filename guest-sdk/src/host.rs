@@ -32,6 +32,13 @@ macro_rules! imports {
 pub(crate) mod memory;
 pub(crate) mod objects;
 pub(crate) mod pools;
+pub(crate) mod processes;
+
+/// The task that was noted down at this place, if it is one.
+pub(crate) fn registered(place: *mut crate::task::Node) -> Option<&'static crate::task::Node> {
+    // SAFETY: null, or the address of a static, from `Node::register`; it is never written through.
+    unsafe { place.as_ref() }
+}
 
 #[cfg(target_family = "wasm")]
 pub(crate) use wasm::{fail, next, panicked, run_constructors, succeed, worker_slot};

@@ -115,9 +115,29 @@
 //! not at all. A time that is up is an error where Python raises one ([`GetError::Empty`]), and `false` or `None` where
 //! Python returns `False`. When a worker dies, what it held becomes free, and nobody waits for it for ever.
 //!
-//! # Pools
+//! # Processes and pools
 //!
-//! A task may have a [`Pool`] of its own, of workers that run the tasks of the same module, in the same sandbox.
+//! Where the host lets it, a guest starts processes of its own, in the same sandbox: a [`Process`] runs one task, a [`Pool`]
+//! of workers runs many. So a program is written as in Python, with a [`main`](macro@main) that `wasmp run` runs:
+//!
+//! ```no_run
+//! use wasmp_guest::{Pool, Result, main, task};
+//!
+//! #[task]
+//! fn square(x: i64) -> i64 {
+//!     x * x
+//! }
+//!
+//! #[main]
+//! fn main() -> Result<()> {
+//!     let pool = Pool::new(4)?;
+//!     println!("{:?}", pool.map(square, [1, 2, 3])?);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A task is given as the function itself, whose types are then checked, or by its name. The result of a task that returns a
+//! `Result` needs its type written down: `let words: Vec<u64> = pool.map(count_words, paths)?`.
 //!
 //! # The sandbox
 //!
@@ -144,7 +164,9 @@
 //! | `outcome.rs` | from what the task returns to a result or a failure |
 //! | `cbor.rs` | CBOR through serde |
 //! | `shared/` | the shared objects, one type a file; `handle.rs` is how they travel, `message.rs` what they carry |
-//! | `pool/` | pools of a task's own |
+//! | `task.rs` | tasks as values |
+//! | `start.rs` | what `main` is wrapped in |
+//! | `pool/`, `process/` | pools and processes of a guest's own |
 //! | `host.rs`, `host/` | the imports; all `unsafe` code |
 //! | `panic.rs`, `failure.rs`, `error.rs` | what is said when something goes wrong |
 
@@ -156,21 +178,29 @@ mod host;
 mod outcome;
 mod panic;
 mod pool;
+mod process;
 mod serve;
 mod shared;
+mod start;
+mod task;
 mod widening;
 
 pub use error::{Error, Result, Unsupported};
 pub use host::memory::AtomicNumber;
 pub use pool::{AsyncResult, Call, IMap, Pool, PoolBuilder, PoolError, Retry, TaskError, as_completed};
+pub use process::{
+    Context, CurrentProcess, ParentProcess, Process, ProcessBuilder, ProcessError, StartMethod, active_children,
+    cpu_count, current_process, get_all_start_methods, get_context, get_start_method, parent_process, set_start_method,
+};
 pub use shared::{
     AnyLock, Array, Barrier, BarrierError, BoundedSemaphore, Condition, ConditionError, Connection, Event, GetError,
     JoinableQueue, ListError, Lock, LockGuard, Locked, MappedMemory, MemoryError, Permit, PutError, Queue, RLock,
     RawArray, RawValue, RecvError, ReleaseError, Semaphore, SendError, ShareableList, SharedError, SharedMemory,
     SimpleQueue, Synchronized, TaskDoneError, Value, Waitable, pipe, pipe_one_way, try_wait, wait, wait_timeout,
 };
+pub use task::{Fits, Gives, Named, Task};
 pub use wasmp_abi::{ErrorKind, Integer, ListItem, Plain};
-pub use wasmp_macros::task;
+pub use wasmp_macros::{main, task};
 
 /// The number of the worker this code runs in: from 1 to the size of the pool. It stays the same while items come and
 /// go, and names the same place after a worker has been replaced.
@@ -202,5 +232,7 @@ pub mod __private {
         failure::Failure,
         outcome::{EncodeWithSerde, Returned, ReturnedPlainly, Value},
         serve::serve,
+        start::run,
+        task::{Node, id_of},
     };
 }

@@ -15,7 +15,7 @@ struct Guest {
     built: OnceLock<PathBuf>,
 }
 
-static GUESTS: [Guest; 3] = [
+static GUESTS: [Guest; 4] = [
     Guest {
         folder: "tasks",
         variable: "WASMP_TEST_TASKS",
@@ -29,6 +29,11 @@ static GUESTS: [Guest; 3] = [
     Guest {
         folder: "objects",
         variable: "WASMP_TEST_OBJECTS",
+        built: OnceLock::new(),
+    },
+    Guest {
+        folder: "processes",
+        variable: "WASMP_TEST_PROCESSES",
         built: OnceLock::new(),
     },
 ];
@@ -73,6 +78,15 @@ pub fn program() -> &'static Path {
 /// If it cannot be built.
 pub fn objects() -> &'static Path {
     GUESTS[2].path()
+}
+
+/// The program of `guests/processes`, which starts processes and pools.
+///
+/// # Panics
+///
+/// If it cannot be built.
+pub fn processes() -> &'static Path {
+    GUESTS[3].path()
 }
 
 /// Environment that tells another process of this test run where the guests are.

@@ -13,6 +13,6 @@ mod guests;
 mod isolated;
 mod process;
 
-pub use guests::{objects, program, tasks};
+pub use guests::{objects, processes, program, tasks};
 pub use isolated::{chaos_time, isolated};
 pub use process::{Process, descendants, eventually, own_fds};

@@ -192,6 +192,34 @@ pub mod import {
     /// `memory_unmap(address: i32, length: i32) -> i32`: undoes it: zeroes are there instead.
     pub const MEMORY_UNMAP: &str = "memory_unmap";
 
+    /// `process_start(options: i32, length: i32, args: i32, args_length: i32) -> i32`: starts a process that runs one call of a task, by the options of the contract, with these arguments, a CBOR array: its number.
+    pub const PROCESS_START: &str = "process_start";
+    /// `process_info(process: i32, buffer: i32, capacity: i32) -> i64`: what there is to know about it, 0: about this one: the length of a CBOR map; one that does not fit is to be fetched by `message_read`.
+    pub const PROCESS_INFO: &str = "process_info";
+    /// `process_join(process: i32, timeout: i64) -> i32`: waits until it has ended.
+    pub const PROCESS_JOIN: &str = "process_join";
+    /// `process_exitcode(process: i32, code: i32) -> i32`: 1: it has ended, and how is written to `code`, four bytes: its exit code or, below zero, the signal that killed it; 0: it runs.
+    pub const PROCESS_EXITCODE: &str = "process_exitcode";
+    /// `process_signal(process: i32, signal: i32) -> i32`: sends it a signal: 2: ends its waits; 9: kills it; 15: terminates it.
+    pub const PROCESS_SIGNAL: &str = "process_signal";
+    /// `process_sentinel(process: i32) -> i32`: a handle to a connection that is at its end when the process is; 0: when whoever started this one is.
+    pub const PROCESS_SENTINEL: &str = "process_sentinel";
+    /// `process_drop(process: i32)`: gives its number back. The process goes on.
+    pub const PROCESS_DROP: &str = "process_drop";
+    /// `cpu_count() -> i32`: how many CPUs the workers may use.
+    pub const CPU_COUNT: &str = "cpu_count";
+
+    /// Every function about processes.
+    pub const PROCESS_FUNCTIONS: [&str; 8] = [
+        PROCESS_START,
+        PROCESS_INFO,
+        PROCESS_JOIN,
+        PROCESS_EXITCODE,
+        PROCESS_SIGNAL,
+        PROCESS_SENTINEL,
+        PROCESS_DROP,
+        CPU_COUNT,
+    ];
     /// Every function about pools.
     pub const POOL_FUNCTIONS: [&str; 12] = [
         POOL_NEW,
@@ -335,7 +363,8 @@ mod tests {
         ] {
             assert!(CONTRACT.contains(&format!("| `{name}` | `(")), "{name}");
         }
-        for name in import::OBJECT_FUNCTIONS.into_iter().chain(import::POOL_FUNCTIONS) {
+        let pools = import::POOL_FUNCTIONS.into_iter().chain(import::PROCESS_FUNCTIONS);
+        for name in import::OBJECT_FUNCTIONS.into_iter().chain(pools) {
             assert!(CONTRACT.contains(&format!("| `{name}` | `(")), "{name}");
         }
         for status in Status::ALL {

@@ -43,6 +43,7 @@ fn beside(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
         quote! { (#name, #ty) }
     });
     let body = body(function, signature);
+    let (ident, name) = (&function.sig.ident, &signature.name);
 
     quote! {
         #(#conditions)*
@@ -58,6 +59,18 @@ fn beside(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
             #[used]
             #[unsafe(link_section = "wasmp.tasks")]
             static DESCRIPTOR: [u8; #descriptor_len] = *#descriptor;
+
+            #[cfg(target_family = "wasm")]
+            #[used]
+            #[unsafe(link_section = ".init_array")]
+            static REGISTER: extern "C" fn() = {
+                static NODE: ::wasmp_guest::__private::Node =
+                    ::wasmp_guest::__private::Node::new(|| ::wasmp_guest::__private::id_of(&#ident), #name);
+                extern "C" fn register() {
+                    NODE.register();
+                }
+                register
+            };
         };
     }
 }

@@ -1,4 +1,4 @@
-//! The attribute macros of `wasmp-guest`. Use them from there: `use wasmp_guest::task;`.
+//! The attribute macros of `wasmp-guest`. Use them from there: `use wasmp_guest::{main, task};`.
 //!
 //! | file | what it does |
 //! | --- | --- |
@@ -6,8 +6,10 @@
 //! | `signature.rs` | which functions can be tasks, and the errors for those which cannot |
 //! | `descriptor.rs` | what `wasmp inspect` shows of a task, as CBOR |
 //! | `expand.rs` | the code that is generated beside the function |
+//! | `entry.rs` | `#[main]` |
 
 mod descriptor;
+mod entry;
 mod expand;
 mod options;
 mod signature;
@@ -66,4 +68,27 @@ use proc_macro::TokenStream;
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::task(options.into(), &item.into()).into()
+}
+
+/// Makes a function the `main` of a program for `wasmp run`.
+///
+/// It takes nothing, and returns nothing or a `Result<()>` with any error that implements `Display`: an error or a panic ends
+/// the process with the exit code 1 and is told on standard error as that of any other process is, behind a line
+/// `Process MainProcess:`. When it has come to its end, the processes that it has started are waited for, except daemons,
+/// which are terminated.
+///
+/// Natively, it is an ordinary `main`.
+///
+/// ```no_run
+/// use wasmp_guest::{Result, cpu_count, main};
+///
+/// #[main]
+/// fn main() -> Result<()> {
+///     println!("{} CPUs", cpu_count()?);
+///     Ok(())
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
+    entry::main(&options.into(), &item.into()).into()
 }

@@ -1,6 +1,6 @@
 //! One call on a pool, with its options.
 
-use std::{rc::Rc, time::Duration};
+use std::{borrow::Cow, rc::Rc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use wasmp_abi::pool::{RETRY_ON_ERROR, RETRY_ON_TIMEOUT};
@@ -27,7 +27,8 @@ const ARRAY_OF_ONE: u8 = 0x81;
 #[must_use = "it does nothing until it is called"]
 pub struct Call<'p> {
     pool: &'p Pool,
-    task: Rc<str>,
+    /// Its name, or why it has none.
+    task: Result<Rc<str>, String>,
     chunksize: u32,
     timeout: Duration,
     retry: Retry,
@@ -52,10 +53,10 @@ pub(super) fn write_item(input: &impl Serialize, star: bool, block: &mut Vec<u8>
 }
 
 impl<'p> Call<'p> {
-    pub(super) fn new(pool: &'p Pool, task: &str) -> Self {
+    pub(super) fn new(pool: &'p Pool, task: Result<Cow<'static, str>, String>) -> Self {
         Self {
             pool,
-            task: task.into(),
+            task: task.map(|name| name.as_ref().into()),
             chunksize: 0,
             timeout: pool.timeout,
             retry: pool.retry,
@@ -88,6 +89,7 @@ impl<'p> Call<'p> {
     }
 
     fn begin(&self, chunksize: u32) -> Result<Rc<Job>, PoolError> {
+        let task = self.task.as_ref().map_err(|why| PoolError::Invalid(why.clone()))?;
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let mut options = Vec::with_capacity(32);
         options.extend_from_slice(&chunksize.to_le_bytes());
@@ -98,7 +100,7 @@ impl<'p> Call<'p> {
         options.extend_from_slice(&[0; 4]);
         options.extend_from_slice(&nanoseconds(self.timeout).to_le_bytes());
         options.extend_from_slice(&nanoseconds(self.retry.backoff).to_le_bytes());
-        Job::begin(&self.pool.inner, &self.task, &options)
+        Job::begin(&self.pool.inner, task, &options)
     }
 
     /// Calls the task with these arguments, a tuple, and waits for its result.

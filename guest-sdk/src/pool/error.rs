@@ -27,6 +27,8 @@ pub enum PoolError {
     ProcessLimit,
     /// The pool gave up: its workers cannot run, and this is why.
     Broken(String),
+    /// The wait was interrupted, as by Ctrl-C (CPython: `KeyboardInterrupt`).
+    Interrupted,
     /// This is not a wasmp worker.
     Unsupported,
 }
@@ -43,6 +45,7 @@ impl fmt::Display for PoolError {
             Self::WaitTimeout(limit) => write!(f, "no result within {limit:?}"),
             Self::ProcessLimit => f.write_str("tasks may start no more processes: the limit of their pool is reached"),
             Self::Broken(why) => write!(f, "the pool gave up: {why}"),
+            Self::Interrupted => f.write_str("interrupted"),
             Self::Unsupported => f.write_str("there are no pools outside of a wasmp worker"),
         }
     }
@@ -62,6 +65,7 @@ impl From<Status> for PoolError {
         match status {
             Status::ProcessLimit => Self::ProcessLimit,
             Status::Unsupported => Self::Unsupported,
+            Status::Interrupted => Self::Interrupted,
             Status::ShutDown => Self::NotRunning,
             Status::TooLarge => Self::Encode("they are larger than a message may be".to_owned()),
             Status::ObjectLimit => Self::Broken("the host has no room for another pool".to_owned()),

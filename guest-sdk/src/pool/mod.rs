@@ -24,6 +24,7 @@ pub use self::{
 use crate::{
     cbor,
     host::{objects::Timeout, pools::PoolNumber},
+    task::{Gives, Named, Task},
 };
 
 /// A pool of worker processes that run the tasks of this module (CPython: `multiprocessing.Pool`).
@@ -44,7 +45,7 @@ use crate::{
 /// #[task]
 /// fn sum_of_squares(n: i64) -> Result<i64> {
 ///     let pool = Pool::new(4)?;
-///     let squares: Vec<i64> = pool.map("square", 0..n)?;
+///     let squares: Vec<i64> = pool.map(square, 0..n)?;
 ///     Ok(squares.into_iter().sum())
 /// }
 /// # fn main() {}
@@ -99,13 +100,20 @@ impl Retry {
     }
 }
 
+/// What each instance runs before anything else, or what is wrong with it.
+#[derive(Debug)]
+struct Initializer {
+    task: Result<String, String>,
+    args: Result<Vec<u8>, String>,
+}
+
 /// Sets up a [`Pool`]; from [`Pool::builder`].
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct PoolBuilder {
     processes: u32,
     max_tasks: u32,
-    initializer: Option<(String, Result<Vec<u8>, String>)>,
+    initializer: Option<Initializer>,
     timeout: Duration,
     retry: Retry,
 }
@@ -126,10 +134,13 @@ impl PoolBuilder {
 
     /// A task that each instance runs before any other, with these arguments, a tuple (CPython: `initializer` and
     /// `initargs`). When three in a row fail, the pool gives up with [`PoolError::Broken`].
-    pub fn initializer(mut self, task: &str, args: impl Serialize) -> Self {
+    #[expect(clippy::needless_pass_by_value, reason = "a task is named like a value")]
+    pub fn initializer<A: Serialize, M>(mut self, task: impl Task<A, M>, args: A) -> Self {
         let mut bytes = Vec::new();
-        let args = cbor::encode(&args, &mut bytes).map(|()| bytes);
-        self.initializer = Some((task.to_owned(), args));
+        self.initializer = Some(Initializer {
+            task: task.task_name().map(Into::into),
+            args: cbor::encode(&args, &mut bytes).map(|()| bytes),
+        });
         self
     }
 
@@ -149,11 +160,12 @@ impl PoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`PoolError::ProcessLimit`], [`PoolError::Encode`] if the initializer's arguments cannot be serialized, and
+    /// [`PoolError::ProcessLimit`], [`PoolError::Encode`] if the initializer's arguments cannot be serialized,
+    /// [`PoolError::Invalid`] if it is no task, and
     /// [`PoolError::Unsupported`] outside of a wasmp worker.
     pub fn build(self) -> Result<Pool, PoolError> {
         let (name, args) = match self.initializer {
-            Some((name, args)) => (name, args.map_err(PoolError::Encode)?),
+            Some(Initializer { task, args }) => (task.map_err(PoolError::Invalid)?, args.map_err(PoolError::Encode)?),
             None => (String::new(), Vec::new()),
         };
         let patience = u64::try_from(self.timeout.as_nanos()).unwrap_or(u64::MAX);
@@ -189,43 +201,55 @@ impl Pool {
         PoolBuilder::default()
     }
 
-    /// A task and how to call it: for calls with options.
-    pub fn task(&self, name: &str) -> Call<'_> {
-        Call::new(self, name)
+    /// A task, a function or its name, and how to call it: for calls with options. What it is called with is not checked
+    /// here but by the task.
+    #[expect(clippy::needless_pass_by_value, reason = "a task is named like a value")]
+    pub fn task<M>(&self, task: impl Named<M>) -> Call<'_> {
+        Call::new(self, task.task_name())
     }
 
-    /// Calls a task with these arguments, a tuple, and waits for its result (CPython: `Pool.apply`).
+    /// Calls a task, a function or its name, with these arguments, a tuple, and waits for its result (CPython:
+    /// `Pool.apply`).
     ///
     /// # Errors
     ///
     /// See [`Call::apply`].
-    pub fn apply<R: DeserializeOwned>(&self, task: &str, args: impl Serialize) -> Result<R, PoolError> {
+    pub fn apply<F, A, R, M, N>(&self, task: F, args: A) -> Result<R, PoolError>
+    where
+        F: Task<A, M, Returns: Gives<R, N>>,
+        A: Serialize,
+        R: DeserializeOwned,
+    {
         self.task(task).apply(args)
     }
 
-    /// Calls a task with these arguments, a tuple, and returns at once (CPython: `Pool.apply_async`).
+    /// Calls a task, a function or its name, with these arguments, a tuple, and returns at once (CPython:
+    /// `Pool.apply_async`).
     ///
     /// # Errors
     ///
     /// See [`Call::apply_async`].
-    pub fn apply_async<R: DeserializeOwned>(
-        &self,
-        task: &str,
-        args: impl Serialize,
-    ) -> Result<AsyncResult<R>, PoolError> {
+    pub fn apply_async<F, A, R, M, N>(&self, task: F, args: A) -> Result<AsyncResult<R>, PoolError>
+    where
+        F: Task<A, M, Returns: Gives<R, N>>,
+        A: Serialize,
+        R: DeserializeOwned,
+    {
         self.task(task).apply_async(args)
     }
 
-    /// Calls a task once for each input; returns the results in the order of the inputs (CPython: `Pool.map`).
+    /// Calls a task, a function or its name, once for each input; returns the results in the order of the inputs (CPython:
+    /// `Pool.map`).
     ///
     /// # Errors
     ///
     /// See [`Call::map`].
-    pub fn map<R: DeserializeOwned>(
-        &self,
-        task: &str,
-        inputs: impl IntoIterator<Item: Serialize>,
-    ) -> Result<Vec<R>, PoolError> {
+    pub fn map<F, I, R, M, N>(&self, task: F, inputs: I) -> Result<Vec<R>, PoolError>
+    where
+        I: IntoIterator<Item: Serialize>,
+        F: Task<(I::Item,), M, Returns: Gives<R, N>>,
+        R: DeserializeOwned,
+    {
         self.task(task).map(inputs)
     }
 
@@ -235,11 +259,12 @@ impl Pool {
     /// # Errors
     ///
     /// See [`Call::map_async`].
-    pub fn map_async<R: DeserializeOwned>(
-        &self,
-        task: &str,
-        inputs: impl IntoIterator<Item: Serialize>,
-    ) -> Result<AsyncResult<Vec<R>>, PoolError> {
+    pub fn map_async<F, I, R, M, N>(&self, task: F, inputs: I) -> Result<AsyncResult<Vec<R>>, PoolError>
+    where
+        I: IntoIterator<Item: Serialize>,
+        F: Task<(I::Item,), M, Returns: Gives<R, N>>,
+        R: DeserializeOwned,
+    {
         self.task(task).map_async(inputs)
     }
 
@@ -248,11 +273,12 @@ impl Pool {
     /// # Errors
     ///
     /// See [`Call::starmap`].
-    pub fn starmap<R: DeserializeOwned>(
-        &self,
-        task: &str,
-        inputs: impl IntoIterator<Item: Serialize>,
-    ) -> Result<Vec<R>, PoolError> {
+    pub fn starmap<F, I, R, M, N>(&self, task: F, inputs: I) -> Result<Vec<R>, PoolError>
+    where
+        I: IntoIterator<Item: Serialize>,
+        F: Task<I::Item, M, Returns: Gives<R, N>>,
+        R: DeserializeOwned,
+    {
         self.task(task).starmap(inputs)
     }
 
@@ -261,11 +287,12 @@ impl Pool {
     /// # Errors
     ///
     /// See [`Call::starmap_async`].
-    pub fn starmap_async<R: DeserializeOwned>(
-        &self,
-        task: &str,
-        inputs: impl IntoIterator<Item: Serialize>,
-    ) -> Result<AsyncResult<Vec<R>>, PoolError> {
+    pub fn starmap_async<F, I, R, M, N>(&self, task: F, inputs: I) -> Result<AsyncResult<Vec<R>>, PoolError>
+    where
+        I: IntoIterator<Item: Serialize>,
+        F: Task<I::Item, M, Returns: Gives<R, N>>,
+        R: DeserializeOwned,
+    {
         self.task(task).starmap_async(inputs)
     }
 
@@ -274,9 +301,10 @@ impl Pool {
     /// # Errors
     ///
     /// See [`Call::imap`].
-    pub fn imap<I, R>(&self, task: &str, inputs: I) -> Result<IMap<I::IntoIter, R>, PoolError>
+    pub fn imap<F, I, R, M, N>(&self, task: F, inputs: I) -> Result<IMap<I::IntoIter, R>, PoolError>
     where
         I: IntoIterator<Item: Serialize>,
+        F: Task<(I::Item,), M, Returns: Gives<R, N>>,
         R: DeserializeOwned,
     {
         self.task(task).imap(inputs)
@@ -287,9 +315,10 @@ impl Pool {
     /// # Errors
     ///
     /// See [`Call::imap_unordered`].
-    pub fn imap_unordered<I, R>(&self, task: &str, inputs: I) -> Result<IMap<I::IntoIter, R>, PoolError>
+    pub fn imap_unordered<F, I, R, M, N>(&self, task: F, inputs: I) -> Result<IMap<I::IntoIter, R>, PoolError>
     where
         I: IntoIterator<Item: Serialize>,
+        F: Task<(I::Item,), M, Returns: Gives<R, N>>,
         R: DeserializeOwned,
     {
         self.task(task).imap_unordered(inputs)

@@ -85,6 +85,12 @@ fn ends(duplex: bool) -> Result<(Connection, Connection), SharedError> {
 #[serde(transparent)]
 pub struct Connection(Handle<CONNECTION>);
 
+impl From<Handle<CONNECTION>> for Connection {
+    fn from(handle: Handle<CONNECTION>) -> Self {
+        Self(handle)
+    }
+}
+
 impl Connection {
     /// Sends a value, and waits for room if there is none.
     ///
@@ -273,7 +279,7 @@ impl Connection {
         self.poll_within(timeout.into())
     }
 
-    fn poll_within(&self, timeout: Timeout) -> Result<bool, RecvError> {
+    pub(crate) fn poll_within(&self, timeout: Timeout) -> Result<bool, RecvError> {
         check(connection_poll(self.number(), timeout))
             .map(|ready| ready != 0)
             .map_err(RecvError::new)

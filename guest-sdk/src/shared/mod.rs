@@ -13,7 +13,7 @@ mod condition;
 mod connection;
 mod error;
 mod event;
-mod handle;
+pub(crate) mod handle;
 mod joinable_queue;
 mod lock;
 mod lock_guard;

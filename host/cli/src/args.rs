@@ -46,6 +46,7 @@ impl Cli {
 pub(crate) enum Command {
     Map(Map),
     Call(Call),
+    Run(Run),
     Exec(Exec),
     Inspect(Inspect),
     Build(Build),
@@ -187,6 +188,49 @@ pub(crate) struct Call {
     pub(crate) insight: Insight,
 
     /// Print errors only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// Run a program that starts processes and pools of its own
+///
+/// Its `main` runs in the sandbox, as do all processes that it starts. Standard input, output and error are the program's,
+/// and so is the exit code. A module that uses nothing of wasmp runs as by `exec`.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "wasmp run [OPTIONS] <MODULE> [ARG]...",
+    after_help = "Examples:\n  wasmp run --dir data app.wasm --verbose\n  wasmp run examples/pool_map\n\n\
+                  As cargo's runner, in .cargo/config.toml:\n  [target.wasm32-wasip1]\n  runner = \"wasmp run\""
+)]
+pub(crate) struct Run {
+    /// A .wasm or .wat file, or the folder of a guest crate, which is built first; what follows goes to the program
+    #[arg(value_name = "MODULE", required = true, num_args = 1.., trailing_var_arg = true)]
+    pub(crate) program: Vec<String>,
+
+    /// Accept a MODULE made by `wasmp compile`; it is machine code, so trust where it comes from
+    #[arg(long)]
+    pub(crate) allow_precompiled: bool,
+
+    /// Processes that the program may have started at a time, in pools or by themselves
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) max_processes: usize,
+
+    /// Kill the program when it runs longer (500ms, 2s, 1.5m, 1h)
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Memory each of its processes may use (64M, 1GiB)
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) max_memory: Option<u64>,
+
+    /// Bytes a message may have, and a result in a pool [default: 256MiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) max_message: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) grants: Grants,
+
+    /// Print errors only: no notes about building
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }

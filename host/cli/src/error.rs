@@ -47,7 +47,7 @@ impl fmt::Display for Error {
             Self::Io { doing, what, source } => write!(f, "cannot {doing} {what}: {}", reason(source)),
             Self::NotACommand { module, kind } => write!(
                 f,
-                "{module} is no WASI command, but has tasks ({kind}): run them with `wasmp map` or `wasmp call`"
+                "{module} is no WASI command, but has tasks ({kind}): run them with `wasmp map` or `wasmp call`, and its `main`, if there is one, with `wasmp run`"
             ),
             Self::Library(wasmp::Error::Module(ModuleError::PrecompiledNotAllowed { module })) => write!(
                 f,

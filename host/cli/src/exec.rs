@@ -6,9 +6,9 @@ use std::iter;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 
-use wasmp::{GuestOutput, ModuleKind, Stream};
+use wasmp::{GuestOutput, Module, ModuleKind, Stream};
 
-use crate::args::{self, Limits};
+use crate::args::{self, Grants, Limits};
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -18,21 +18,32 @@ use crate::{FAILED, INTERRUPTED, UNUSABLE, input, module, sandbox, signals, stdo
 pub(crate) fn run(args: &args::Exec) -> Result<ExitCode, Error> {
     let messages = Arc::new(Messages::new(false, Progress::none()));
     let module = module::load(&args.module, &messages)?;
+    let limits = Limits {
+        timeout: args.timeout,
+        max_memory: args.max_memory,
+        ..Limits::default()
+    };
+    command(&module, &args.arguments, &limits, &args.grants, &messages)
+}
+
+/// Runs a module that is a WASI command.
+pub(crate) fn command(
+    module: &Module,
+    arguments: &[String],
+    limits: &Limits,
+    grants: &Grants,
+    messages: &Arc<Messages>,
+) -> Result<ExitCode, Error> {
     if module.kind() != ModuleKind::Command {
         return Err(Error::NotACommand {
             module: module.name().to_owned(),
             kind: module.kind().name(),
         });
     }
-    let arguments = iter::once(module.name().to_owned()).chain(args.arguments.iter().cloned());
-    let limits = Limits {
-        timeout: args.timeout,
-        max_memory: args.max_memory,
-        ..Limits::default()
-    };
-    let command = sandbox::pool(&module, &limits, &args.grants, &messages)
+    let arguments = iter::once(module.name().to_owned()).chain(arguments.iter().cloned());
+    let command = sandbox::pool(module, limits, grants, messages)
         .args(arguments)
-        .on_output(pass_on(stdout::open()?, Arc::clone(&messages)));
+        .on_output(pass_on(stdout::open()?, Arc::clone(messages)));
     // The command dies with this process, so there is nothing to wind down.
     signals::on_interrupt(|| process::exit(INTERRUPTED.into()))?;
     match command.exec(input::stdin()?) {
@@ -46,7 +57,7 @@ pub(crate) fn run(args: &args::Exec) -> Result<ExitCode, Error> {
 }
 
 /// Passes on what the command prints, as it comes: byte for byte, except on a terminal.
-fn pass_on(mut stdout: File, messages: Arc<Messages>) -> impl FnMut(GuestOutput<'_>) + Send + 'static {
+pub(crate) fn pass_on(mut stdout: File, messages: Arc<Messages>) -> impl FnMut(GuestOutput<'_>) + Send + 'static {
     let mut on_terminal = io::stdout().is_terminal().then(Escaper::default);
     move |GuestOutput { stream, line, .. }| {
         if stream == Stream::Stderr {

@@ -21,6 +21,7 @@ mod policies;
 mod progress;
 mod records;
 mod report;
+mod run;
 mod sandbox;
 mod signals;
 mod stats;
@@ -42,7 +43,8 @@ const UNUSABLE: u8 = 2;
 /// Ended by Ctrl-C: 128 and the number of SIGINT, as from a shell.
 const INTERRUPTED: u8 = 130;
 
-/// Exits with 0 when everything worked, and with one of the codes above when not. `exec` has its command's code.
+/// Exits with 0 when everything worked, and with one of the codes above when not. `run` and `exec` have the code of what they
+/// run.
 ///
 /// A reader of standard output that goes away (`wasmp map … | head`) ends the run quietly: Rust ignores SIGPIPE, so the
 /// write fails, and whoever writes takes that for the end.
@@ -57,6 +59,7 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
     match command {
         Command::Map(args) => map::run(args),
         Command::Call(args) => call::run(args),
+        Command::Run(args) => run::run(args),
         Command::Exec(args) => exec::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Build(args) => build::run(args),

@@ -179,8 +179,10 @@ compile_error!("wasmp runs on Linux only: its workers need seccomp, Landlock, me
 
 mod cbor;
 mod compile;
+mod context;
 mod engine;
 mod error;
+mod identity;
 mod insight;
 mod lockdown;
 mod module;
@@ -196,7 +198,9 @@ mod supervisor;
 mod wire;
 mod worker;
 
+pub use context::{Context, Process, ProcessBuilder};
 pub use error::{Error, ErrorKind, Result, TaskError};
+pub use identity::StartMethod;
 pub use insight::{PoolStats, SlowItem, WorkerStats, WorkerTimes};
 pub use module::{
     ExportInfo, ImportInfo, MemoryInfo, Module, ModuleError, ModuleKind, ModuleSource, Param, TaskInfo, UnknownImport,

@@ -63,6 +63,9 @@ pub(crate) struct Call {
     pub(crate) total: u64,
 }
 
+/// The number of the task that is a program's `main`.
+pub(crate) const MAIN: u32 = u32::MAX;
+
 const CALL: u8 = 1;
 const MORE: u8 = 2;
 const STOP: u8 = 3;
@@ -123,6 +126,8 @@ pub(crate) enum ReplyKind {
     More = 6,
     /// The worker cannot take tasks, and is about to end: the body is a [`Fault`].
     Unable = 7,
+    /// A process has run its one call, and is about to end: with the exit code `seq`.
+    Ending = 8,
 }
 
 /// Header of a record in the reply ring.
@@ -162,6 +167,7 @@ impl ReplyHead {
             5 => ReplyKind::Stderr,
             6 => ReplyKind::More,
             7 => ReplyKind::Unable,
+            8 => ReplyKind::Ending,
             _ => return None,
         };
         let flags = *bytes.get(1)?;

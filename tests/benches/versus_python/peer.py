@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import Lock, Pipe, Pool, Queue, Value, get_start_method
+from multiprocessing import Lock, Pipe, Pool, Queue, Value, get_context, get_start_method
 
 WORKERS = 2
 WARM_UP = 1_000
@@ -236,6 +236,26 @@ def value(times):
     return lambda: together(pool, (increment, times)) / times
 
 
+def process(method, times):
+    """Seconds from the start of a process that does next to nothing to its end."""
+    context = get_context(method)
+
+    def one():
+        begin = time.perf_counter()
+        process = context.Process(target=square, args=(7,))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+        return time.perf_counter() - begin
+
+    one()
+
+    def sample():
+        return sorted(one() for _ in range(times))[times // 2]
+
+    return sample
+
+
 def private_bytes(pid):
     with open(f"/proc/{pid}/smaps_rollup") as rollup:
         return sum(int(line.split()[1]) * 1024 for line in rollup if line.startswith("Private_"))
@@ -276,6 +296,10 @@ def sampler(row, library, items):
             return lambda: WORKERS * items / sample()
         case "value" | "value-atomic":
             return value(items)
+        case "process-forkserver":
+            return process("forkserver", items)
+        case "process-spawn":
+            return process("spawn", items)
     raise SystemExit(f"no such row: {row}")
 
 

@@ -1,6 +1,6 @@
 //! The budget: what is measured, against whom, and what must come out.
 
-use super::ours::{cpu, latency, memory, objects, throughput};
+use super::ours::{cpu, latency, memory, objects, processes, throughput};
 use super::{Failure, Sampler, Stage};
 
 /// One line of the budget.
@@ -188,7 +188,7 @@ macro_rules! objects {
 
 /// All rows. Rates need not be taken over the same number of items on both sides, and are not where one side is a
 /// hundred times faster; `map-default` has the same, because the size of its chunks depends on it.
-static ROWS: [Row; 21] = [
+static ROWS: [Row; 23] = [
     Row {
         name: "map-chunk-1",
         work: "`map` square, chunksize 1",
@@ -256,6 +256,22 @@ static ROWS: [Row; 21] = [
             library: Library::Multiprocessing,
             items: 1,
         }],
+    },
+    Row {
+        name: "process-forkserver",
+        work: "`Process` start → join, start method forkserver, median",
+        unit: Unit::Milliseconds,
+        bar: Bar::ratio(Limit::AtMost(1.0 / 20.0), "≤ 1/20"),
+        ours: processes::forkserver,
+        peers: objects!(20),
+    },
+    Row {
+        name: "process-spawn",
+        work: "`Process` start → join, start method spawn, median",
+        unit: Unit::Milliseconds,
+        bar: Bar::ratio(Limit::AtMost(1.0 / 25.0), "≤ 1/25"),
+        ours: processes::spawn,
+        peers: objects!(10),
     },
     Row {
         name: "cpu-nbody",

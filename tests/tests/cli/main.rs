@@ -31,6 +31,7 @@ mod map;
 mod objects;
 mod outcome;
 mod policies;
+mod program;
 mod progress;
 mod pty;
 mod run;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -18,9 +19,12 @@ const MAX_FDS: u64 = 1_024 + 128;
 const OOM_SCORE_ADJ: &str = "500";
 
 /// Asks the kernel, when memory runs out, to take this process rather than the host: a worker can be replaced.
-/// Without `/proc` the default order stands.
+/// Without `/proc` the default order stands. What is forked from it has asked, too.
 pub(super) fn volunteer_for_oom_kill() {
-    let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    if !ASKED.swap(true, Ordering::Relaxed) {
+        let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ);
+    }
 }
 
 /// Lowers the limits, for good.

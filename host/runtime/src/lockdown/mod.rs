@@ -69,6 +69,13 @@ pub(crate) struct Profile<'a> {
     pub(crate) filter: &'a Filter,
 }
 
+/// Takes away from this process what all that will be forked from it are not to have either, so that it need not be done in
+/// each of them. It still opens files, and starts processes.
+pub(crate) fn prepare() -> Result<(), LockdownError> {
+    limits::volunteer_for_oom_kill();
+    privileges::drop_capabilities().map_err(LockdownError::Privileges)
+}
+
 /// Applies `profile` to the calling process, for good.
 ///
 /// Descriptors that are not kept are closed under whatever owned them, hence: call it once, in a forked child that

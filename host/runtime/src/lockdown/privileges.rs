@@ -13,9 +13,7 @@ use rustix::thread::{
 
 /// Drops every capability and every way to get one back; also, no other process of this user may look inside.
 pub(super) fn renounce() -> io::Result<()> {
-    if !capabilities(None)?.permitted.is_empty() {
-        drop_capabilities()?;
-    }
+    drop_capabilities()?;
     set_no_new_privs(true)?;
     // No core dump, no ptrace and no /proc/PID/mem for processes of the same user.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
@@ -23,7 +21,11 @@ pub(super) fn renounce() -> io::Result<()> {
     Ok(())
 }
 
-fn drop_capabilities() -> io::Result<()> {
+/// Drops every capability, if there are any.
+pub(super) fn drop_capabilities() -> io::Result<()> {
+    if capabilities(None)?.permitted.is_empty() {
+        return Ok(());
+    }
     // The bounding set first: it takes CAP_SETPCAP to shrink it. A process without that capability cannot, and needs
     // not: with no_new_privs nothing can be gained from the bounding set.
     for capability in (0..u64::BITS).map(|number| CapabilitySet::from_bits_retain(1 << number)) {

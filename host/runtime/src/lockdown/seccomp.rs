@@ -20,7 +20,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use libc::c_long;
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
+    SeccompRule, TargetArch, sock_filter,
 };
 
 use super::Role;
@@ -56,17 +56,16 @@ impl Filter {
         }
         let mut absent = absent(role);
         absent.retain(|call, _| !allowed.contains_key(call));
+        let (whole, conditional): (Rules, Rules) = allowed.into_iter().partition(|(_, rules)| rules.is_empty());
 
-        // seccompiler knows one action a program. A program ends with what happens if nothing matched; where that is
-        // to allow the call, the second program takes its place.
-        let mut program = assemble(
-            absent,
-            SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
-            SeccompAction::Allow,
-        )?;
-        program.pop();
+        // What does not depend on arguments comes first, and takes one instruction each: the kernel goes through all of
+        // them, for every call there is, when a worker installs its filter.
+        let mut program = head();
+        program.append(&mut answer(whole.into_keys(), &SeccompAction::Allow));
+        let no_such_call = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
+        program.append(&mut answer(absent.into_keys(), &no_such_call));
         program.append(&mut assemble(
-            allowed,
+            conditional,
             SeccompAction::Allow,
             SeccompAction::KillProcess,
         )?);
@@ -86,6 +85,56 @@ impl Filter {
         }
         seccompiler::apply_filter(&program)
     }
+}
+
+/// What the kernel calls the architecture in `seccomp_data`.
+#[cfg(target_arch = "x86_64")]
+const AUDIT_ARCH: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const AUDIT_ARCH: u32 = 0xc000_00b7;
+
+/// Where `seccomp_data` has the number of the call, and the architecture.
+const NUMBER_AT: u32 = 0;
+const ARCH_AT: u32 = 4;
+
+fn instruction(code: u32, if_so: u8, if_not: u8, k: u32) -> sock_filter {
+    sock_filter {
+        code: code as u16,
+        jt: if_so,
+        jf: if_not,
+        k,
+    }
+}
+
+fn load(at: u32) -> sock_filter {
+    instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, at)
+}
+
+fn give(action: &SeccompAction) -> sock_filter {
+    instruction(libc::BPF_RET | libc::BPF_K, 0, 0, u32::from(action.clone()))
+}
+
+/// Kills who speaks for another architecture, and looks at the number of the call.
+fn head() -> BpfProgram {
+    let same_arch = instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, AUDIT_ARCH);
+    let kill = give(&SeccompAction::KillProcess);
+    vec![load(ARCH_AT), same_arch, kill, load(NUMBER_AT)]
+}
+
+/// Gives this answer to these calls, whose number has been looked at; others go on behind it.
+fn answer(calls: impl ExactSizeIterator<Item = c_long>, action: &SeccompAction) -> BpfProgram {
+    let count = calls.len();
+    let to_the_answer = |place: usize| u8::try_from(count - place).expect("there are not so many calls");
+    let mut program: BpfProgram = (0..)
+        .zip(calls)
+        .map(|(place, call)| {
+            let is_it = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+            instruction(is_it, to_the_answer(place), 0, call as u32)
+        })
+        .collect();
+    program.push(instruction(libc::BPF_JMP | libc::BPF_JA, 0, 0, 1));
+    program.push(give(action));
+    program
 }
 
 fn assemble(rules: Rules, matched: SeccompAction, otherwise: SeccompAction) -> Result<BpfProgram, BackendError> {

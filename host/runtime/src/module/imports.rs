@@ -74,10 +74,15 @@ pub(crate) enum Wanted {
 
 /// `None` if the import is given, else why it may be there and what to do.
 pub(crate) fn advice(module: &str, name: &str, wanted: Wanted) -> Option<&'static str> {
-    let known: [&[&str]; 3] = match module {
-        IMPORT_MODULE => [WASMP, &import::OBJECT_FUNCTIONS, &import::POOL_FUNCTIONS],
-        WASI_MODULE => [WASI, &[], &[]],
-        _ => [&[], &[], &[]],
+    let known: [&[&str]; 4] = match module {
+        IMPORT_MODULE => [
+            WASMP,
+            &import::OBJECT_FUNCTIONS,
+            &import::POOL_FUNCTIONS,
+            &import::PROCESS_FUNCTIONS,
+        ],
+        WASI_MODULE => [WASI, &[], &[], &[]],
+        _ => [&[], &[], &[], &[]],
     };
     if wanted == Wanted::Function && known.iter().any(|names| names.contains(&name)) {
         return None;

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::object::Shape;
+use crate::identity::StartMethod;
 
 /// Largest message, either way.
 pub(crate) const MAX_MESSAGE: usize = 1024;
@@ -55,7 +56,15 @@ pub(crate) enum PoolRequest {
     },
     /// This pool has so many workers from now on.
     Resize { pool: u32, processes: u32 },
-    /// The pool is not wanted any more.
+    /// Start a process. Its call comes as the first and only item of its only job.
+    Start {
+        name: Option<String>,
+        daemon: Option<bool>,
+        method: Option<StartMethod>,
+    },
+    /// What ends with this process of the worker's, or with the number 0 whoever started the worker.
+    Sentinel { pool: u32 },
+    /// The pool or process is not wanted any more.
     Drop { pool: u32 },
 }
 
@@ -74,6 +83,16 @@ pub(crate) enum Answer {
     /// The pool with this number, and beside the message its rings.
     Pool {
         pool: u32,
+    },
+    /// The process with this number, and beside the message its rings.
+    Process {
+        pool: u32,
+        name: String,
+        daemon: bool,
+    },
+    /// The receiving end of a pipe.
+    Sentinel {
+        token: TokenBytes,
     },
     Done,
     /// Not possible: the number of a [`wasmp_abi::Status`].

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::Pool;
 use super::codec::Spread;
 use crate::compile;
+use crate::context::Context;
 use crate::engine::{Allocation, EngineOptions};
 use crate::error::{Error, Result};
 use crate::insight::{Insight, trace};
@@ -27,7 +28,7 @@ use crate::spec::{self, DirSpec, Initializer, Isolation, Spec};
 use crate::supervisor::Shared;
 use crate::supervisor::core::{Core, Terms};
 use crate::supervisor::errands::Errands;
-use crate::supervisor::family::{Family, Preparation};
+use crate::supervisor::family::{Family, MAX_PROCESSES_OF_GUESTS, Preparation};
 use crate::supervisor::feed::Refused;
 use crate::supervisor::nursery::Nursery;
 use crate::supervisor::size::Size;
@@ -88,6 +89,19 @@ pub(crate) struct Settings {
     pub(crate) retry: Retry,
 }
 
+/// What a pool or a context begins with.
+pub(crate) struct Founded {
+    pub(crate) family: Arc<Family>,
+    pub(crate) module: Module,
+    /// The number of its first pool.
+    pub(crate) pool: u32,
+    /// For one worker.
+    pub(crate) terms: Terms,
+    pub(crate) settings: Settings,
+    pub(crate) stdin: Option<OwnedFd>,
+    pub(crate) preparation: Option<Preparation>,
+}
+
 /// An initializer as it was asked for.
 struct Prepared {
     task: String,
@@ -109,6 +123,7 @@ pub struct PoolBuilder {
     retry: Retry,
     max_memory: u64,
     max_message: usize,
+    max_processes: usize,
     isolation: Isolation,
     dirs: Vec<DirGrant>,
     env: Vec<(String, String)>,
@@ -151,6 +166,7 @@ impl PoolBuilder {
             retry: Retry::default(),
             max_memory: MAX_MEMORY,
             max_message: DEFAULT_MAX_MESSAGE,
+            max_processes: MAX_PROCESSES_OF_GUESTS,
             isolation: Isolation::default(),
             dirs: Vec::new(),
             env: Vec::new(),
@@ -249,6 +265,13 @@ impl PoolBuilder {
         self
     }
 
+    /// How many processes guests may have started at a time: `Process`es and workers of their pools together. One more is an
+    /// error of theirs. Default: 64.
+    pub fn max_processes(mut self, processes: usize) -> Self {
+        self.max_processes = processes;
+        self
+    }
+
     /// How much of an instance's state one task leaves to the next. Default: all of it.
     pub fn isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
@@ -330,6 +353,45 @@ impl PoolBuilder {
     /// If the module is unusable, a setting makes no sense, a directory cannot be opened, or no process can be started.
     pub fn build(self) -> Result<Pool> {
         let size = self.size()?;
+        let Founded {
+            family,
+            module,
+            pool,
+            terms,
+            settings,
+            stdin,
+            preparation,
+        } = self.found(false)?;
+        family.set_head(pool);
+        let trace = terms.insight.trace.clone();
+        let output = family.output.clone();
+        let core = Core::new(pool, &family, Terms { size, ..terms }, stdin, preparation);
+        let shared = Arc::new(Shared::new(pool, family, core, None));
+        shared.supervisor().add_pool(&shared);
+        // The first turn orders the workers.
+        shared.act(|_, _| ());
+        Ok(Pool {
+            shared,
+            module,
+            settings,
+            output,
+            trace,
+        })
+    }
+
+    /// Loads and compiles the module, for processes instead of a pool: see [`Context`]. What is said here about workers holds
+    /// for them; [`processes`](Self::processes), [`max_tasks_per_child`](Self::max_tasks_per_child), retries, and
+    /// the initializer are about pools alone.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build).
+    pub fn context(self) -> Result<Context> {
+        Ok(Context::new(self.found(true)?))
+    }
+
+    /// Does all that is to be done before there are workers. With `signals`, SIGINT ends their waits, and not them.
+    fn found(self, signals: bool) -> Result<Founded> {
         if self.max_tasks_per_child == Some(0) || self.isolation == Isolation::Every(0) {
             return Err(Error::Invalid(
                 "a worker or an instance that runs 0 tasks makes no sense: it must be 1 or more".into(),
@@ -375,6 +437,7 @@ impl PoolBuilder {
             max_message: self.max_message,
             isolation: self.isolation,
             soft_timeout: self.soft_timeout,
+            signals,
             capture: self.capture,
             timed: self.insight || self.trace.is_some(),
         };
@@ -419,7 +482,15 @@ impl PoolBuilder {
         let caught_up = move || supervisor.nudge(id);
         let output = output::start(handler, self.framing, caught_up).map_err(start("start the output thread"))?;
         let errands = Errands::start().map_err(start("start the thread for callbacks"))?;
-        let family = Family::new(supervisor, module.clone(), nursery, scope, output.clone(), errands);
+        let family = Family::new(
+            supervisor,
+            module.clone(),
+            nursery,
+            scope,
+            output,
+            errands,
+            self.max_processes,
+        );
         let trace = self.trace.map(|writer| {
             let tasks = module.tasks().iter().map(|task| task.name.clone()).collect();
             trace::start(writer, id, tasks)
@@ -431,9 +502,12 @@ impl PoolBuilder {
                 .map_err(start("start the thread that writes the trace"))?,
             max_memory: self.max_memory,
         };
-        let trace = insight.trace.clone();
         let terms = Terms {
-            size,
+            size: Size {
+                min: 1,
+                max: 1,
+                idle: None,
+            },
             limits: Limits {
                 result: self.max_message,
                 tasks: self.max_tasks_per_child.map_or(u64::MAX, u64::from),
@@ -442,21 +516,18 @@ impl PoolBuilder {
             patience: self.timeout.filter(|_| preparation.is_some()),
             insight,
         };
-        let core = Core::new(id, &family, terms, self.stdin, preparation);
-        let shared = Arc::new(Shared::new(id, family, core, None));
-        supervisor.add_pool(&shared);
-        // The first turn orders the workers.
-        shared.act(|_, _| ());
         let settings = Settings {
             timeout: self.timeout,
             retry: self.retry,
         };
-        Ok(Pool {
-            shared,
+        Ok(Founded {
+            family,
             module,
+            pool: id,
+            terms,
             settings,
-            output,
-            trace,
+            stdin: self.stdin,
+            preparation,
         })
     }
 

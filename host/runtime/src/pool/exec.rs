@@ -1,10 +1,9 @@
 //! A WASI command that is run once, as a program rather than as a task.
 
-use std::io::{self, Read};
-
-use rustix::pipe::{PipeFlags, pipe_with};
+use std::io::Read;
 
 use super::PoolBuilder;
+use crate::context::pump;
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::Framing;
 
@@ -26,23 +25,10 @@ impl PoolBuilder {
     /// Those of [`build`](Self::build); [`Error::Task`] if the command did not come to an end of its own: a trap, a
     /// deadline, a limit.
     pub fn exec(mut self, stdin: impl Read + Send + 'static) -> Result<i32> {
-        let start = |source| Error::Start {
-            what: "pass standard input on",
-            source,
-        };
-        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| start(error.into()))?;
         self.framing = Framing::Raw;
         self.capture = false;
-        self.stdin = Some(reader);
+        self.stdin = Some(pump(stdin)?);
         let pool = self.processes(1).build()?;
-        std::thread::Builder::new()
-            .name("wasmp-stdin".into())
-            .spawn(move || {
-                let (mut stdin, mut writer) = (stdin, std::fs::File::from(writer));
-                // A command that does not read all of its input is no error.
-                let _ = io::copy(&mut stdin, &mut writer);
-            })
-            .map_err(start)?;
         let ended: Result<()> = pool.apply("_start", ());
         pool.close();
         pool.join()?;

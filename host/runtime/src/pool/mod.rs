@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub(crate) use self::builder::Settings;
 pub use self::builder::{DirGrant, PoolBuilder};
+pub(crate) use self::builder::{Founded, Settings};
 pub use self::call::{Call, Chunksize};
+pub(crate) use self::codec::Spread;
 pub use self::completed::{AsCompleted, as_completed};
 pub use self::result::AsyncResult;
 pub use self::stream::{IMap, Order, Results, Submitter};

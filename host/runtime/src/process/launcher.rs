@@ -22,7 +22,8 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Keeper {
     control: Channel,
-    child: Mutex<Child>,
+    child: Mutex<Option<Child>>,
+    executable: PathBuf,
 }
 
 /// The keepers of this process, by executable. There is one, unless an embedder asks for several executables.
@@ -39,6 +40,11 @@ impl Keeper {
         let keeper = Arc::new(Self::start(&executable)?);
         keepers.push((executable, Arc::clone(&keeper)));
         Ok((keeper, true))
+    }
+
+    /// Another one of the same executable, for those who have it.
+    pub(crate) fn another(&self) -> Result<Self> {
+        Self::start(&self.executable)
     }
 
     fn start(executable: &Path) -> Result<Self> {
@@ -61,7 +67,8 @@ impl Keeper {
         // From here on, dropping this ends the child: it sees its control socket close.
         let keeper = Self {
             control,
-            child: Mutex::new(child),
+            child: Mutex::new(Some(child)),
+            executable: executable.to_owned(),
         };
         match keeper.greet(&nonce) {
             Ok(()) => Ok(keeper),
@@ -146,6 +153,9 @@ impl Keeper {
     /// Kills the process if it is still there, and takes its status.
     fn wait_for_end(&self) -> String {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut child) = child.take() else {
+            return "before".into();
+        };
         // It has closed its socket, so it is ending; the signal only makes sure that this does not wait for ever.
         if !matches!(child.try_wait(), Ok(Some(_))) {
             std::thread::yield_now();
@@ -156,6 +166,18 @@ impl Keeper {
         match child.wait() {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
+        }
+    }
+}
+
+/// One that nobody has any more ends: it sees its control socket close.
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut child) = child.take() {
+            // Somebody has to take its status, and it is not done yet. Without a thread it stays until this process ends.
+            let wait = move || drop(child.wait());
+            let _ = std::thread::Builder::new().name("wasmp-reaper".into()).spawn(wait);
         }
     }
 }

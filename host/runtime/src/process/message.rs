@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::EngineOptions;
+use crate::identity::Identity;
 
 /// Largest message; whatever may be larger travels in a memfd.
 pub(crate) const MAX_MESSAGE: usize = 16 * 1024;
@@ -51,6 +52,7 @@ pub(crate) enum ToZygote {
         slot: u32,
         stdin: bool,
         initializer: Option<u64>,
+        identity: Identity,
     },
 }
 

@@ -55,11 +55,12 @@ fn serve(control: &Channel) -> io::Result<()> {
                 slot,
                 stdin,
                 initializer,
+                identity,
             } = decode(&buffer[..len])?
             else {
                 return Err(out_of_turn());
             };
-            let Some(belongings) = Belongings::from_order(slot, fds, stdin, initializer) else {
+            let Some(belongings) = Belongings::from_order(slot, identity, fds, stdin, initializer) else {
                 return Err(out_of_turn());
             };
             start_worker(control, &template, belongings, birth)?;

@@ -11,7 +11,7 @@ use super::handle::{Handle, object, travels, with_party};
 use super::message::{Incoming, KIND, Outgoing};
 use super::within;
 use crate::error::Result;
-use crate::objects::Shape;
+use crate::objects::{Shape, Token};
 
 /// A new pipe: two ends that both send and receive. CPython: `Pipe()`.
 ///
@@ -104,6 +104,11 @@ impl From<Handle> for Connection {
 travels!(Connection, Connection);
 
 impl Connection {
+    /// Sends this end off to a worker, which opens it by the token.
+    pub(crate) fn send_off(&self) -> std::io::Result<Token> {
+        self.handle.entry().send_off(self.handle.end())
+    }
+
     pub(super) fn object(&self) -> &wasmp_ipc::Connection {
         &object!(self.handle, Pipe)[self.handle.end()]
     }

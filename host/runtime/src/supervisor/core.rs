@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::customer::Customer;
-use super::family::{Family, Preparation};
+use super::family::{Family, Preparation, Processes};
 use super::job::{Block, ChunkRule, Job, JobKey, Jobs, Pending, Sink};
 use super::size::Size;
 use super::slot::{Cause, Drained, Limits, Process, Slot, Violation};
+use super::solo::{Owner, Solo};
 use super::{Shared, Supervisor};
 use crate::insight::{Insight, Slow, WorkerStats, rank};
 use crate::outcome::End;
@@ -104,8 +105,14 @@ pub(crate) struct Core {
     pub(super) stdin: Option<OwnedFd>,
     /// What every worker is prepared with.
     pub(super) preparation: Option<Preparation>,
+    /// Who made it; `None`: it is the first process of a program.
+    pub(super) owner: Option<Owner>,
+    /// What it is if it is a process.
+    pub(super) solo: Option<Solo>,
     /// The guest that this pool belongs to, if it is not the host's.
     pub(super) customer: Option<Customer>,
+    /// What it takes of the processes that guests may have.
+    pub(super) claim: Option<Processes>,
     /// What that guest has done wrong.
     pub(super) grudge: Option<Violation>,
     /// Pools of workers that were ended, and have processes left.
@@ -180,7 +187,10 @@ impl Core {
             pool,
             stdin,
             preparation,
+            owner: Some(Owner::host()),
+            solo: None,
             customer: None,
+            claim: None,
             grudge: None,
             ending: Vec::new(),
             insight,
@@ -190,8 +200,9 @@ impl Core {
     }
 
     /// The pool of a guest. It begins when that says so.
-    pub(super) fn of_guest(pool: u32, family: &Arc<Family>, terms: Terms, customer: Customer) -> Self {
+    pub(super) fn of_guest(pool: u32, family: &Arc<Family>, terms: Terms, owner: Owner, customer: Customer) -> Self {
         let mut core = Self::new(pool, family, terms, None, None);
+        core.owner = Some(owner);
         core.customer = Some(customer);
         core
     }
@@ -305,18 +316,26 @@ impl Core {
     /// One turn: collects what the workers have done, and gives them more. Returns how many replies were collected.
     pub(crate) fn turn(&mut self, now: Instant) -> usize {
         self.attend_pools();
+        self.turn_apart(now)
+    }
+
+    /// The same, but leaves the pools of workers alone.
+    pub(super) fn turn_apart(&mut self, now: Instant) -> usize {
+        self.attend_orphans();
         // Orders count as replies do: nobody may be kept here by a guest that never falls silent.
         let mut collected = self.take_orders();
         for at in 0..self.slots.len() {
             collected += self.collect(at, now).records;
         }
         self.settle_mourned(now);
+        self.settle_solo(now);
         self.raise_absent(now);
         self.wake_delayed(now);
         self.dispatch(now);
         self.hand_on();
         self.stop_unneeded(now);
         self.tell_customer();
+        self.end_life();
         collected
     }
 
@@ -551,7 +570,14 @@ impl Core {
             .filter_map(|slot| ultimatum(slot, jobs, patience).map(|(at, _)| at));
         let mourned = self.mourned.iter().map(|mourned| mourned.until);
         let delayed = self.delayed.last().map(|(due, _)| *due);
-        slots.chain(mourned).chain(self.ask_at).chain(delayed).chain(size).min()
+        let solo = self.solo.as_ref().and_then(Solo::timer);
+        slots
+            .chain(mourned)
+            .chain(self.ask_at)
+            .chain(delayed)
+            .chain(size)
+            .chain(solo)
+            .min()
     }
 
     /// Kills the workers whose item has used up its time.
@@ -615,7 +641,8 @@ impl Core {
             State::Closing => self.jobs.is_empty(),
             State::Over(_) => true,
         };
-        done && self.ending.is_empty() && !self.slots.iter().any(Slot::is_present)
+        let told = self.solo.as_ref().is_none_or(|solo| solo.timer().is_none());
+        done && told && self.ending.is_empty() && !self.slots.iter().any(Slot::is_present)
     }
 
     /// Whether it was closed or has ended.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use rustix::process::Signal;
 use wasmp_abi::Status;
 use wasmp_ipc::Mapping;
 use wasmp_ipc::ring::{Consumer, Producer};
@@ -21,8 +22,10 @@ use super::core::{Core, State, Terms};
 use super::family::{Preparation, Processes};
 use super::job::{Batch, Block, ChunkRule, Delivery, Job, JobKey, Outcome, Sink, Terms as JobTerms};
 use super::size::Size;
-use super::slot::{Limits, Violation};
-use crate::objects::message::{Answer, PoolRequest};
+use super::slot::{Limits, Slot, Violation};
+use super::solo::{Owner, Solo, prepare_spawn};
+use crate::identity::{Identity, StartMethod};
+use crate::objects::message::{Answer, MAX_NAME, PoolRequest};
 use crate::outcome::End;
 use crate::process::message::encode;
 use crate::shared::References;
@@ -66,7 +69,8 @@ pub(super) struct Customer {
     told: (usize, usize),
     /// It knows that the pool is gone.
     told_gone: bool,
-    claim: Processes,
+    /// It knows the id of its process.
+    told_pid: bool,
 }
 
 /// A job as its owner knows it.
@@ -78,8 +82,8 @@ struct Ordered {
 }
 
 impl Customer {
-    /// For a pool with so many processes; and the rings for the owner.
-    fn new(claim: Processes) -> std::io::Result<(Self, OwnedFd)> {
+    /// A customer, and the rings for it.
+    fn new() -> std::io::Result<(Self, OwnedFd)> {
         let (memory, mapping) = Mapping::create("wasmp-rings", LINK_BYTES)?;
         let mapping = Arc::new(mapping);
         let (sender, deliveries) = unbounded();
@@ -95,7 +99,7 @@ impl Customer {
             owed_bytes: 0,
             told: (0, 0),
             told_gone: false,
-            claim,
+            told_pid: false,
         };
         Ok((customer, memory))
     }
@@ -103,6 +107,11 @@ impl Customer {
     /// Whether the pool may have workers.
     pub(super) fn has_started(&self) -> bool {
         self.started
+    }
+
+    /// Whether it has been told that the pool is gone.
+    pub(super) fn knows_the_end(&self) -> bool {
+        self.told_gone
     }
 
     /// Whether it has to fetch results before there are more.
@@ -116,8 +125,16 @@ impl Customer {
     }
 
     /// Writes what is owed, as far as there is room.
-    fn tell(&mut self, gone: bool) -> Result<(), Violation> {
+    fn tell(&mut self, gone: bool, solo: Option<&Solo>) -> Result<(), Violation> {
+        if let Some(pid) = solo.filter(|_| !self.told_pid).and_then(Solo::pid) {
+            let started = Head::new(news::STARTED, 0, pid.into());
+            self.told_pid = Writing::new(started, &[]).write(&mut self.news)?;
+        }
         for (job, delivery) in self.deliveries.try_iter() {
+            // A process has no outcome but its end, unless it could not begin.
+            if solo.is_some() && (self.told_pid || !matches!(delivery, Delivery::End(_))) {
+                continue;
+            }
             self.owed_bytes += size(&delivery);
             self.owed.push_back((job, delivery));
         }
@@ -135,7 +152,9 @@ impl Customer {
             }
         }
         if gone && !self.told_gone {
-            self.told_gone = Writing::new(Head::new(news::GONE, 0, 0), &[]).write(&mut self.news)?;
+            let exit = solo.and_then(Solo::exit).unwrap_or_default();
+            let head = Head::new(news::GONE, 0, u64::from(exit.cast_unsigned()));
+            self.told_gone = Writing::new(head, &[]).write(&mut self.news)?;
         }
         self.publish();
         Ok(())
@@ -231,12 +250,12 @@ impl Core {
     pub(super) fn tell_customer(&mut self) {
         let gone = self.is_gone();
         let over = gone || matches!(self.state, State::Over(_));
+        if over && let Some(claim) = &mut self.claim {
+            // What is left of its processes is being killed.
+            claim.resize(0);
+        }
         if let Some(customer) = &mut self.customer {
-            if over {
-                // What is left of its processes is being killed.
-                customer.claim.resize(0);
-            }
-            let told = customer.tell(gone);
+            let told = customer.tell(gone, self.solo.as_ref());
             self.hold_against(told);
         }
     }
@@ -271,6 +290,9 @@ impl Core {
                 self.prepare(&body)?;
             }
             (order::JOB, None) => self.begin_job(customer, head.job, &body)?,
+            (order::ITEMS, Some(_)) if !self.may_be_called(head.number) => {
+                return Err(Violation("more than one call of a process".into()));
+            }
             (order::ITEMS, Some(key)) => {
                 let Some(ordered) = customer.jobs.get_mut(&head.job) else {
                     return Ok(true);
@@ -292,11 +314,26 @@ impl Core {
             }
             (order::CLOSE, _) => self.close(),
             (order::TERMINATE, _) => self.end(&End::Terminated),
+            (order::SIGNAL, _) => {
+                let signal = [Signal::TERM, Signal::KILL, Signal::INT]
+                    .into_iter()
+                    .find(|signal| signal.as_raw() as u64 == head.number)
+                    .ok_or_else(|| Violation("a signal that nobody sends".into()))?;
+                self.signal_all(signal);
+            }
             // It has ended, which the owner may not know yet.
             (order::ITEMS | order::SEAL, None) => {}
             _ => return Err(Violation("an order out of turn".into())),
         }
         Ok(true)
+    }
+
+    /// Whether this many calls can be taken: of a process only one, ever.
+    fn may_be_called(&mut self, calls: u64) -> bool {
+        match &mut self.solo {
+            None => true,
+            Some(solo) => !std::mem::replace(&mut solo.called, true) && calls == 1,
+        }
     }
 
     fn prepare(&mut self, body: &[u8]) -> Result<(), Violation> {
@@ -377,6 +414,12 @@ impl Core {
                 patience,
             } => self.new_pool(at, processes, max_tasks, patience),
             PoolRequest::Resize { pool, processes } => self.resize_pool(at, pool, processes),
+            PoolRequest::Start {
+                ref name,
+                daemon,
+                method,
+            } => self.new_process(at, name.clone(), daemon, method),
+            PoolRequest::Sentinel { pool } => self.sentinel(at, pool),
             PoolRequest::Drop { pool } => {
                 self.drop_pools(at, |dropped| dropped.id == pool);
                 return None;
@@ -400,7 +443,54 @@ impl Core {
             return Err(Status::ObjectLimit);
         }
         let claim = Processes::claim(&self.family, max).ok_or(Status::ProcessLimit)?;
-        let (customer, memory) = Customer::new(claim).map_err(|_| Status::ObjectLimit)?;
+        let tasks = if max_tasks == 0 { u64::MAX } else { max_tasks.into() };
+        let patience = (patience > 0).then(|| Duration::from_nanos(patience));
+        let (pool, memory) = self.adopt(at, claim, max, tasks, patience, None)?;
+        Ok((Answer::Pool { pool }, Some(memory)))
+    }
+
+    fn new_process(
+        &mut self,
+        at: usize,
+        name: Option<String>,
+        daemon: Option<bool>,
+        method: Option<StartMethod>,
+    ) -> Result<(Answer, Option<OwnedFd>), Status> {
+        let own = self.identity(at);
+        let number = self.slots[at].children + 1;
+        let lineage = Identity::lineage_of_child(&own.lineage, number);
+        let name = match name {
+            None => format!("Process-{lineage}"),
+            Some(name) if name.len() <= MAX_NAME => name,
+            Some(_) => return Err(Status::Invalid),
+        };
+        let identity = Identity {
+            name: name.clone(),
+            lineage,
+            // As in CPython, but what a worker of a pool starts is no daemon because it is one.
+            daemon: daemon.unwrap_or(own.daemon && own.once),
+            parent: Some((own.name, self.slots[at].pid())),
+            method: method.unwrap_or(own.method),
+            once: true,
+        };
+        let daemon = identity.daemon;
+        let claim = Processes::claim(&self.family, 1).ok_or(Status::ProcessLimit)?;
+        let (pool, memory) = self.adopt(at, claim, 1, u64::MAX, None, Some(Solo::new(identity)))?;
+        self.slots[at].children = number;
+        Ok((Answer::Process { pool, name, daemon }, Some(memory)))
+    }
+
+    /// A pool, or a process, that this worker owns from now on.
+    fn adopt(
+        &mut self,
+        at: usize,
+        claim: Processes,
+        max: usize,
+        tasks: u64,
+        patience: Option<Duration>,
+        solo: Option<Solo>,
+    ) -> Result<(u32, OwnedFd), Status> {
+        let (customer, memory) = Customer::new().map_err(|_| Status::ObjectLimit)?;
         let terms = Terms {
             size: Size {
                 min: max,
@@ -409,18 +499,46 @@ impl Core {
             },
             limits: Limits {
                 result: self.limits.result,
-                tasks: if max_tasks == 0 { u64::MAX } else { max_tasks.into() },
+                tasks,
                 soft_timeout: self.limits.soft_timeout,
             },
-            patience: (patience > 0).then(|| Duration::from_nanos(patience)),
+            patience,
             insight: self.insight.clone(),
         };
+        let slot = &self.slots[at];
+        let owner = Owner {
+            name: self.identity(at).name,
+            pid: slot.pid(),
+            life: Some(Arc::clone(self.solo.as_ref().map_or(&slot.life, |solo| &solo.life))),
+        };
         let id = self.supervisor.next_pool();
-        let core = Core::of_guest(id, &self.family, terms, customer);
+        let mut core = Core::of_guest(id, &self.family, terms, owner, customer);
+        core.claim = Some(claim);
+        let is_spawned = solo
+            .as_ref()
+            .is_some_and(|solo| solo.identity.method == StartMethod::Spawn);
+        core.solo = solo;
         let shared = Arc::new(Shared::new(id, Arc::clone(&self.family), core, Some(self.pool)));
         self.supervisor.add_pool(&shared);
+        if is_spawned {
+            prepare_spawn(&shared);
+        }
         self.slots[at].pools.push(shared);
-        Ok((Answer::Pool { pool: id }, Some(memory)))
+        Ok((id, memory))
+    }
+
+    /// What ends with a process of this worker's, or with the number 0 its own owner.
+    fn sentinel(&self, at: usize, pool: u32) -> Result<(Answer, Option<OwnedFd>), Status> {
+        let life = match pool {
+            0 => self.owner.as_ref().and_then(|owner| owner.life.clone()),
+            pool => {
+                let shared = self.slots[at].pools.iter().find(|shared| shared.id == pool);
+                shared.and_then(|shared| shared.read(|core| core.solo().map(|solo| Arc::clone(&solo.life))))
+            }
+        };
+        let token = life.ok_or(Status::NotFound)?.sentinel_token();
+        let token = token.ok_or(Status::ObjectLimit)?.bytes();
+        Ok((Answer::Sentinel { token }, None))
     }
 
     fn resize_pool(&mut self, at: usize, pool: u32, processes: u32) -> Result<(Answer, Option<OwnedFd>), Status> {
@@ -431,10 +549,7 @@ impl Core {
             return Err(Status::Invalid);
         }
         let resized = pool.act(|core, _| {
-            let resized = core
-                .customer
-                .as_mut()
-                .is_some_and(|customer| customer.claim.resize(max));
+            let resized = core.solo.is_none() && core.claim.as_mut().is_some_and(|claim| claim.resize(max));
             if resized {
                 core.size.min = max;
                 core.resize(max);
@@ -451,8 +566,33 @@ impl Core {
     /// Ends those pools of a worker that it has no use for any more.
     pub(super) fn drop_pools(&mut self, at: usize, unwanted: impl Fn(&Shared) -> bool) {
         for pool in self.slots[at].pools.extract_if(.., |pool| unwanted(pool)) {
-            pool.act(|core, _| core.end(&End::Terminated));
-            self.ending.push(pool);
+            let goes_on = pool.act(|core, _| match core.solo() {
+                Some(_) => core.is_left_alone(),
+                None => {
+                    core.end(&End::Terminated);
+                    false
+                }
+            });
+            if goes_on {
+                self.supervisor.adopt(&pool);
+            } else {
+                self.ending.push(pool);
+            }
+        }
+    }
+
+    /// When the head of a family is over, so are the processes that have outlived who started them.
+    pub(super) fn attend_orphans(&mut self) {
+        let over = match self.state {
+            State::Running => false,
+            State::Closing => self.jobs.is_empty() && !self.slots.iter().any(Slot::is_present),
+            State::Over(_) => true,
+        };
+        if over && self.family.head() == self.pool {
+            for orphan in self.supervisor.orphans_of(&self.family, self.pool) {
+                orphan.act(|core, _| core.end(&End::Terminated));
+                self.ending.push(orphan);
+            }
         }
     }
 
@@ -461,7 +601,7 @@ impl Core {
         for at in 0..self.slots.len() {
             let mut grudge = None;
             for pool in &self.slots[at].pools {
-                grudge = pool.act(|core, _| core.grudge.take()).or(grudge);
+                grudge = pool.act_apart(|core, _| core.grudge.take()).or(grudge);
             }
             if let Some(violation) = grudge {
                 self.punish(at, violation);

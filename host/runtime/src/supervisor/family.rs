@@ -12,7 +12,7 @@ use crate::objects::Scope;
 use crate::output::OutputSender;
 use crate::shared::References;
 
-/// Processes that the guests of a pool may have started at a time.
+/// Processes that the guests of a pool may have started at a time, unless it is told otherwise.
 pub(crate) const MAX_PROCESSES_OF_GUESTS: usize = 64;
 
 /// A pool of the host's, and all those that its guests have made.
@@ -28,8 +28,11 @@ pub(crate) struct Family {
     pub(crate) errands: Errands,
     /// Workers are numbered throughout: this many have a number.
     numbers: AtomicU32,
-    /// Processes that guests have started.
+    /// Processes that guests have started, and how many they may be.
     processes: AtomicUsize,
+    max_processes: usize,
+    /// The pool at its head, 0 if there is none.
+    head: AtomicU32,
 }
 
 impl Family {
@@ -40,6 +43,7 @@ impl Family {
         scope: Scope,
         output: OutputSender,
         errands: Errands,
+        max_processes: usize,
     ) -> Arc<Self> {
         Arc::new(Self {
             supervisor,
@@ -50,7 +54,18 @@ impl Family {
             errands,
             numbers: AtomicU32::new(0),
             processes: AtomicUsize::new(0),
+            max_processes,
+            head: AtomicU32::new(0),
         })
+    }
+
+    /// This pool of the host's is the head of the family.
+    pub(crate) fn set_head(&self, pool: u32) {
+        self.head.store(pool, Ordering::Relaxed);
+    }
+
+    pub(super) fn head(&self) -> u32 {
+        self.head.load(Ordering::Relaxed)
     }
 
     /// The number of a new slot, from 1.
@@ -95,7 +110,7 @@ impl Processes {
     pub(super) fn resize(&mut self, count: usize) -> bool {
         let fits = |others: usize| {
             let sum = others - self.count + count;
-            (count <= self.count || sum <= MAX_PROCESSES_OF_GUESTS).then_some(sum)
+            (count <= self.count || sum <= self.family.max_processes).then_some(sum)
         };
         let all = &self.family.processes;
         let claimed = all.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();

@@ -64,8 +64,9 @@ impl Core {
                 slot: self.slots[at].number,
                 stdin: self.stdin.is_some(),
                 initializer: self.preparation.as_ref().map(|preparation| preparation.len),
+                identity: self.identity(at),
             };
-            self.family.nursery.fork(&order, birth, &fds)
+            self.nursery().fork(&order, birth, &fds)
         });
         let Err(error) = ordered else { return };
         self.supervisor.forget_birth(birth);
@@ -103,6 +104,9 @@ impl Core {
         if slot.cause.is_some() {
             self.signal(at);
         }
+        if let Some(solo) = &mut self.solo {
+            solo.pid = Some(pid);
+        }
     }
 
     /// A worker that was ordered will not come, or died before its pidfd came.
@@ -121,6 +125,7 @@ impl Core {
     pub(super) fn on_status(&mut self, birth: u64, status: Status, now: Instant) {
         self.statuses.insert(birth, status);
         self.settle_mourned(now);
+        self.settle_solo(now);
         // A status whose death has not been seen yet waits for it; there is at most one for each slot.
         if self.slots.iter().all(|slot| slot.birth != birth) {
             self.statuses.remove(&birth);
@@ -198,7 +203,13 @@ impl Core {
         let untold = !matches!(cause, Some(Cause::Stopped | Cause::Dismissed));
         let gauges = slot.link.as_ref().map(|link| &link.gauges);
         slot.log.ended(pid, why, untold, gauges);
+        slot.life.end();
+        let exit = slot.exit;
         slot.vacate(now);
+        if pid != 0 {
+            self.solo_died(birth, exit, now);
+            self.settle_solo(now);
+        }
         self.family.output.end_worker(worker);
         if let Some(why) = unable {
             self.unprepared += 1;
@@ -229,6 +240,10 @@ impl Core {
     /// The item that a dead worker was running pays: with another attempt if it has one, else with its outcome. Returns
     /// whether it is tried again; `None` if its job is over.
     fn charge(&mut self, victim: Pending, cause: Option<&Cause>, mourner: Mourner, now: Instant) -> Option<bool> {
+        if self.solo.is_some() {
+            // The call of a process has no outcome but how the process ended.
+            return None;
+        }
         let job = self.jobs.get(victim.job)?;
         let index = victim.block.base + u64::from(victim.first);
         let attempt = victim.attempts + 1;

@@ -26,6 +26,7 @@ mod requests;
 pub(crate) mod shot;
 pub(crate) mod size;
 pub(crate) mod slot;
+pub(crate) mod solo;
 mod watch;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -53,8 +54,8 @@ pub(crate) struct Shared {
     parent: Option<u32>,
     supervisor: &'static Supervisor,
     core: Mutex<Core>,
-    /// The pool is over and its processes are gone.
-    gone: Condvar,
+    /// The pool is over and its processes are gone, or a process has been started.
+    changed: Condvar,
     /// When the supervisor has to take a turn even if nobody rings, on the supervisor's clock.
     timer: AtomicU64,
     /// Replies come in a steady stream: the supervisor looks for them at intervals.
@@ -73,13 +74,17 @@ impl Shared {
             parent,
             supervisor: family.supervisor,
             core: Mutex::new(core),
-            gone: Condvar::new(),
+            changed: Condvar::new(),
             timer: AtomicU64::new(u64::MAX),
             streaming: AtomicBool::new(false),
             looking: Mutex::new(Spinner::new()),
             family,
             alone: AtomicBool::new(false),
         }
+    }
+
+    pub(crate) fn supervisor(&self) -> &'static Supervisor {
+        self.supervisor
     }
 
     /// The way to the thread for callers' code.
@@ -94,10 +99,24 @@ impl Shared {
 
     /// Does something to the pool, then takes a turn.
     pub(crate) fn act<T>(&self, change: impl FnOnce(&mut Core, Instant) -> T) -> T {
+        self.act_and(Core::turn, change)
+    }
+
+    /// The same on behalf of the pool whose worker's this one is. It is no use to go further down: who is there has rung for
+    /// itself, and a chain of pools would be gone through for each event in it.
+    fn act_apart<T>(&self, change: impl FnOnce(&mut Core, Instant) -> T) -> T {
+        self.act_and(Core::turn_apart, change)
+    }
+
+    fn act_and<T>(
+        &self,
+        turn: impl FnOnce(&mut Core, Instant) -> usize,
+        change: impl FnOnce(&mut Core, Instant) -> T,
+    ) -> T {
         let mut core = self.lock();
         let now = Instant::now();
         let changed = change(&mut core, now);
-        let collected = core.turn(now);
+        let collected = turn(&mut core, now);
         self.leave(&mut core, now, collected);
         changed
     }
@@ -111,7 +130,7 @@ impl Shared {
     fn leave(&self, core: &mut Core, now: Instant, mut collected: usize) {
         // Counted together, so that a worker that never falls silent cannot keep anyone here.
         while collected < STREAM && !core.arm() {
-            collected += core.turn(now);
+            collected += core.turn_apart(now);
         }
         let streaming = collected >= STREAM;
         self.streaming.store(streaming, Ordering::Relaxed);
@@ -121,8 +140,8 @@ impl Shared {
         // Before the look at the alarm, as the supervisor sets its alarm before it looks at the timers.
         self.timer.store(timer, Ordering::SeqCst);
         self.supervisor.wake_before(timer);
-        if core.is_gone() {
-            self.gone.notify_all();
+        if core.solo().is_some() || core.is_gone() {
+            self.changed.notify_all();
         }
     }
 
@@ -165,7 +184,7 @@ impl Shared {
         self.act(Core::enforce_deadlines);
     }
 
-    /// Lives on without its owner until its work is done.
+    /// Lives on without its owner until its work is done, if it is a pool.
     pub(crate) fn finish_alone(self: &Arc<Self>) {
         self.alone.store(true, Ordering::Relaxed);
         self.supervisor.adopt(self);
@@ -182,16 +201,21 @@ impl Shared {
 
     /// Waits until the pool is over and all of its processes are gone. False: not by `deadline`.
     pub(crate) fn wait_until_gone(&self, deadline: Option<Instant>) -> bool {
+        self.wait_until(deadline, Core::is_gone)
+    }
+
+    /// Waits until the pool is gone, or a process has come so far. False: not by `deadline`.
+    pub(crate) fn wait_until(&self, deadline: Option<Instant>, so_far: impl Fn(&Core) -> bool) -> bool {
         let mut core = self.lock();
-        while !core.is_gone() {
+        while !so_far(&core) {
             core = match deadline {
-                None => self.gone.wait(core).unwrap_or_else(PoisonError::into_inner),
+                None => self.changed.wait(core).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         return false;
                     }
-                    self.gone
+                    self.changed
                         .wait_timeout(core, left)
                         .unwrap_or_else(PoisonError::into_inner)
                         .0

@@ -134,6 +134,25 @@ impl Nursery {
         Ok(nursery)
     }
 
+    /// One for the same module, settings and grants, from an executable that is started anew.
+    pub(super) fn like_it(&self) -> Result<Arc<Self>> {
+        let keeper = Arc::new(self.keeper.another()?);
+        self.supervisor.watch_spawner(&keeper).map_err(|source| Error::Start {
+            what: "watch the keeper process",
+            source,
+        })?;
+        let nursery = Self {
+            supervisor: self.supervisor,
+            keeper,
+            key: Vec::new(),
+            spec_len: self.spec_len,
+            fds: self.fds.clone(),
+            zygote: Mutex::new(None),
+        };
+        nursery.wait_until_ready()?;
+        Ok(Arc::new(nursery))
+    }
+
     /// Whether this is a nursery of that keeper.
     pub(super) fn is_of(&self, keeper: &Arc<Keeper>) -> bool {
         Arc::ptr_eq(&self.keeper, keeper)

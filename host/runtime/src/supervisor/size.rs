@@ -52,6 +52,7 @@ impl Core {
     /// How many workers are missing.
     fn shortage(&self) -> usize {
         let needed = match self.state {
+            _ if self.solo.as_ref().is_some_and(|solo| !solo.is_due()) => false,
             _ if self.customer.as_ref().is_some_and(|customer| !customer.has_started()) => false,
             State::Running => true,
             State::Closing => !self.jobs.is_empty(),

@@ -23,6 +23,7 @@ pub(super) use self::replies::{Drained, file_failure};
 use super::Shared;
 use super::job::{Block, JobKey, Pending};
 use super::pace::Pace;
+use super::solo::Life;
 use crate::insight::{Log, Ran, WorkerStats};
 use crate::objects::registry::Seat;
 use crate::output::Stream;
@@ -185,11 +186,16 @@ pub(super) struct Slot {
     pub(super) process: Process,
     /// Where it sits in the memory of objects, once it has one.
     pub(super) seat: Option<Seat>,
-    /// Pools that its guest has made.
+    /// Pools and processes that its guest has made.
     pub(super) pools: Vec<Arc<Shared>>,
+    /// How many processes it has started.
+    pub(super) children: u32,
+    pub(super) life: Arc<Life>,
     pub(super) cause: Option<Cause>,
     /// The worker has said that it is up.
     pub(super) ready: bool,
+    /// It has said with which code it is about to exit.
+    pub(super) exit: Option<i32>,
     /// It has said that it cannot take tasks, and why.
     pub(super) unable: Option<String>,
     /// It is one too many: it gets no more work, and stops when it has none.
@@ -235,8 +241,11 @@ impl Slot {
             process: Process::Absent { retry_at: now },
             seat: None,
             pools: Vec::new(),
+            children: 0,
+            life: Arc::default(),
             cause: None,
             ready: false,
+            exit: None,
             unable: None,
             surplus: false,
             ordered_at: now,
@@ -421,7 +430,7 @@ impl Slot {
         if let (Some(flight), Process::Running { pidfd, .. }) = (self.flights.front(), &self.process) {
             self.warned = Some((flight.next_seq(), now));
             // It can only fail if the process is gone, and then its pidfd says so.
-            let _ = rustix::process::pidfd_send_signal(pidfd, crate::worker::deadline::SIGNAL);
+            let _ = rustix::process::pidfd_send_signal(pidfd, crate::worker::interruption::DEADLINE);
         }
     }
 

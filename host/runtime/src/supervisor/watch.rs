@@ -14,6 +14,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wasmp_ipc::Doorbell;
 
 use super::Shared;
+use super::core::Core;
+use super::family::Family;
 use super::nursery::Zygote;
 use super::slot::Process;
 use crate::error::{Error, Result};
@@ -72,6 +74,8 @@ impl Watched {
 #[derive(Clone, Debug)]
 enum Correspondent {
     Keeper(Arc<Keeper>),
+    /// One that spawned a single process, and lives as long as that.
+    Spawner(Weak<Keeper>),
     /// Lives as long as its nursery.
     Zygote(Weak<Zygote>),
 }
@@ -169,9 +173,30 @@ impl Supervisor {
 
     /// Keeps a pool until its work is done.
     pub(super) fn adopt(&self, pool: &Arc<Shared>) {
-        lock(&self.orphans).push(Arc::clone(pool));
+        self.keep(pool);
         // It may have been done before it came here.
         self.bell.ring();
+    }
+
+    /// Keeps a process until it has ended.
+    pub(crate) fn keep(&self, process: &Arc<Shared>) {
+        lock(&self.orphans).push(Arc::clone(process));
+    }
+
+    /// Gives up those pools of a family that have no owner, to the one that is its head.
+    pub(super) fn orphans_of(&self, family: &Arc<Family>, head: u32) -> Vec<Arc<Shared>> {
+        let mut orphans = lock(&self.orphans);
+        let theirs = |pool: &mut Arc<Shared>| pool.id != head && Arc::ptr_eq(&pool.family, family);
+        orphans.extract_if(.., theirs).collect()
+    }
+
+    /// Does something to every pool of a family.
+    pub(crate) fn act_on_family(&self, family: &Arc<Family>, change: impl Fn(&mut Core)) {
+        for pool in self.all_pools() {
+            if Arc::ptr_eq(&pool.family, family) {
+                pool.act(|core, _| change(core));
+            }
+        }
     }
 
     /// Lets go of the pools whose work is done.
@@ -241,6 +266,17 @@ impl Supervisor {
                 })?;
         }
         Ok(keeper)
+    }
+
+    /// Watches over a keeper that lives as long as anybody has it.
+    pub(super) fn watch_spawner(&self, keeper: &Arc<Keeper>) -> io::Result<()> {
+        let id = self.next_control.fetch_add(1, Ordering::Relaxed);
+        let mut correspondents = lock(&self.correspondents);
+        correspondents
+            .retain(|_, other| !matches!(other, Correspondent::Spawner(keeper) if keeper.strong_count() == 0));
+        correspondents.insert(id, Correspondent::Spawner(Arc::downgrade(keeper)));
+        drop(correspondents);
+        self.watch(keeper.control(), Watched::Control { id })
     }
 
     /// Has a pool looked at: something that it was waiting for has changed.
@@ -325,6 +361,9 @@ impl Supervisor {
             for pool in self.all_pools() {
                 if pool.timer.load(Ordering::Acquire) <= now {
                     pool.tick();
+                    if pool.parent.is_some() && pool.is_gone() {
+                        self.nudge_ancestors(&pool);
+                    }
                 }
             }
         }
@@ -379,12 +418,20 @@ impl Supervisor {
         self.nudge_ancestors(&pool);
     }
 
-    /// Those in whose workers this pool was made may wait for its last process, at whatever depth.
-    fn nudge_ancestors(&self, pool: &Shared) {
-        let mut parent = pool.parent.and_then(|parent| self.pool(parent));
-        while let Some(pool) = parent {
-            pool.act(|_, _| ());
-            parent = pool.parent.and_then(|parent| self.pool(parent));
+    /// Whoever has a worker that made this pool may wait for its last process, and is perhaps gone with it.
+    fn nudge_ancestors(&self, pool: &Arc<Shared>) {
+        let mut last = Arc::clone(pool);
+        while last.is_gone() {
+            // Those in between may be no more; the head of the family waits for all who have nobody else.
+            let waiting = last.parent.unwrap_or_default();
+            let Some(parent) = self.pool(waiting).or_else(|| self.pool(last.family.head())) else {
+                return;
+            };
+            if parent.id == last.id {
+                return;
+            }
+            parent.act(|_, _| ());
+            last = parent;
         }
     }
 
@@ -392,6 +439,16 @@ impl Supervisor {
     fn correspond(&self, id: u32, buffer: &mut [u8]) {
         let correspondent = lock(&self.correspondents).get(&id).cloned();
         match correspondent {
+            Some(Correspondent::Spawner(keeper)) => {
+                let Some(keeper) = keeper.upgrade() else {
+                    lock(&self.correspondents).remove(&id);
+                    return;
+                };
+                self.read_all(id, keeper.control(), buffer, |message, _| self.hear_keeper(message));
+                if !self.is_watched(id) {
+                    self.on_keeper_gone(&keeper);
+                }
+            }
             Some(Correspondent::Keeper(keeper)) => {
                 self.read_all(id, keeper.control(), buffer, |message, _| self.hear_keeper(message));
                 if !self.is_watched(id) {
@@ -503,6 +560,8 @@ impl Supervisor {
             && let Some(pool) = self.pool(place.pool)
         {
             pool.act(|core, now| core.on_status(birth, status, now));
+            // It may be what was left to be known of a process.
+            self.nudge_ancestors(&pool);
         }
     }
 
@@ -511,7 +570,7 @@ impl Supervisor {
         let how = keeper.bury();
         for pool in self.all_pools() {
             pool.act(|core, _| {
-                if core.family.nursery.is_of(keeper) {
+                if core.nursery().is_of(keeper) {
                     core.end(&End::Broken(format!(
                         "the keeper process, which starts its workers, ended ({how})"
                     )));

@@ -37,6 +37,8 @@ pub(crate) mod order {
     pub(crate) const CLOSE: u8 = 6;
     /// End everything.
     pub(crate) const TERMINATE: u8 = 7;
+    /// To a process: a signal, `number`.
+    pub(crate) const SIGNAL: u8 = 8;
 }
 
 /// What the host has to say.
@@ -49,8 +51,11 @@ pub(crate) mod news {
     pub(crate) const COMPLETE: u8 = 3;
     /// The job ended before that. Body: an `End`.
     pub(crate) const ENDED: u8 = 4;
-    /// The pool is over, and none of its processes is left.
+    /// The pool is over, and none of its processes is left. Of a process: it has ended, and `number` is how, an `i32`: its
+    /// exit code, or below zero the signal.
     pub(crate) const GONE: u8 = 5;
+    /// The process runs, with the id `number`.
+    pub(crate) const STARTED: u8 = 6;
 }
 
 /// The kind of a record that goes on with the body of the one before.

@@ -6,7 +6,7 @@ use wasmp_abi::ErrorKind;
 use wasmtime::{Error, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::deadline;
+use super::interruption;
 use super::state::State;
 use crate::wire::Fault;
 
@@ -31,7 +31,7 @@ pub(super) fn of_call(error: &Error, state: &mut State) -> Fault {
             )
         }
         (None, None, Some(Trap::Interrupt)) => {
-            let limit = deadline::limit().unwrap_or_default();
+            let limit = interruption::limit().unwrap_or_default();
             Fault::new(ErrorKind::Timeout, format!("ran longer than {limit:?} and was stopped"))
         }
         (None, None, Some(trap)) => Fault::new(ErrorKind::Trap, trap.to_string()),

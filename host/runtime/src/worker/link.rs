@@ -223,6 +223,11 @@ impl Link {
         self.write(ReplyKind::Ready, 0, &[])
     }
 
+    /// Tells the host that this process ends now, and with which exit code.
+    pub(super) fn ending(&mut self, code: u8) -> io::Result<()> {
+        self.write(ReplyKind::Ending, code.into(), &[])
+    }
+
     /// Tells the host that this worker cannot take tasks, and why: in one record, as only outcomes may be larger.
     pub(super) fn unable(&mut self, fault: &Fault) -> io::Result<()> {
         let message: String = fault.message.chars().take(MAX_LAST_WORDS).collect();

@@ -6,13 +6,14 @@
 //! what the guest calls back, and [`link`] again puts the outcome into the reply ring. [`fault`] is what became of a
 //! guest that failed.
 
-pub(crate) mod deadline;
 mod fault;
 mod imports;
+pub(crate) mod interruption;
 mod link;
 mod objects;
 mod plain;
 mod pools;
+mod processes;
 mod session;
 mod state;
 pub(crate) mod wasi;
@@ -20,6 +21,7 @@ mod windows;
 
 use std::fs::File;
 use std::io;
+use std::num::NonZero;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
@@ -29,9 +31,10 @@ use wasmtime::{Engine, InstancePre, Linker, Module};
 use self::link::Link;
 use self::objects::Objects;
 use self::session::Session;
-use self::state::{Host, State};
+use self::state::{Host, State, Who};
 use self::wasi::{GrantedDir, Strings, WasiSpec};
 use crate::engine::{self, EngineRole};
+use crate::identity::Identity;
 use crate::lockdown::{self, Dir, Filter, Profile, Role};
 use crate::process::control::Channel;
 use crate::process::lifeline;
@@ -46,6 +49,8 @@ pub(crate) struct Template {
     filter: Filter,
     /// Descriptors that wasmtime maps the initial memory of instances from.
     images: Vec<RawFd>,
+    /// How many CPUs there are: to ask takes files.
+    cpus: u32,
 }
 
 impl Template {
@@ -80,6 +85,7 @@ impl Template {
         let (engine, module) = linked.map_err(|error| format!("the module cannot be loaded: {error:#}"))?;
         // Asks how many CPUs there are, on behalf of every worker.
         Spinner::new();
+        lockdown::prepare().map_err(|error| error.to_string())?;
         Ok(Self {
             spec,
             engine,
@@ -87,6 +93,7 @@ impl Template {
             wasi: Arc::new(wasi),
             filter,
             images,
+            cpus: std::thread::available_parallelism().map_or(1, NonZero::get) as u32,
         })
     }
 }
@@ -109,6 +116,7 @@ fn link_module(spec: &Spec, artifact: &OwnedFd) -> wasmtime::Result<(Engine, Ins
 #[derive(Debug)]
 pub(crate) struct Belongings {
     slot: u32,
+    identity: Identity,
     rings: OwnedFd,
     doorbell: OwnedFd,
     control: OwnedFd,
@@ -120,7 +128,13 @@ pub(crate) struct Belongings {
 
 impl Belongings {
     /// From the descriptors that came with the order to fork. `None` if they are not what the order says.
-    pub(crate) fn from_order(slot: u32, fds: Vec<OwnedFd>, stdin: bool, initializer: Option<u64>) -> Option<Self> {
+    pub(crate) fn from_order(
+        slot: u32,
+        identity: Identity,
+        fds: Vec<OwnedFd>,
+        stdin: bool,
+        initializer: Option<u64>,
+    ) -> Option<Self> {
         let mut fds = fds.into_iter();
         let (rings, doorbell) = (fds.next()?, fds.next()?);
         let (control, lifeline) = (fds.next()?, fds.next()?);
@@ -131,6 +145,7 @@ impl Belongings {
         };
         Some(Self {
             slot,
+            identity,
             rings,
             doorbell,
             control,
@@ -143,14 +158,15 @@ impl Belongings {
 
 /// Runs as a worker until the host says stop. Never returns.
 pub(crate) fn main(template: &Template, belongings: Belongings) -> ! {
-    let code = i32::from(run(template, belongings).is_err());
+    let code = run(template, belongings).unwrap_or(1);
     // SAFETY: ends this process at once; nothing in it has to be cleaned up.
     unsafe { libc::_exit(code) }
 }
 
-fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
+fn run(template: &Template, belongings: Belongings) -> io::Result<i32> {
     let Belongings {
         slot,
+        identity,
         rings,
         doorbell,
         control,
@@ -159,14 +175,18 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
         initializer,
     } = belongings;
     lifeline::arm(lifeline.as_fd())?;
+    let once = identity.once;
+    let pid = std::process::id();
+    let who = Arc::new(Who {
+        identity,
+        pid,
+        cpus: template.cpus,
+    });
     let initializer = match initializer {
         Some((memory, len)) => Some(spec::from_memfd(memory, len)?),
         None => None,
     };
-    let interrupt = match template.spec.soft_timeout {
-        Some(limit) => Some(deadline::prepare(&template.engine, limit)?),
-        None => None,
-    };
+    let interrupt = interruption::prepare(&template.engine, template.spec.soft_timeout, template.spec.signals)?;
     let link = Link::open(rings.as_fd(), doorbell, template.spec.max_message, template.spec.timed)?;
     drop(rings);
 
@@ -193,11 +213,15 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<()> {
         filter: &template.filter,
     })
     .map_err(io::Error::other)?;
-    deadline::arm()?;
+    interruption::arm()?;
     Engine::tls_eager_initialize();
     let host = Host {
         objects: Objects::new(Channel::from(control), interrupt, link.clock().cloned()),
         link,
     };
-    Session::new(template, host, slot, stdin, initializer)?.serve()
+    let session = Session::new(template, host, slot, who, stdin, initializer)?;
+    if once {
+        return session.serve_once();
+    }
+    session.serve().map(|()| 0)
 }

@@ -2,13 +2,15 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use wasmp_abi::Status;
 use wasmp_ipc::ring::{Consumer, Corrupt, Producer};
 use wasmp_ipc::{Mapping, Spinner};
 
+use super::interruption;
 use super::link::Link;
 use super::objects::{Objects, OpenError};
 use crate::objects::message::{Answer, Ask, PoolRequest};
@@ -48,6 +50,9 @@ pub(super) struct Pool {
     told: VecDeque<(u32, String, News)>,
     /// None of its processes is left.
     gone: bool,
+    /// Of a process: its id, and how it ended.
+    pid: Option<u32>,
+    exit: Option<i32>,
 }
 
 /// The pools of an instance, by their numbers.
@@ -61,8 +66,10 @@ pub(super) enum Asked {
     News(u32, String, News),
     /// Nothing will come any more.
     Over,
-    TimedOut,
 }
+
+/// How often a wait that a signal is to end looks whether it has come: it wakes the wait, unless it comes just before.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Pools {
     /// Makes a pool; the number by which the guest knows it, from 1.
@@ -76,18 +83,7 @@ impl Pools {
         let (Answer::Pool { pool: id }, Some(memory)) = objects.ask(request)? else {
             return Err(io::Error::from(io::ErrorKind::InvalidData).into());
         };
-        let mapping = Arc::new(Mapping::of_host(memory.as_fd(), LINK_BYTES)?);
-        let mut pool = Pool {
-            id,
-            orders: Producer::new(&mapping, 0, RING_CAPACITY)?,
-            news: Consumer::new(&mapping, REPLIES_AT, RING_CAPACITY)?,
-            reader: Reader::default(),
-            spinner: Spinner::new(),
-            jobs: HashMap::new(),
-            next_job: 0,
-            told: VecDeque::new(),
-            gone: false,
-        };
+        let mut pool = Pool::open(id, memory.as_fd())?;
         pool.order(link, Head::new(order::START, 0, 0), &encode(&prepare))?;
         let at = self.0.iter().position(Option::is_none).unwrap_or(self.0.len());
         if at == self.0.len() {
@@ -129,6 +125,24 @@ fn corrupt(corrupt: Corrupt) -> io::Error {
 }
 
 impl Pool {
+    /// The pool that has this number with the host, by its rings.
+    pub(super) fn open(id: u32, memory: BorrowedFd<'_>) -> io::Result<Self> {
+        let mapping = Arc::new(Mapping::of_host(memory, LINK_BYTES)?);
+        Ok(Self {
+            id,
+            orders: Producer::new(&mapping, 0, RING_CAPACITY)?,
+            news: Consumer::new(&mapping, REPLIES_AT, RING_CAPACITY)?,
+            reader: Reader::default(),
+            spinner: Spinner::new(),
+            jobs: HashMap::new(),
+            next_job: 0,
+            told: VecDeque::new(),
+            gone: false,
+            pid: None,
+            exit: None,
+        })
+    }
+
     pub(super) fn id(&self) -> u32 {
         self.id
     }
@@ -186,9 +200,17 @@ impl Pool {
             let Some((head, body)) = next.map_err(|garbled: Garbled| nonsense(&garbled))? else {
                 return Ok(());
             };
-            if head.kind == news::GONE {
-                self.gone = true;
-                continue;
+            match head.kind {
+                news::GONE => {
+                    self.gone = true;
+                    self.exit = Some((head.number as u32).cast_signed());
+                    continue;
+                }
+                news::STARTED => {
+                    self.pid = Some(head.number as u32);
+                    continue;
+                }
+                _ => {}
             }
             // What nobody waits for is forgotten.
             let Some(task) = self.jobs.get(&head.job).cloned() else {
@@ -213,18 +235,37 @@ impl Pool {
     }
 
     /// Waits for the next news, until `deadline` at most.
-    pub(super) fn next(&mut self, link: &Link, deadline: Option<Instant>) -> io::Result<Asked> {
+    pub(super) fn next(&mut self, link: &Link, deadline: Option<Instant>) -> io::Result<Result<Asked, Status>> {
         self.wait(link, deadline, |pool| match pool.told.pop_front() {
             Some((job, task, news)) => Some(Asked::News(job, task, news)),
             None => pool.gone.then_some(Asked::Over),
         })
-        .map(|asked| asked.unwrap_or(Asked::TimedOut))
     }
 
-    /// Waits until none of its processes is left. False: not by `deadline`.
-    pub(super) fn join(&mut self, link: &Link, deadline: Option<Instant>) -> io::Result<bool> {
-        let gone = self.wait(link, deadline, |pool| pool.gone.then_some(()))?;
-        Ok(gone.is_some())
+    /// Waits until none of its processes is left.
+    pub(super) fn join(&mut self, link: &Link, deadline: Option<Instant>) -> io::Result<Result<(), Status>> {
+        self.wait(link, deadline, |pool| pool.gone.then_some(()))
+    }
+
+    /// Waits until the process runs: its id, or why it does not.
+    pub(super) fn wait_for_start(&mut self, link: &Link) -> io::Result<Result<u32, End>> {
+        loop {
+            let started = self.wait(link, None, |pool| match (pool.pid, pool.told.pop_front()) {
+                (Some(pid), _) => Some(Ok(pid)),
+                (None, Some((_, _, News::Ended(end)))) => Some(Err(end)),
+                _ => pool.gone.then_some(Err(End::Terminated)),
+            })?;
+            // Whoever interrupts a start hears of it in the next wait.
+            if let Ok(started) = started {
+                return Ok(started);
+            }
+        }
+    }
+
+    /// How the process ended, if it has.
+    pub(super) fn exit(&mut self, link: &Link) -> io::Result<Option<i32>> {
+        self.collect(link)?;
+        Ok(self.exit.filter(|_| self.gone))
     }
 
     fn wait<T>(
@@ -232,21 +273,25 @@ impl Pool {
         link: &Link,
         deadline: Option<Instant>,
         mut look: impl FnMut(&mut Self) -> Option<T>,
-    ) -> io::Result<Option<T>> {
+    ) -> io::Result<Result<T, Status>> {
         loop {
             self.collect(link)?;
             if let Some(found) = look(self) {
-                return Ok(Some(found));
+                return Ok(Ok(found));
+            }
+            if interruption::take() {
+                return Ok(Err(Status::Interrupted));
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                return Ok(None);
+                return Ok(Err(Status::TimedOut));
             }
             let news = &self.news;
             if self.spinner.spin(|| !news.is_empty()) {
                 continue;
             }
+            let look_again = interruption::is_armed().then(|| Instant::now() + LOOK_INTERVAL);
             if self.news.prepare_park() {
-                self.news.park(deadline);
+                self.news.park(deadline.into_iter().chain(look_again).min());
             }
             self.news.cancel_park();
         }

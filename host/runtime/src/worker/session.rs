@@ -1,5 +1,7 @@
 //! A worker at work: takes items, runs the guest on them, makes a new instance when the old one is spoiled.
 
+mod once;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,10 +12,11 @@ use wasmp_abi::ErrorKind;
 use wasmtime::{Func, Instance, Store, TypedFunc, Val};
 use wasmtime_wasi::I32Exit;
 
-use super::deadline;
+use super::interruption;
 use super::link::Link;
 use super::pools::Pools;
-use super::state::{Host, Initializing, MemoryLimit, State};
+use super::processes::Processes;
+use super::state::{Apart, Host, MemoryLimit, State, Who};
 use super::wasi::{Strings, WasiState};
 use super::{Template, fault, plain};
 use crate::module::ModuleKind;
@@ -31,6 +34,7 @@ struct Guest {
 pub(super) struct Session<'t> {
     template: &'t Template,
     slot: u32,
+    who: Arc<Who>,
     stdin: Option<File>,
     initializer: Option<Initializer>,
     /// What connects this worker with its host, while no instance has it.
@@ -43,12 +47,14 @@ impl<'t> Session<'t> {
         template: &'t Template,
         host: Host,
         slot: u32,
+        who: Arc<Who>,
         stdin: Option<OwnedFd>,
         initializer: Option<Initializer>,
     ) -> io::Result<Self> {
         let mut session = Self {
             template,
             slot,
+            who,
             stdin: stdin.map(File::from),
             initializer,
             host: Some(host),
@@ -84,26 +90,29 @@ impl<'t> Session<'t> {
 
     /// Runs the initializer, if there is one.
     fn initialize(&mut self) -> Result<(), Fault> {
-        let (Some(Initializer { task, args }), Some(guest)) = (&self.initializer, &mut self.guest) else {
-            return Ok(());
-        };
-        guest.store.data_mut().initializing = Some(Initializing::new(args.clone()));
+        match &self.initializer {
+            Some(Initializer { task, args }) => self.call_apart(*task, args.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Has the instance run a task whose outcome is not one of an item.
+    fn call_apart(&mut self, task: u32, args: Vec<u8>) -> Result<(), Fault> {
+        let Some(guest) = &mut self.guest else { return Ok(()) };
+        guest.store.data_mut().apart = Some(Apart::new(args));
         let called =
-            lookup(guest, &self.template.spec.exports, *task).and_then(|function| function.call(&mut guest.store, ()));
+            lookup(guest, &self.template.spec.exports, task).and_then(|function| function.call(&mut guest.store, ()));
         let state = guest.store.data_mut();
-        let outcome = state.initializing.take().and_then(|initializing| initializing.outcome);
+        let outcome = state.apart.take().and_then(|apart| apart.outcome);
         match (called, outcome) {
             (Err(error), _) => Err(fault::of_call(&error, state)),
             (Ok(()), Some(outcome)) => outcome,
-            (Ok(()), None) => Err(Fault::new(
-                ErrorKind::NoResult,
-                "the initializer returned without a result",
-            )),
+            (Ok(()), None) => Err(Fault::new(ErrorKind::NoResult, "the task returned without a result")),
         }
     }
 
     /// Runs items until the host has no more.
-    pub(super) fn serve(&mut self) -> io::Result<()> {
+    pub(super) fn serve(mut self) -> io::Result<()> {
         while let Some(task) = self.link().wait_for_call()? {
             match self.template.spec.kind {
                 ModuleKind::Tasks => self.run_task(task)?,
@@ -131,7 +140,7 @@ impl<'t> Session<'t> {
         }
         let Some(guest) = &mut self.guest else { return Ok(()) };
         let before = guest.store.data().link.committed();
-        deadline::end(&mut guest.store);
+        interruption::end(&mut guest.store);
         let called =
             lookup(guest, &self.template.spec.exports, task).and_then(|function| function.call(&mut guest.store, ()));
         let state = guest.store.data_mut();
@@ -167,7 +176,7 @@ impl<'t> Session<'t> {
             return self.fail_next(&Fault::new(ErrorKind::Instantiate, "the module has no such export"));
         };
         guest.store.data_mut().limits.refused = None;
-        deadline::begin(&mut guest.store);
+        interruption::begin(&mut guest.store);
         let outcome = call_plain(guest, &function, &item);
         let spoiled = outcome
             .as_ref()
@@ -205,7 +214,7 @@ impl<'t> Session<'t> {
             state.wasi.set_stdin_pipe(stdin);
         }
         state.captured = self.template.spec.capture.then(Vec::new);
-        deadline::begin(&mut guest.store);
+        interruption::begin(&mut guest.store);
         let called = guest
             .instance
             .get_typed_func::<(), ()>(&mut guest.store, "_start")
@@ -242,6 +251,8 @@ impl<'t> Session<'t> {
             link,
             objects,
             pools: Pools::default(),
+            processes: Processes::default(),
+            who: Arc::clone(&self.who),
             wasi,
             limits,
             max_message: template.spec.max_message,
@@ -249,12 +260,12 @@ impl<'t> Session<'t> {
             memory: None,
             panic: None,
             items_left: template.spec.isolation.tasks(),
-            initializing: None,
+            apart: None,
             captured: None,
         };
         let mut store = Store::new(&template.engine, state);
         store.limiter(|state| &mut state.limits);
-        deadline::end(&mut store);
+        interruption::end(&mut store);
         let made = template.module.instantiate(&mut store).and_then(|instance| {
             if template.spec.kind != ModuleKind::Command {
                 initialize(&mut store, instance)?;

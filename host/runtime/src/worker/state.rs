@@ -8,7 +8,9 @@ use wasmtime::{Memory, ResourceLimiter};
 use super::link::Link;
 use super::objects::Objects;
 use super::pools::Pools;
+use super::processes::Processes;
 use super::wasi::{HasWasi, WasiState};
+use crate::identity::Identity;
 use crate::output::Stream;
 use crate::wire::{Fault, ReplyKind};
 
@@ -20,6 +22,8 @@ pub(super) struct State {
     pub(super) link: Link,
     pub(super) objects: Objects,
     pub(super) pools: Pools,
+    pub(super) processes: Processes,
+    pub(super) who: Arc<Who>,
     pub(super) wasi: WasiState,
     pub(super) limits: MemoryLimit,
     /// Most bytes of a message that it puts into a queue or a pipe.
@@ -32,21 +36,22 @@ pub(super) struct State {
     pub(super) panic: Option<String>,
     /// How many more items this instance may take, if they are counted.
     pub(super) items_left: Option<u32>,
-    /// The initializer is running.
-    pub(super) initializing: Option<Initializing>,
+    /// An initializer, or the call of a process, is running.
+    pub(super) apart: Option<Apart>,
     /// What a command has printed so far, if that is its result.
     pub(super) captured: Option<Vec<u8>>,
 }
 
-/// An initializer on its way through the guest, which takes it for any other task.
+/// A call that is no item of a pool's, on its way through the guest, which takes it for one: an initializer, or what a
+/// process is for.
 #[derive(Debug)]
-pub(super) struct Initializing {
+pub(super) struct Apart {
     /// Its arguments, until the guest has read them.
     pub(super) args: Option<Vec<u8>>,
     pub(super) outcome: Option<Result<(), Fault>>,
 }
 
-impl Initializing {
+impl Apart {
     pub(super) fn new(args: Vec<u8>) -> Self {
         Self {
             args: Some(args),
@@ -58,6 +63,15 @@ impl Initializing {
     pub(super) fn is_running(&self) -> bool {
         self.outcome.is_none()
     }
+}
+
+/// What there is to know about this process.
+#[derive(Debug)]
+pub(super) struct Who {
+    pub(super) identity: Identity,
+    pub(super) pid: u32,
+    /// CPUs that it may use.
+    pub(super) cpus: u32,
 }
 
 /// What connects a worker with its host, whatever becomes of its instances.
@@ -74,9 +88,11 @@ impl State {
             link,
             mut objects,
             mut pools,
+            mut processes,
             ..
         } = self;
         pools.abandon(&objects);
+        processes.abandon(&objects);
         objects.abandon();
         Host { link, objects }
     }

@@ -4,6 +4,7 @@ pub(crate) mod cpu;
 pub(crate) mod latency;
 pub(crate) mod memory;
 pub(crate) mod objects;
+pub(crate) mod processes;
 pub(crate) mod throughput;
 
 use std::time::Instant;

@@ -24,7 +24,7 @@ fn task_error<T: std::fmt::Debug>(result: Result<T, PoolError>) -> TaskError {
 /// The squares of the numbers below `count`, by workers of its own.
 #[task]
 fn nested_squares(count: i64, workers: u32) -> Result<Vec<i64>, PoolError> {
-    Pool::new(workers)?.map("square", 0..count)
+    Pool::new(workers)?.map(crate::square, 0..count)
 }
 
 /// The numbers below `2 ** depth`, each level of them by a pool inside of the one above.
@@ -33,7 +33,7 @@ fn nested_depth(depth: u32) -> Result<i64, PoolError> {
     if depth == 0 {
         return Ok(1);
     }
-    let halves: Vec<i64> = Pool::new(1)?.map("nested_depth", [depth - 1; 2])?;
+    let halves: Vec<i64> = Pool::new(1)?.map(nested_depth, [depth - 1; 2])?;
     Ok(halves.iter().sum())
 }
 
@@ -41,18 +41,18 @@ fn nested_depth(depth: u32) -> Result<i64, PoolError> {
 #[task]
 fn nested_calls() -> Result<()> {
     let pool = Pool::new(2)?;
-    assert_eq!(pool.apply::<i64>("square", (7,))?, 49);
-    assert_eq!(pool.map::<i64>("square", 0..1000)?, squares(1000));
+    assert_eq!(pool.task("square").apply::<i64>((7,))?, 49);
+    assert_eq!(pool.task("square").map::<i64>(0..1000)?, squares(1000));
     assert_eq!(pool.task("square").chunksize(20).map::<i64>(0..100)?, squares(100));
-    assert_eq!(pool.map::<i64>("square", 0..0)?, squares(0));
+    assert_eq!(pool.task("square").map::<i64>(0..0)?, squares(0));
     assert_eq!(
-        pool.starmap::<i64>("add", (0..50).map(|x| (x, x)))?,
+        pool.task("add").starmap::<i64>((0..50).map(|x| (x, x)))?,
         (0..50).map(|x| 2 * x).collect::<Vec<_>>()
     );
     let later: Vec<AsyncResult<i64>> = (0..20)
         .map(|x| pool.apply_async("square", (x,)))
         .collect::<Result<_, _>>()?;
-    let all = pool.map_async::<i64>("square", 0..500)?;
+    let all = pool.task("square").map_async::<i64>(0..500)?;
     for (x, result) in later.iter().enumerate() {
         assert_eq!(result.get()?, (x * x) as i64);
         assert_eq!(result.get()?, (x * x) as i64, "it may be asked again");
@@ -60,9 +60,12 @@ fn nested_calls() -> Result<()> {
     }
     assert_eq!(all.get()?, squares(500));
     let text = "grüße\0".repeat(100_000);
-    assert_eq!(pool.apply::<String>("echo", (&text,))?, text);
+    assert_eq!(pool.task("echo").apply::<String>((&text,))?, text);
     pool.close();
-    assert!(matches!(pool.apply::<i64>("square", (1,)), Err(PoolError::NotRunning)));
+    assert!(matches!(
+        pool.task("square").apply::<i64>((1,)),
+        Err(PoolError::NotRunning)
+    ));
     Ok(pool.join()?)
 }
 
@@ -71,7 +74,7 @@ fn nested_calls() -> Result<()> {
 fn nested_large(len: usize) -> Result<()> {
     let pool = Pool::new(2)?;
     let text = "ü".repeat(len);
-    assert_eq!(pool.apply::<String>("echo", (&text,))?, text);
+    assert_eq!(pool.task("echo").apply::<String>((&text,))?, text);
     let many: Vec<String> = pool.map("echo", vec![&text[..len / 10]; 20])?;
     assert!(many.iter().all(|one| *one == text[..len / 10]));
     Ok(())
@@ -81,7 +84,7 @@ fn nested_large(len: usize) -> Result<()> {
 #[task]
 fn nested_streams() -> Result<()> {
     let pool = Pool::new(2)?;
-    let results: Vec<i64> = pool.imap("square", 0..1000)?.collect::<Result<_, _>>()?;
+    let results: Vec<i64> = pool.imap(crate::square, 0..1000)?.collect::<Result<_, _>>()?;
     assert_eq!(results, squares(1000));
     let mut results: Vec<i64> = pool.imap_unordered("square", 0..1000)?.collect::<Result<_, _>>()?;
     results.sort_unstable();
@@ -97,13 +100,15 @@ fn nested_streams() -> Result<()> {
     drop(results);
     assert_eq!(pulled, 10);
 
-    let mut results = pool.imap::<_, i64>("misbehave", ["fine", "error", "fine", "unreachable", "fine"])?;
+    let mut results = pool
+        .task("misbehave")
+        .imap::<_, i64>(["fine", "error", "fine", "unreachable", "fine"])?;
     assert_eq!(results.next_timeout(Duration::from_secs(20))?, Some(1));
     assert_eq!(task_error(results.next_timeout(Duration::from_secs(20))).index, 1);
     let rest: Vec<bool> = results.map(|result| result.is_ok()).collect();
     assert_eq!(rest, [true, false, true]);
 
-    let mut slow = pool.imap::<_, ()>("sleep", [600_000_u64])?;
+    let mut slow = pool.task("sleep").imap::<_, ()>([600_000_u64])?;
     assert!(matches!(slow.next_timeout(MOMENT), Err(PoolError::WaitTimeout(_))));
     Ok(())
 }
@@ -112,7 +117,7 @@ fn nested_streams() -> Result<()> {
 #[task]
 fn nested_errors() -> Result<()> {
     let pool = Pool::new(2)?;
-    let fail = |how: &str| task_error(pool.apply::<i64>("misbehave", (how,)));
+    let fail = |how: &str| task_error(pool.task("misbehave").apply::<i64>((how,)));
     assert_eq!(
         (fail("error").kind, fail("error").message),
         (ErrorKind::Error, "told to fail".to_owned())
@@ -127,16 +132,19 @@ fn nested_errors() -> Result<()> {
         (fail("exit 3").kind, fail("exit 3").exit_code),
         (ErrorKind::Exit, Some(3))
     );
-    assert_eq!(task_error(pool.apply::<i64>("square", ())).kind, ErrorKind::Arguments);
+    assert_eq!(
+        task_error(pool.task("square").apply::<i64>(())).kind,
+        ErrorKind::Arguments
+    );
     assert!(matches!(
-        pool.apply::<String>("square", (3,)),
+        pool.task("square").apply::<String>((3,)),
         Err(PoolError::Decode(_))
     ));
-    match pool.apply::<i64>("squre", (3,)) {
+    match pool.task("squre").apply::<i64>((3,)) {
         Err(PoolError::Invalid(why)) => assert!(why.contains("did you mean `square`"), "{why}"),
         other => panic!("{other:?}"),
     }
-    let first = task_error(pool.map::<i64>("misbehave", ["fine", "error", "panic", "fine"]));
+    let first = task_error(pool.task("misbehave").map::<i64>(["fine", "error", "panic", "fine"]));
     assert_eq!((first.kind, first.index), (ErrorKind::Error, 1));
 
     let limited = pool.task("spin").timeout(MOMENT);
@@ -163,11 +171,11 @@ fn nested_callbacks() -> Result<()> {
         move |value: String| seen.borrow_mut().push(format!("{words} {value}"))
     };
     let (good, bad) = (note("good"), note("bad"));
-    let fine = pool.apply_async::<i64>("misbehave", ("fine",))?;
+    let fine = pool.task("misbehave").apply_async::<i64>(("fine",))?;
     let fine = fine
         .callback(move |value| good(value.to_string()))
         .error_callback(|_| panic!("it was fine"));
-    let failed = pool.apply_async::<i64>("misbehave", ("error",))?;
+    let failed = pool.task("misbehave").apply_async::<i64>(("error",))?;
     let failed = failed
         .callback(|_| panic!("it was not"))
         .error_callback(move |error| bad(error.to_string()));
@@ -180,11 +188,12 @@ fn nested_callbacks() -> Result<()> {
     // A callback may go on with the pool, and one whose result nobody keeps is called all the same.
     let last = note("last");
     drop(
-        pool.apply_async::<i64>("square", (3,))?
+        pool.task("square")
+            .apply_async::<i64>((3,))?
             .callback(move |nine| last(nine.to_string())),
     );
-    let slow = pool.apply_async::<()>("sleep", (50,))?;
-    let quick = pool.apply_async::<()>("sleep", (0,))?;
+    let slow = pool.task("sleep").apply_async::<()>((50,))?;
+    let quick = pool.task("sleep").apply_async::<()>((0,))?;
     let order: Vec<bool> = as_completed([slow, quick])
         .map(|result| result.successful() == Some(true))
         .collect();
@@ -199,21 +208,21 @@ fn nested_callbacks() -> Result<()> {
 #[task]
 fn nested_ends() -> Result<()> {
     let pool = Pool::new(1)?;
-    let running = pool.apply_async::<()>("spin", ())?;
-    let waiting = pool.apply_async::<i64>("square", (3,))?;
+    let running = pool.task("spin").apply_async::<()>(())?;
+    let waiting = pool.task("square").apply_async::<i64>((3,))?;
     assert!(matches!(running.get_timeout(MOMENT), Err(PoolError::WaitTimeout(_))));
     assert!(waiting.cancel());
     assert!(running.cancel());
     assert_eq!(task_error(running.get()).kind, ErrorKind::Cancelled);
     assert!(!running.cancel());
-    assert_eq!(pool.apply::<i64>("square", (3,))?, 9);
+    assert_eq!(pool.task("square").apply::<i64>((3,))?, 9);
 
-    let pending = pool.map_async::<()>("sleep", [600_000_u64; 50])?;
+    let pending = pool.task("sleep").map_async::<()>([600_000_u64; 50])?;
     assert!(matches!(pool.join(), Err(PoolError::StillRunning)));
     pool.terminate();
     assert_eq!(task_error(pending.get()).kind, ErrorKind::Cancelled);
     assert!(pool.join_timeout(Duration::from_secs(20))?);
-    let dropped = Pool::new(1)?.apply_async::<()>("spin", ())?;
+    let dropped = Pool::new(1)?.task("spin").apply_async::<()>(())?;
     assert_eq!(task_error(dropped.get()).kind, ErrorKind::Cancelled);
     Ok(())
 }
@@ -223,20 +232,20 @@ fn nested_ends() -> Result<()> {
 fn nested_workers() -> Result<()> {
     let pool = Pool::builder()
         .processes(1)
-        .initializer("prepare", ("fine", 7))
+        .initializer(crate::prepare, ("fine", 7))
         .max_tasks_per_child(2)
         .build()?;
-    let prepared: Vec<i64> = pool.starmap("prepared", [[0; 0]; 6])?;
+    let prepared: Vec<i64> = pool.starmap(crate::prepared, [(); 6])?;
     assert_eq!(prepared, [7; 6]);
     let counts: Vec<i64> = pool.starmap("count", [[0; 0]; 4])?;
     assert_eq!(counts, [1, 2, 1, 2]);
     pool.resize(3)?;
-    assert_eq!(pool.map::<i64>("square", 0..100)?, squares(100));
+    assert_eq!(pool.task("square").map::<i64>(0..100)?, squares(100));
     let broken = Pool::builder()
         .processes(1)
         .initializer("prepare", ("error", 0))
         .build()?;
-    match broken.apply::<i64>("square", (3,)) {
+    match broken.task("square").apply::<i64>((3,)) {
         Err(PoolError::Broken(why)) => assert_eq!(why, "the initializer failed: told to fail"),
         other => panic!("{other:?}"),
     }
@@ -249,7 +258,7 @@ fn nested_spin_below(depth: u32) -> Result<()> {
     if depth == 0 {
         return nested_spin();
     }
-    Pool::new(1)?.apply::<()>("nested_spin_below", (depth - 1,))?;
+    Pool::new(1)?.task("nested_spin_below").apply::<()>((depth - 1,))?;
     Ok(())
 }
 
@@ -261,11 +270,11 @@ fn nested_limit() -> Result<()> {
     let more = Pool::new(4)?;
     assert!(matches!(Pool::new(1), Err(PoolError::ProcessLimit)));
     assert!(matches!(more.resize(5), Err(PoolError::ProcessLimit)));
-    assert_eq!(more.map::<i64>("square", 0..100)?, squares(100));
+    assert_eq!(more.task("square").map::<i64>(0..100)?, squares(100));
     more.resize(2)?;
     drop(most);
     for _ in 0..20 {
-        assert_eq!(Pool::new(10)?.apply::<i64>("square", (3,))?, 9);
+        assert_eq!(Pool::new(10)?.task("square").apply::<i64>((3,))?, 9);
     }
     Ok(())
 }
@@ -274,7 +283,7 @@ fn nested_limit() -> Result<()> {
 #[task]
 fn nested_spin() -> Result<()> {
     let pool = Pool::new(2)?;
-    let results = pool.map_async::<()>("sleep", [600_000_u64; 2])?;
+    let results = pool.task("sleep").map_async::<()>([600_000_u64; 2])?;
     results.get()?;
     Ok(())
 }

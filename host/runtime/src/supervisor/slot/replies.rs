@@ -143,6 +143,7 @@ impl Slot {
                     self.expect(now);
                     self.pace.began(now);
                 }
+                ReplyKind::Ending => self.exit = Some((seq & 0xff) as i32),
                 ReplyKind::Unable => self.unable = Some(Fault::from_bytes(&body).message),
                 ReplyKind::Done => {
                     let running = self.flights.front().map(Flight::running);

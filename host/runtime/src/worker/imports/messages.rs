@@ -7,7 +7,7 @@ use wasmp_ipc::{
 use wasmtime::{Caller, Linker, Result};
 
 use super::super::state::State;
-use super::{connection, handle, in_vain, limit, memory, object, opened, slice, status, wrong_kind};
+use super::{connection, handle, in_vain, interrupted, limit, memory, object, opened, slice, status, wrong_kind};
 use crate::objects::{Object, Shape};
 
 /// Bytes in front of each message of several: its length.
@@ -50,7 +50,7 @@ fn not_put(error: &PutError) -> i32 {
     status(match error {
         PutError::Full => Status::TimedOut,
         PutError::ShutDown => Status::ShutDown,
-        PutError::Interrupted => Status::Interrupted,
+        PutError::Interrupted => interrupted(),
         PutError::TooLarge => Status::TooLarge,
         PutError::Broken => Status::Corrupt,
     })
@@ -60,7 +60,7 @@ fn not_got(error: &GetError) -> i64 {
     match error {
         GetError::Empty => Status::TimedOut,
         GetError::ShutDown => Status::ShutDown,
-        GetError::Interrupted => Status::Interrupted,
+        GetError::Interrupted => interrupted(),
         GetError::Broken => Status::Corrupt,
     }
     .result()
@@ -201,7 +201,7 @@ fn queue_task_done(caller: Caller<'_, State>, number: u32) -> Result<i32> {
     Ok(match queue.task_done(party) {
         Ok(()) => 0,
         Err(TaskDoneError::TooMany) => status(Status::TooMany),
-        Err(TaskDoneError::Interrupted) => status(Status::Interrupted),
+        Err(TaskDoneError::Interrupted) => status(interrupted()),
         Err(TaskDoneError::Broken) => status(Status::Corrupt),
     })
 }
@@ -270,7 +270,7 @@ fn connection_send(mut caller: Caller<'_, State>, number: u32, message: u32, len
             SendError::ReadOnly => Status::Direction,
             SendError::BrokenPipe => Status::Broken,
             SendError::TimedOut => Status::TimedOut,
-            SendError::Interrupted => Status::Interrupted,
+            SendError::Interrupted => interrupted(),
             SendError::TooLarge => Status::TooLarge,
             SendError::Broken => Status::Corrupt,
         }),
@@ -282,7 +282,7 @@ fn not_received(error: RecvError) -> Status {
         RecvError::WriteOnly => Status::Direction,
         RecvError::End => Status::End,
         RecvError::TimedOut => Status::TimedOut,
-        RecvError::Interrupted => Status::Interrupted,
+        RecvError::Interrupted => interrupted(),
         RecvError::Broken => Status::Corrupt,
     }
 }

@@ -4,12 +4,14 @@
 //! shows which function it was. Conditions that a guest can deal with are a [`Status`].
 //!
 //! [`tasks`] is items and outcomes; the others are shared objects: [`objects`] what they have in common, [`sync`] what
-//! one waits for, [`messages`] queues and pipes, [`bytes`] memory. And [`pools`] are the guest's own.
+//! one waits for, [`messages`] queues and pipes, [`bytes`] memory. And [`pools`] and
+//! [`processes`] are the guest's own.
 
 mod bytes;
 mod messages;
 mod objects;
 mod pools;
+mod processes;
 mod sync;
 mod tasks;
 
@@ -19,6 +21,7 @@ use wasmp_abi::{ObjectKind, Status};
 use wasmp_ipc::{Connection, Limit, Party, WaitError};
 use wasmtime::{Caller, Error, Extern, Linker, Memory, Result, Trap, bail};
 
+use super::interruption;
 use super::objects::{Handle, Objects, OpenError};
 use super::state::State;
 use crate::objects::Object;
@@ -29,7 +32,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     sync::add_to_linker(linker)?;
     messages::add_to_linker(linker)?;
     bytes::add_to_linker(linker)?;
-    pools::add_to_linker(linker)
+    pools::add_to_linker(linker)?;
+    processes::add_to_linker(linker)
 }
 
 /// The guest's memory.
@@ -125,11 +129,17 @@ fn status(status: Status) -> i32 {
     status.result() as i32
 }
 
+/// The wait was interrupted, and the guest hears of it.
+fn interrupted() -> Status {
+    interruption::take();
+    Status::Interrupted
+}
+
 /// Why a wait was in vain.
 fn in_vain(error: WaitError) -> i32 {
     status(match error {
         WaitError::TimedOut => Status::TimedOut,
-        WaitError::Interrupted => Status::Interrupted,
+        WaitError::Interrupted => interrupted(),
         WaitError::Broken => Status::Corrupt,
     })
 }

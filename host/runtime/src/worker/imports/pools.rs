@@ -32,10 +32,10 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
 }
 
 /// Numbers in a block of options, in their order; what is missing at its end is 0.
-struct Options<'b>(&'b [u8]);
+pub(super) struct Options<'b>(pub(super) &'b [u8]);
 
 impl Options<'_> {
-    fn u32(&mut self) -> u32 {
+    pub(super) fn u32(&mut self) -> u32 {
         self.number::<4>().map_or(0, u32::from_le_bytes)
     }
 
@@ -52,7 +52,7 @@ impl Options<'_> {
         Some(*number)
     }
 
-    fn bytes(&mut self, length: u32) -> Option<Vec<u8>> {
+    pub(super) fn bytes(&mut self, length: u32) -> Option<Vec<u8>> {
         let (bytes, rest) = self.0.split_at_checked(length as usize)?;
         self.0 = rest;
         Some(bytes.to_vec())
@@ -188,8 +188,8 @@ fn pool_resize(mut caller: Caller<'_, State>, number: u32, processes: u32) -> Re
 
 fn pool_join(mut caller: Caller<'_, State>, number: u32, timeout: i64) -> Result<i32> {
     let State { pools, link, .. } = caller.data_mut();
-    let gone = find(pools, number)?.join(link, deadline(timeout))?;
-    Ok(if gone { 0 } else { status(Status::TimedOut) })
+    let joined = find(pools, number)?.join(link, deadline(timeout))?;
+    Ok(joined.map_or_else(status, |()| 0))
 }
 
 fn pool_drop(mut caller: Caller<'_, State>, number: u32) -> Result<()> {
@@ -206,9 +206,9 @@ fn pool_next(mut caller: Caller<'_, State>, number: u32, buffer: u32, capacity: 
     let target = slice(bytes, &state.objects, buffer, capacity as usize)?;
     let pool = find(&mut state.pools, number)?;
     let (job, task, news) = match pool.next(&state.link, deadline(timeout))? {
-        Asked::TimedOut => return Ok(Status::TimedOut.result()),
-        Asked::Over => return Ok(Status::End.result()),
-        Asked::News(job, task, news) => (job, task, news),
+        Err(why) => return Ok(why.result()),
+        Ok(Asked::Over) => return Ok(Status::End.result()),
+        Ok(Asked::News(job, task, news)) => (job, task, news),
     };
     let record = |index, kind, body: &[u8]| record(index, kind, job, body);
     let record = match news {
@@ -251,7 +251,7 @@ fn record(index: u64, kind: u32, job: u32, body: &[u8]) -> Vec<u8> {
 }
 
 /// A guest's timeout as an instant.
-fn deadline(timeout: i64) -> Option<Instant> {
+pub(super) fn deadline(timeout: i64) -> Option<Instant> {
     let timeout = u64::try_from(timeout).ok()?;
     Instant::now().checked_add(Duration::from_nanos(timeout))
 }

@@ -5,7 +5,7 @@ use wasmp_ipc::{Acquired, BarrierError, BarrierPass, ConditionError, ReleaseErro
 use wasmtime::{Caller, Linker, Result};
 
 use super::super::state::State;
-use super::{handle, in_vain, limit, object, opened, status, wrong_kind};
+use super::{handle, in_vain, interrupted, limit, object, opened, status, wrong_kind};
 use crate::objects::{Object, Shape};
 
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
@@ -194,7 +194,7 @@ fn condition_wait(caller: Caller<'_, State>, number: u32, lock: u32, timeout: i6
 fn condition_status(error: ConditionError) -> Status {
     match error {
         ConditionError::NotOwner => Status::NotOwner,
-        ConditionError::Interrupted { .. } => Status::Interrupted,
+        ConditionError::Interrupted { .. } => interrupted(),
         ConditionError::TooManyWaiters => Status::ObjectLimit,
         ConditionError::Broken => Status::Corrupt,
     }
@@ -231,7 +231,7 @@ fn barrier_status(error: BarrierError) -> i32 {
     status(match error {
         // Who gives up has broken it.
         BarrierError::TimedOut | BarrierError::Broken => Status::Broken,
-        BarrierError::Interrupted => Status::Interrupted,
+        BarrierError::Interrupted => interrupted(),
         BarrierError::Corrupt => Status::Corrupt,
     })
 }

@@ -3,7 +3,7 @@
 use wasmp_abi::{END, ErrorKind, FAIL_ARGUMENTS, FAIL_ERROR, FAIL_RESULT, IMPORT_MODULE, import};
 use wasmtime::{Caller, Linker, Result, bail};
 
-use super::super::deadline;
+use super::super::interruption;
 use super::super::state::State;
 use super::{memory, slice};
 use crate::wire::Fault;
@@ -24,12 +24,12 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
 fn task_next(mut caller: Caller<'_, State>, buffer: u32, capacity: u32) -> Result<i64> {
     let memory = memory(&mut caller)?;
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
-    if let Some(initializing) = &mut state.initializing {
-        let Some(args) = &initializing.args else { return Ok(END) };
+    if let Some(apart) = &mut state.apart {
+        let Some(args) = &apart.args else { return Ok(END) };
         let len = args.len();
         if len <= capacity as usize {
             slice(bytes, &state.objects, buffer, len)?.copy_from_slice(args);
-            initializing.args = None;
+            apart.args = None;
         }
         return Ok(len as i64);
     }
@@ -51,7 +51,7 @@ fn task_next(mut caller: Caller<'_, State>, buffer: u32, capacity: u32) -> Resul
         state.link.read_item(slice(bytes, &state.objects, buffer, len)?)?;
     }
     if !announced {
-        deadline::begin(caller);
+        interruption::begin(caller);
     }
     Ok(len as i64)
 }
@@ -61,8 +61,8 @@ fn task_return(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<()> 
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
     let body = slice(bytes, &state.objects, ptr, len as usize)?;
     expect_running(state, "task_return")?;
-    if let Some(initializing) = &mut state.initializing {
-        initializing.outcome = Some(Ok(()));
+    if let Some(apart) = &mut state.apart {
+        apart.outcome = Some(Ok(()));
         return Ok(());
     }
     Ok(state.link.finish(body)?)
@@ -79,8 +79,8 @@ fn task_fail(mut caller: Caller<'_, State>, kind: i32, ptr: u32, len: u32) -> Re
         _ => bail!("`task_fail` was called with the unknown kind {kind}"),
     };
     expect_running(state, "task_fail")?;
-    if let Some(initializing) = &mut state.initializing {
-        initializing.outcome = Some(Err(Fault::new(kind, message)));
+    if let Some(apart) = &mut state.apart {
+        apart.outcome = Some(Err(Fault::new(kind, message)));
         return Ok(());
     }
     Ok(state.link.fail(&Fault::new(kind, message))?)
@@ -99,8 +99,8 @@ fn worker_slot(caller: Caller<'_, State>) -> u32 {
 }
 
 fn expect_running(state: &State, import: &str) -> Result<()> {
-    let running = match &state.initializing {
-        Some(initializing) => initializing.is_running(),
+    let running = match &state.apart {
+        Some(apart) => apart.is_running(),
         None => state.link.is_running(),
     };
     if !running {

@@ -5,13 +5,13 @@
 
 use rustix::thread::clock_nanosleep_absolute;
 use rustix::time::{ClockId, Timespec, clock_gettime};
-use wasmtime::{Caller, Linker, Result};
+use wasmtime::{Caller, Linker, Result, bail};
 
 use super::basics::{clock, nanoseconds};
 use super::guest::{Guest, element, errno, offset, open};
 use super::{HasWasi, WasiState};
 use crate::module::WASI_MODULE;
-use crate::worker::deadline;
+use crate::worker::interruption;
 
 /// Most subscriptions of one call.
 const MAX_SUBSCRIPTIONS: u32 = 4096;
@@ -55,8 +55,8 @@ impl Deadline {
             tv_nsec: (self.at % 1_000_000_000) as _,
         };
         while clock_nanosleep_absolute(self.clock, &request) == Err(rustix::io::Errno::INTR) {
-            if deadline::is_over() {
-                // The guest is stopped as soon as it is back.
+            // The guest is stopped as soon as it is back.
+            if interruption::is_overdue() || interruption::is_asked() {
                 return;
             }
         }
@@ -96,6 +96,10 @@ fn poll_oneoff<T: HasWasi>(mut caller: Caller<'_, T>, list: u32, events: u32, co
         && let Some(first) = deadlines().min_by_key(Deadline::left)
     {
         data.asleep(|| first.sleep());
+        if interruption::take() {
+            // As CPython raises `KeyboardInterrupt` here. There is no result of this call that says so.
+            bail!("interrupted");
+        }
     }
 
     let mut written = 0;

@@ -1,0 +1,296 @@
+//! A process of its own, as Python's `Process` is one: a pool of one worker that is started once, runs one call, and is over
+//! with it, and of which it is known how it ended.
+
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::unbounded;
+use rustix::process::Signal;
+
+use super::Shared;
+use super::core::{Core, State};
+use super::customer::Customer;
+use super::job::{Block, ChunkRule, Job, Sink, Terms};
+use super::nursery::Nursery;
+use super::slot::{Cause, Process};
+use crate::error::{Error, Result};
+use crate::identity::{Identity, StartMethod};
+use crate::objects::Token;
+use crate::outcome::End;
+use crate::process::message::Status;
+use crate::retry::Retry;
+use crate::shared::{Connection, References, pipe_one_way};
+use crate::wire::ITEM_PREFIX;
+
+/// How long it may take until it is known how a dead process ended.
+const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Whether a process lives, for everyone who waits for its end.
+#[derive(Debug, Default)]
+pub(crate) struct Life(Mutex<Sentinel>);
+
+#[derive(Debug, Default)]
+struct Sentinel {
+    ended: bool,
+    /// The end of a pipe to wait on, once anybody has asked for it, and its other end, which closes when the process ends.
+    pipe: Option<(Connection, Option<Connection>)>,
+}
+
+impl Life {
+    fn lock(&self) -> MutexGuard<'_, Sentinel> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn end(&self) {
+        let mut sentinel = self.lock();
+        sentinel.ended = true;
+        if let Some((_, writer)) = &mut sentinel.pipe {
+            *writer = None;
+        }
+    }
+
+    /// What is at its end when the process is.
+    pub(crate) fn sentinel(&self) -> Result<Connection> {
+        let mut sentinel = self.lock();
+        if sentinel.pipe.is_none() {
+            let (reader, writer) = pipe_one_way()?;
+            let writer = (!sentinel.ended).then_some(writer);
+            sentinel.pipe = Some((reader, writer));
+        }
+        let (reader, _) = sentinel.pipe.as_ref().expect("made above");
+        Ok(reader.clone())
+    }
+
+    /// The same for a worker, which opens it by this token.
+    pub(super) fn sentinel_token(&self) -> Option<Token> {
+        self.sentinel().ok()?.send_off().ok()
+    }
+}
+
+/// Who started a pool or a process.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    pub(crate) name: String,
+    pub(crate) pid: u32,
+    /// `None`: the host, which outlives everyone.
+    pub(crate) life: Option<Arc<Life>>,
+}
+
+impl Owner {
+    /// This process.
+    pub(crate) fn host() -> Self {
+        Self {
+            name: "MainProcess".to_owned(),
+            pid: std::process::id(),
+            life: None,
+        }
+    }
+}
+
+/// What a pool is beside a pool, if it is a process.
+#[derive(Debug)]
+pub(crate) struct Solo {
+    pub(super) identity: Identity,
+    pub(super) life: Arc<Life>,
+    /// It has been given its call.
+    pub(super) called: bool,
+    /// Its process id, once it has been started.
+    pub(super) pid: Option<u32>,
+    /// Where it comes from, if from nowhere else.
+    nursery: Option<Arc<Nursery>>,
+    /// Its number among all workers, once it is dead, and when to stop waiting for how.
+    died: Option<(u64, Instant)>,
+    /// With which code it was about to exit.
+    said: Option<i32>,
+    /// How it ended, as Python counts: an exit code, or the number of a signal below zero.
+    exit: Option<i32>,
+}
+
+impl Solo {
+    pub(crate) fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            life: Arc::default(),
+            called: false,
+            pid: None,
+            nursery: None,
+            died: None,
+            said: None,
+            exit: None,
+        }
+    }
+
+    pub(crate) fn life(&self) -> &Arc<Life> {
+        &self.life
+    }
+
+    /// Whether it can be started: it was not before, it has its call, and there is somebody to start it.
+    pub(super) fn is_due(&self) -> bool {
+        let has_origin = self.identity.method != StartMethod::Spawn || self.nursery.is_some();
+        self.called && self.died.is_none() && has_origin
+    }
+
+    pub(crate) fn exit(&self) -> Option<i32> {
+        self.exit
+    }
+
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
+    /// Until when its end may be unknown.
+    pub(super) fn timer(&self) -> Option<Instant> {
+        self.died.filter(|_| self.exit.is_none()).map(|(_, until)| until)
+    }
+}
+
+impl Core {
+    /// The process that this is, if it is one.
+    pub(crate) fn solo(&self) -> Option<&Solo> {
+        self.solo.as_ref()
+    }
+
+    /// Where workers come from.
+    pub(super) fn nursery(&self) -> &Arc<Nursery> {
+        let own = self.solo.as_ref().and_then(|solo| solo.nursery.as_ref());
+        own.unwrap_or(&self.family.nursery)
+    }
+
+    /// This is a process of the host's, which calls this task.
+    pub(crate) fn be(&mut self, mut solo: Solo, task: u32, (args, references): (Vec<u8>, References)) -> Result<()> {
+        let mut item = Vec::with_capacity(ITEM_PREFIX + args.len());
+        let len = u32::try_from(args.len()).map_err(|_| Error::Encode("they take more than 4 GiB".into()))?;
+        item.extend_from_slice(&len.to_le_bytes());
+        item.extend_from_slice(&args);
+        let mut block = Block::of(0, 1, item).expect("one item, as it was laid out above");
+        block.refer_to(references);
+        solo.called = true;
+        self.solo = Some(solo);
+        let terms = Terms {
+            task,
+            chunk: ChunkRule::Exact(1),
+            timeout: None,
+            retry: Retry::default(),
+        };
+        // Nobody listens: what counts is how the process ends.
+        let (sender, _) = unbounded();
+        let sink = Sink::Many(Box::new(sender));
+        if let Ok(key) = self.open_job(Job::new(Arc::new(terms), sink, None)) {
+            self.submit(key, block);
+            self.seal_job(key);
+        }
+        Ok(())
+    }
+
+    /// Who made it, if it was not the host.
+    pub(crate) fn set_owner(&mut self, owner: Option<Owner>) {
+        self.owner = owner;
+    }
+
+    /// Why this is over.
+    pub(crate) fn why_over(&self) -> Error {
+        match &self.state {
+            State::Over(end) => end.clone().into(),
+            State::Running | State::Closing => Error::NotRunning,
+        }
+    }
+
+    /// What a worker here is told about itself.
+    pub(super) fn identity(&self, at: usize) -> Identity {
+        if let Some(solo) = &self.solo {
+            return solo.identity.clone();
+        }
+        let number = self.slots[at].number;
+        Identity {
+            name: format!("PoolWorker-{number}"),
+            lineage: number.to_string(),
+            daemon: true,
+            parent: self.owner.as_ref().map(|owner| (owner.name.clone(), owner.pid)),
+            method: StartMethod::default(),
+            once: false,
+        }
+    }
+
+    /// The worker of a process has ended: no other will take its place. What it has said last of how need not be heard from
+    /// anybody else.
+    pub(super) fn solo_died(&mut self, birth: u64, exit: Option<i32>, now: Instant) {
+        if let Some(solo) = &mut self.solo {
+            solo.died = Some((birth, now + STATUS_TIMEOUT));
+            solo.said = exit;
+        }
+    }
+
+    /// When it is known how a process ended, or nobody can tell, that was it.
+    pub(super) fn settle_solo(&mut self, now: Instant) {
+        let Some(solo) = &mut self.solo else { return };
+        let Some((birth, until)) = solo.died.filter(|_| solo.exit.is_none()) else {
+            return;
+        };
+        solo.exit = match self.statuses.remove(&birth) {
+            None if solo.said.is_some() => solo.said,
+            Some(Status::Exited(code)) => Some(code),
+            Some(Status::Signaled(signal)) => Some(-signal),
+            None if until <= now => Some(-libc::SIGKILL),
+            None => return,
+        };
+        solo.nursery = None;
+        self.end(&End::Terminated);
+    }
+
+    /// Has those hear of the end of a process who wait for that alone: not before its owner can know how it ended.
+    pub(super) fn end_life(&self) {
+        let known = |solo: &&Solo| solo.exit.is_some() && self.is_gone();
+        if let Some(solo) = self.solo.as_ref().filter(known)
+            && self.customer.as_ref().is_none_or(Customer::knows_the_end)
+        {
+            solo.life.end();
+        }
+    }
+
+    /// Sends a signal to the workers that run. One that is being started gets it when it is there.
+    pub(crate) fn signal_all(&mut self, signal: Signal) {
+        for slot in &mut self.slots {
+            match &slot.process {
+                // It can only fail if the process is gone, and then its pidfd says so.
+                Process::Running { pidfd, .. } => drop(rustix::process::pidfd_send_signal(pidfd.as_fd(), signal)),
+                Process::Ordered if signal != Signal::INT => slot.cause = Some(Cause::Dismissed),
+                Process::Absent { .. } | Process::Ordered => {}
+            }
+        }
+    }
+
+    /// The process loses its owner. One that cannot have begun never will, a daemon ends, any other goes on. Returns whether
+    /// it does.
+    pub(super) fn is_left_alone(&mut self) -> bool {
+        let Some(solo) = &self.solo else { return false };
+        let goes_on = solo.called && !solo.identity.daemon && matches!(self.state, State::Running);
+        if goes_on {
+            self.customer = None;
+        } else if solo.called {
+            self.signal_all(Signal::TERM);
+        } else {
+            self.end(&End::Terminated);
+        }
+        goes_on
+    }
+}
+
+/// Starts what a spawned process comes from, on a thread of its own: it takes an executable that answers.
+pub(crate) fn prepare_spawn(process: &Arc<Shared>) {
+    let (family, waiting) = (Arc::clone(&process.family), Arc::downgrade(process));
+    let prepare = move || {
+        let opened = family.nursery.like_it();
+        if let Some(process) = waiting.upgrade() {
+            process.act(|core, _| match (opened, &mut core.solo) {
+                (Ok(nursery), Some(solo)) => solo.nursery = Some(nursery),
+                (Err(error), _) => core.end(&End::Broken(error.to_string())),
+                (Ok(_), None) => {}
+            });
+        }
+    };
+    let started = std::thread::Builder::new().name("wasmp-spawn".into()).spawn(prepare);
+    if let Err(error) = started {
+        process.act(|core, _| core.end(&End::Broken(format!("no process can be spawned: {error}"))));
+    }
+}

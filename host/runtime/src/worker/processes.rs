@@ -1,0 +1,165 @@
+//! The worker's side of the processes that its guest starts.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use rustix::process::Signal;
+use wasmp_abi::Status;
+
+use super::link::Link;
+use super::objects::{Objects, OpenError};
+use super::pools::Pool;
+use crate::objects::message::{Answer, Ask, PoolRequest, TokenBytes};
+use crate::outcome::End;
+use crate::process::message::encode;
+use crate::retry::Retry;
+use crate::wire::ITEM_PREFIX;
+use crate::wire::pools::{Head, JobOptions, Prepare, order};
+
+/// A process that this guest has started.
+#[derive(Debug)]
+pub(super) struct Child {
+    /// To the host, it is a pool.
+    pool: Pool,
+    pub(super) name: String,
+    pub(super) daemon: bool,
+    pub(super) pid: u32,
+    /// The guest has no use for it any more, but it runs, and may have to be waited for.
+    released: bool,
+}
+
+/// The processes of an instance, by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Processes(Vec<Option<Child>>);
+
+impl Processes {
+    /// Starts a process that calls this task; the number by which the guest knows it, from 1.
+    pub(super) fn start(
+        &mut self,
+        objects: &Objects,
+        link: &Link,
+        request: PoolRequest,
+        task: String,
+        args: &[u8],
+    ) -> Result<u32, OpenError> {
+        self.reap(objects, link)?;
+        let (Answer::Process { pool, name, daemon }, Some(memory)) = objects.ask(&Ask::Pool(request))? else {
+            return Err(io::Error::from(io::ErrorKind::InvalidData).into());
+        };
+        let mut pool = Pool::open(pool, memory.as_fd())?;
+        pool.order(link, Head::new(order::START, 0, 0), &encode(&None::<Prepare>))?;
+        let options = JobOptions {
+            task,
+            chunk: 1,
+            timeout: 0,
+            retry: Retry::default(),
+        };
+        let job = pool.begin(link, &options)?;
+        let mut item = Vec::with_capacity(ITEM_PREFIX + args.len());
+        item.extend_from_slice(&(args.len() as u32).to_le_bytes());
+        item.extend_from_slice(args);
+        pool.order(link, Head::new(order::ITEMS, job, 1), &item)?;
+        pool.order(link, Head::new(order::SEAL, job, 0), &[])?;
+        let pid = match pool.wait_for_start(link)? {
+            Ok(pid) => pid,
+            Err(end) => {
+                objects.tell(&Ask::Pool(PoolRequest::Drop { pool: pool.id() }))?;
+                return Err(OpenError::Refused(match end {
+                    End::Refused(_) => Status::NotFound,
+                    _ => Status::ProcessLimit,
+                }));
+            }
+        };
+        let at = self.0.iter().position(Option::is_none).unwrap_or(self.0.len());
+        if at == self.0.len() {
+            self.0.push(None);
+        }
+        self.0[at] = Some(Child {
+            pool,
+            name,
+            daemon,
+            pid,
+            released: false,
+        });
+        Ok(at as u32 + 1)
+    }
+
+    pub(super) fn get(&mut self, number: u32) -> Option<&mut Child> {
+        let place = self.0.get_mut((number as usize).checked_sub(1)?)?;
+        place.as_mut().filter(|child| !child.released)
+    }
+
+    /// The guest has no use for this process any more. False: there is none of this number.
+    pub(super) fn release(&mut self, objects: &Objects, link: &Link, number: u32) -> io::Result<bool> {
+        match self.get(number) {
+            Some(child) => child.released = true,
+            None => return Ok(false),
+        }
+        self.reap(objects, link)?;
+        Ok(true)
+    }
+
+    /// Forgets those that have ended and that nobody asks about.
+    fn reap(&mut self, objects: &Objects, link: &Link) -> io::Result<()> {
+        for place in &mut self.0 {
+            if let Some(child) = place
+                && child.released
+                && child.pool.exit(link)?.is_some()
+            {
+                objects.tell(&Ask::Pool(PoolRequest::Drop { pool: child.pool.id() }))?;
+                *place = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// The guest has come to its end: daemons are terminated, and all are waited for.
+    pub(super) fn finish(&mut self, link: &Link) -> io::Result<()> {
+        for child in self.0.iter_mut().flatten().filter(|child| child.daemon) {
+            child.signal(link, Signal::TERM)?;
+        }
+        for child in self.0.iter_mut().flatten() {
+            // Whoever interrupts this has interrupted them, too.
+            while child.pool.join(link, None)?.is_err() {}
+        }
+        Ok(())
+    }
+
+    /// The instance is gone, and its process is not.
+    pub(super) fn abandon(&mut self, objects: &Objects) {
+        for child in self.0.drain(..).flatten() {
+            // If the host is gone, this process is about to be.
+            let _ = objects.tell(&Ask::Pool(PoolRequest::Drop { pool: child.pool.id() }));
+        }
+    }
+}
+
+impl Child {
+    pub(super) fn signal(&mut self, link: &Link, signal: Signal) -> io::Result<()> {
+        self.pool
+            .order(link, Head::new(order::SIGNAL, 0, signal.as_raw() as u64), &[])
+    }
+
+    pub(super) fn join(&mut self, link: &Link, deadline: Option<Instant>) -> io::Result<Result<(), Status>> {
+        self.pool.join(link, deadline)
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn exit(&mut self, link: &Link) -> io::Result<Option<i32>> {
+        self.pool.exit(link)
+    }
+
+    /// The token of what ends with it.
+    pub(super) fn sentinel(&self, objects: &Objects) -> Result<TokenBytes, OpenError> {
+        sentinel(objects, self.pool.id())
+    }
+}
+
+/// The token of what ends with a process; with the number 0, with whoever started this one.
+pub(super) fn sentinel(objects: &Objects, pool: u32) -> Result<TokenBytes, OpenError> {
+    match objects.ask(&Ask::Pool(PoolRequest::Sentinel { pool }))? {
+        (Answer::Sentinel { token }, _) => Ok(token),
+        _ => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
+    }
+}

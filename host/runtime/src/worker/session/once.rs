@@ -1,0 +1,102 @@
+//! A worker that is a process of its own: it runs one call, tells how it ended, sees its children off, and ends.
+
+use std::fmt::Write;
+use std::io;
+use std::mem;
+
+use wasmp_abi::ErrorKind;
+
+use super::{Session, call_plain, fault};
+use crate::module::ModuleKind;
+use crate::output::Stream;
+use crate::wire::{Fault, MAIN, ReplyKind};
+use crate::worker::interruption;
+use crate::worker::wasi::HasWasi as _;
+
+impl Session<'_> {
+    /// Runs the one call that comes. Returns the exit code.
+    ///
+    /// CPython: `BaseProcess._bootstrap`.
+    pub(in crate::worker) fn serve_once(mut self) -> io::Result<i32> {
+        let Some(task) = self.link().wait_for_call()? else {
+            return Ok(0);
+        };
+        let Some(item) = self.take_item()? else { return Ok(0) };
+        let ended = self.instantiate().and_then(|()| self.call_once(task, item));
+        let code = match &ended {
+            Ok(()) => 0,
+            Err(fault) => match fault.exit_code {
+                // The parent sees eight bits of it.
+                Some(code) => code & 0xff,
+                None => {
+                    self.report(fault)?;
+                    1
+                }
+            },
+        };
+        if let Some(guest) = &mut self.guest {
+            let state = guest.store.data_mut();
+            state.processes.finish(&state.link)?;
+        }
+        match ended {
+            Ok(()) => self.link().finish(&[])?,
+            Err(fault) => self.link().fail(&fault)?,
+        }
+        self.link().ending(code as u8)?;
+        // Whoever waits for the end waits for this, too: the kernel is quicker at it.
+        mem::forget(self);
+        Ok(code)
+    }
+
+    fn call_once(&mut self, task: u32, item: Vec<u8>) -> Result<(), Fault> {
+        match (task, self.template.spec.kind) {
+            (MAIN, _) => self.call_main(),
+            (_, ModuleKind::Tasks) => self.call_apart(task, item),
+            (_, ModuleKind::Command) => self.call_command(&item).map(drop),
+            (_, ModuleKind::Plain) => self.call_number(task, &item),
+        }
+    }
+
+    fn call_main(&mut self) -> Result<(), Fault> {
+        let stdin = self.stdin.take();
+        let Some(guest) = &mut self.guest else { return Ok(()) };
+        if let Some(stdin) = stdin {
+            guest.store.data_mut().wasi.set_stdin_pipe(stdin);
+        }
+        interruption::begin(&mut guest.store);
+        guest
+            .instance
+            .get_typed_func::<(), ()>(&mut guest.store, "_start")
+            .and_then(|start| start.call(&mut guest.store, ()))
+            .or_else(|error| match fault::of_call(&error, guest.store.data_mut()) {
+                Fault { exit_code: Some(0), .. } => Ok(()),
+                fault => Err(fault),
+            })
+    }
+
+    fn call_number(&mut self, task: u32, item: &[u8]) -> Result<(), Fault> {
+        let name = self.template.spec.exports.get(task as usize);
+        let Some(guest) = &mut self.guest else { return Ok(()) };
+        let function = name.and_then(|name| guest.instance.get_func(&mut guest.store, name));
+        let function = function.ok_or_else(|| Fault::new(ErrorKind::Instantiate, "the module has no such export"))?;
+        interruption::begin(&mut guest.store);
+        call_plain(guest, &function, item).map(drop)
+    }
+
+    /// Says on standard error what the process died of, in one piece.
+    fn report(&mut self, fault: &Fault) -> io::Result<()> {
+        let mut text = format!("Process {}:\n", self.who.identity.name);
+        let _ = writeln!(text, "{}: {}", fault.kind().name(), fault.message);
+        if let Some(backtrace) = &fault.backtrace {
+            let _ = writeln!(text, "{backtrace}");
+        }
+        match &mut self.guest {
+            Some(guest) => guest
+                .store
+                .data_mut()
+                .output(Stream::Stderr, text.as_bytes())
+                .map_err(io::Error::other),
+            None => self.link().output(ReplyKind::Stderr, text.as_bytes()),
+        }
+    }
+}

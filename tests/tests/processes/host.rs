@@ -1,0 +1,199 @@
+//! Processes that the host starts.
+
+use std::io::empty;
+use std::time::Duration;
+
+use wasmp::{Error, Event, Pool, Process, Queue, StartMethod, pipe, try_wait, wait};
+use wasmp_tests::{descendants, eventually, isolated, tasks};
+
+use crate::{context, ended};
+
+/// What `introduce` says: its arguments; name, id, daemon; its parent.
+type Introduction = ((i64, String, Vec<i64>), (String, u32, bool), Option<(String, u32)>);
+
+#[test]
+fn p_07_arguments_and_name_arrive_and_the_exit_code_comes_back() {
+    isolated(|| {
+        let (context, _) = context("");
+        let queue = Queue::<Introduction>::new(0).unwrap();
+        let process = context
+            .process("introduce")
+            .args((7, "seven", [1, 2], &queue))
+            .name("First")
+            .daemon(true)
+            .start()
+            .unwrap();
+        let (arguments, me, parent) = queue.get().unwrap();
+        assert_eq!(arguments, (7, "seven".to_owned(), vec![1, 2]));
+        assert_eq!(me, ("First".to_owned(), process.pid(), true));
+        assert_eq!(parent, Some(("MainProcess".to_owned(), std::process::id())));
+        assert_eq!((ended(&process), process.is_alive()), (0, false));
+        process.join();
+        let other = context.process("nothing").start().unwrap();
+        assert_eq!((other.name(), other.daemon(), ended(&other)), ("Process-2", false, 0));
+    });
+}
+
+#[test]
+fn p_12_a_process_is_terminated_or_killed() {
+    isolated(|| {
+        let (context, _) = context("");
+        let ways = [(Process::terminate as fn(&Process), -15), (Process::kill, -9)];
+        for (method, (end, code)) in StartMethod::ALL
+            .into_iter()
+            .flat_map(|method| ways.map(|way| (method, way)))
+        {
+            let begun = Event::new().unwrap();
+            let process = context
+                .process("sleeper")
+                .args((&begun,))
+                .start_method(method)
+                .start()
+                .unwrap();
+            begun.wait().unwrap();
+            assert!(process.is_alive());
+            assert!(!process.join_timeout(Duration::from_millis(10)));
+            end(&process);
+            assert_eq!(ended(&process), code);
+            assert!(format!("{process:?}").ends_with(&format!("stopped exitcode={code}>")));
+        }
+    });
+}
+
+#[test]
+fn p_09_an_interrupt_ends_a_wait() {
+    isolated(|| {
+        let (context, _) = context("");
+        let (begun, queue) = (Event::new().unwrap(), Queue::<i64>::new(0).unwrap());
+        let process = context.process("waiter").args((&begun, &queue)).start().unwrap();
+        begun.wait().unwrap();
+        while !process.join_timeout(Duration::from_millis(10)) {
+            process.interrupt();
+        }
+        assert_eq!(process.exitcode(), Some(1));
+    });
+}
+
+#[test]
+fn p_16_the_sentinel_is_waited_for_together_with_others() {
+    isolated(|| {
+        let (context, _) = context("");
+        let (begun, queue) = (Event::new().unwrap(), Queue::<i64>::new(0).unwrap());
+        let process = context.process("sleeper").args((&begun,)).start().unwrap();
+        let sentinel = process.sentinel().unwrap();
+        begun.wait().unwrap();
+        assert!(try_wait(&[&sentinel, &queue]).unwrap().is_empty());
+        process.kill();
+        assert_eq!(wait(&[&queue, &sentinel]).unwrap(), [1]);
+        assert_eq!(process.exitcode(), Some(-9), "who sees the end knows how");
+        assert_eq!(wait(&[&process.sentinel().unwrap()]).unwrap(), [0]);
+    });
+}
+
+#[test]
+fn p_27_a_process_answers_over_a_pipe_until_that_is_closed() {
+    isolated(|| {
+        let (context, _) = context("");
+        let (questions, answers) = pipe().unwrap();
+        let process = context.process("square_server").args((&answers,)).start().unwrap();
+        drop(answers);
+        for number in [7_i64, -3] {
+            questions.send(&number).unwrap();
+            assert_eq!(questions.recv::<i64>().unwrap(), number * number);
+        }
+        drop(questions);
+        assert_eq!(ended(&process), 0);
+    });
+}
+
+#[test]
+fn what_cannot_be_started_is_an_error() {
+    isolated(|| {
+        let (context, _) = context("");
+        match context.process("no_such_task").start() {
+            Err(Error::NoSuchTask { name, .. }) => assert_eq!(name, "no_such_task"),
+            other => panic!("{other:?}"),
+        }
+        let wrong = context.process("introduce").args((1,)).start().unwrap();
+        assert_eq!(ended(&wrong), 1);
+        let module = r#"(module (func (export "square") (param i64) (result i64)
+            (i64.mul (local.get 0) (local.get 0))))"#;
+        let plain = Pool::builder(module.as_bytes().to_vec()).context().unwrap();
+        assert!(matches!(plain.main(empty()), Err(Error::Invalid(_))));
+        let process = plain.process("square").args((7,)).start().unwrap();
+        assert_eq!(ended(&process), 0);
+    });
+}
+
+#[test]
+fn a_spawned_process_shares_no_addresses_with_its_siblings_and_leaves_nothing() {
+    isolated(|| {
+        let (context, _) = context("");
+        let begun = Event::new().unwrap();
+        let executable = |process: &Process| {
+            let maps = std::fs::read_to_string(format!("/proc/{}/maps", process.pid())).expect("its memory");
+            maps.lines()
+                .next()
+                .expect("something is mapped")
+                .split('-')
+                .next()
+                .expect("an address")
+                .to_owned()
+        };
+        let keepers = || descendants(std::process::id(), "wasmp-keeper").len();
+        let start = |method| {
+            begun.clear();
+            let process = context
+                .process("sleeper")
+                .args((&begun,))
+                .start_method(method)
+                .start()
+                .unwrap();
+            begun.wait().unwrap();
+            process
+        };
+        let forked = [start(StartMethod::Forkserver), start(StartMethod::Forkserver)];
+        assert_eq!(executable(&forked[0]), executable(&forked[1]));
+        let before = keepers();
+        let spawned = [
+            start(StartMethod::Spawn),
+            start(StartMethod::Spawn),
+            start(StartMethod::Spawn),
+        ];
+        let mut places: Vec<String> = spawned.iter().map(executable).collect();
+        places.dedup();
+        assert!(places.len() > 1, "{places:?}");
+        assert_eq!(keepers(), before + 3);
+        context.kill();
+        assert!(spawned.iter().all(|process| ended(process) == -9));
+        eventually("the keepers of spawned processes end with them", || {
+            (keepers() == before).then_some(())
+        });
+    });
+}
+
+#[test]
+fn p_18_many_processes_at_a_time() {
+    isolated(|| {
+        let (context, _) = context("");
+        let short: Vec<Process> = (0..100).map(|_| context.process("nothing").start().unwrap()).collect();
+        assert!(short.iter().all(|process| ended(process) == 0));
+        let begun = Event::new().unwrap();
+        let sleepers: Vec<Process> = (0..100)
+            .map(|_| context.process("sleeper").args((&begun,)).start().unwrap())
+            .collect();
+        sleepers.iter().for_each(Process::terminate);
+        assert!(sleepers.iter().all(|process| ended(process) == -15));
+    });
+}
+
+#[test]
+fn a_context_and_a_pool_of_the_same_module_do_not_disturb_each_other() {
+    isolated(|| {
+        let pool = Pool::builder(tasks()).processes(1).build().unwrap();
+        let context = Pool::builder(tasks()).context().unwrap();
+        let process = context.process("square").args((3,)).start().unwrap();
+        assert_eq!(pool.apply::<_, i64>("square", (7,)).unwrap(), 49);
+        assert_eq!(ended(&process), 0);
+    });
+}

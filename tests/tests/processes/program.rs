@@ -1,0 +1,117 @@
+//! Programs that start processes: each test is a scenario of `guests/processes`.
+
+use std::io::empty;
+
+use wasmp_tests::isolated;
+
+use crate::{context, ended, run};
+
+/// Tests that are nothing but a scenario, under each start method.
+macro_rules! scenarios {
+    (@forkserver $($name:ident)*) => {
+        mod forkserver {
+            $(#[test] fn $name() { super::isolated(|| super::good(concat!("--forkserver ", stringify!($name)))); })*
+        }
+    };
+    (@spawn $($name:ident)*) => {
+        mod spawn {
+            $(#[test] fn $name() { super::isolated(|| super::good(concat!("--spawn ", stringify!($name)))); })*
+        }
+    };
+    ($($name:ident)*) => {
+        scenarios! { @forkserver $($name)* }
+        scenarios! { @spawn $($name)* }
+    };
+}
+
+/// Runs a scenario that says in the end that it is done.
+fn good(words: &str) {
+    let (out, _) = run(words);
+    assert!(out.ends_with(": done\n"), "{out}");
+}
+
+scenarios! {
+    p_01_current
+    p_03_arguments
+    p_04_daemon
+    p_05_parent
+    p_07_life
+    p_09_interrupt
+    p_12_kill
+    p_13_cpu_count
+    p_14_active_children
+    p_16_sentinel
+    p_17_close
+    p_18_many
+    p_27_own_type
+    by_name
+    exit_codes
+    names
+    pools_and_processes
+    no_end_of_processes
+    pool_is_typed
+    x_04_start_methods
+}
+
+#[test]
+fn p_28_an_uncaught_error_is_told_as_a_whole_before_the_process_ends() {
+    isolated(|| {
+        let (_, err) = run("exit_codes");
+        let told: Vec<&str> = err.lines().filter(|line| !line.starts_with(' ')).collect();
+        let panic = told[3];
+        assert_eq!(
+            told[..3],
+            ["Process Process-2:", "error: told to fail", "Process Process-3:"]
+        );
+        assert!(
+            panic.starts_with("panic: told to panic (") && panic.contains("main.rs"),
+            "{panic}"
+        );
+        assert_eq!(told.len(), 4, "{err}");
+        assert!(
+            err.contains("end at ") && err.contains("/guests/processes/src/main.rs"),
+            "{err}"
+        );
+    });
+}
+
+#[test]
+fn who_comes_to_its_end_waits_for_its_children() {
+    isolated(|| {
+        let (out, _) = run("children_are_waited_for");
+        let mut said: Vec<&str> = out.lines().collect();
+        let first = said.remove(0);
+        assert_eq!(first, "a child is at its end");
+        said.sort_unstable();
+        assert_eq!(
+            said,
+            [
+                "children_are_waited_for: done",
+                "said by a child",
+                "said by a grandchild",
+                "the program is at its end"
+            ]
+        );
+    });
+}
+
+#[test]
+fn who_comes_to_its_end_terminates_its_daemons() {
+    isolated(|| drop(run("daemons_are_terminated")));
+}
+
+#[test]
+fn the_exit_code_of_the_program_is_that_of_its_main() {
+    isolated(|| {
+        for (how, code) in [("return", 0), ("error", 1), ("panic", 1), ("3", 3), ("263", 7)] {
+            let (context, _) = context(&format!("end {how}"));
+            assert_eq!(ended(&context.main(empty()).expect("it starts")), code, "{how}");
+        }
+        let (context, printed) = context("abort");
+        let main = context.main(empty()).expect("it starts");
+        assert_eq!(ended(&main), 1);
+        drop((context, main));
+        let told = printed.rest().remove(&wasmp::Stream::Stderr).unwrap_or_default();
+        assert!(told.starts_with("Process MainProcess:\ntrap: "), "{told}");
+    });
+}

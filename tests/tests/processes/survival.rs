@@ -1,0 +1,136 @@
+//! What is left when somebody is killed: nothing, in the end.
+
+use std::io::empty;
+use std::time::Duration;
+
+use wasmp::Event;
+use wasmp_tests::{Process, descendants, eventually, isolated, own_fds};
+
+use crate::{context, ended};
+
+/// The processes that the numbers in this line name, as far as they run.
+fn processes(line: &str) -> Vec<Option<Process>> {
+    let pids = line.split(' ').map(|pid| pid.parse().expect("a process id"));
+    pids.map(Process::open).collect()
+}
+
+#[test]
+fn a_killed_program_leaves_no_process_behind() {
+    isolated(|| {
+        let (context, printed) = context("kill_main");
+        let main = context.main(empty()).unwrap();
+        let child = processes(&printed.next()).remove(0).expect("it runs");
+        main.kill();
+        assert_eq!(ended(&main), -9);
+        assert!(
+            !child.is_gone(),
+            "it does not die with its parent, but with the program"
+        );
+        drop((context, main));
+        child.wait_until_gone();
+    });
+}
+
+#[test]
+fn who_is_killed_takes_its_daemons_along_and_leaves_the_others_to_the_program() {
+    isolated(|| {
+        let (context, printed) = context("orphans");
+        let main = context.main(empty()).unwrap();
+        let mut both = processes(&printed.next());
+        if let Some(goes) = both.remove(1) {
+            goes.wait_until_gone();
+        }
+        let stays = both.remove(0).expect("it runs");
+        assert_eq!(printed.next(), "orphans: done");
+        assert_eq!(ended(&main), 0);
+        assert!(!stays.is_gone());
+        drop((context, main));
+        stays.wait_until_gone();
+    });
+}
+
+#[test]
+fn p_24_processes_do_not_mind_that_their_zygote_is_killed() {
+    isolated(|| {
+        let (context, _) = context("");
+        let begun = Event::new().unwrap();
+        let before = context.process("sleeper").args((&begun,)).start().unwrap();
+        begun.wait().unwrap();
+        let zygotes = descendants(std::process::id(), "wasmp-zygote");
+        zygotes.iter().for_each(Process::kill);
+        assert!(!before.join_timeout(Duration::from_millis(20)));
+        let after = context.process("nothing").start().unwrap();
+        assert_eq!(ended(&after), 0);
+        before.terminate();
+        assert_eq!(ended(&before), -15);
+    });
+}
+
+#[test]
+fn a_process_that_is_killed_from_outside_is_seen_to_have_ended() {
+    isolated(|| {
+        let (context, _) = context("");
+        let begun = Event::new().unwrap();
+        let process = context.process("sleeper").args((&begun,)).start().unwrap();
+        begun.wait().unwrap();
+        Process::open(process.pid()).expect("it runs").kill();
+        assert_eq!(ended(&process), -9);
+    });
+}
+
+#[test]
+fn what_is_left_of_a_context_ends_with_its_last_handle() {
+    isolated(|| {
+        let (context, _) = context("");
+        let begun = Event::new().unwrap();
+        let process = context.process("sleeper").args((&begun,)).start().unwrap();
+        begun.wait().unwrap();
+        let running = Process::open(process.pid()).expect("it runs");
+        drop(context);
+        assert!(process.is_alive(), "somebody may still ask");
+        drop(process);
+        running.wait_until_gone();
+    });
+}
+
+#[test]
+fn x_01_a_process_has_no_descriptors_of_its_siblings() {
+    isolated(|| {
+        let (context, _) = context("");
+        let count = |pid: u32| {
+            std::fs::read_dir(format!("/proc/{pid}/fd"))
+                .expect("its descriptors")
+                .count()
+        };
+        let begun = Event::new().unwrap();
+        let mut counts = Vec::new();
+        let sleepers: Vec<_> = (0..20)
+            .map(|_| {
+                begun.clear();
+                let process = context.process("sleeper").args((&begun,)).start().unwrap();
+                begun.wait().unwrap();
+                counts.push(count(process.pid()));
+                process
+            })
+            .collect();
+        assert!(counts.iter().all(|fds| *fds == counts[0]), "{counts:?}");
+        context.kill();
+        assert!(sleepers.iter().all(|process| ended(process) == -9));
+    });
+}
+
+#[test]
+fn processes_that_have_ended_leave_nothing_open() {
+    isolated(|| {
+        let (context, _) = context("");
+        let run = || assert_eq!(ended(&context.process("nothing").start().unwrap()), 0);
+        run();
+        let before = own_fds().len();
+        for _ in 0..50 {
+            run();
+        }
+        eventually("as many descriptors as before", || {
+            (own_fds().len() <= before).then_some(())
+        });
+    });
+}
