@@ -57,6 +57,21 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The error that this was made from, if it is an `E`.
+    ///
+    /// ```
+    /// use wasmp_guest::{Error, SharedError};
+    ///
+    /// let error = Error::from(SharedError::Interrupted);
+    /// assert_eq!(error.downcast_ref(), Some(&SharedError::Interrupted));
+    /// ```
+    #[must_use]
+    pub fn downcast_ref<E: error::Error + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
+}
+
 impl<E: error::Error + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
         Self(Box::new(error))

@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use wasmp_guest::{Connection, Event, Process, Result, SharedError, Waitable, main, task, wait_timeout};
+use wasmp_guest::{
+    Connection, Event, Process, Result, SharedError, Waitable, current_process, main, task, wait_timeout,
+};
 
 const WORKERS: usize = 3;
 const ROUND: Duration = Duration::from_millis(500);
@@ -17,6 +19,7 @@ fn work(stop: Event, crash: bool) -> Result<()> {
     if crash {
         std::process::exit(3);
     }
+    println!("{}: at work", current_process()?.name());
     loop {
         // A worker that slept instead would be killed by Ctrl-C.
         match stop.wait_timeout(ROUND) {

@@ -34,7 +34,7 @@ fn main() -> Result<()> {
     println!("{:>10} {:>9} {:>7}", "processes", "time", "speedup");
     println!("{:>10} {:>6} ms {:>6.2}x", "sequential", alone.as_millis(), 1.0);
 
-    let cpus = u32::try_from(cpu_count()?)?;
+    let cpus = cpu_count()?;
     let mut sizes = vec![1, 2, 4, 2 * cpus];
     sizes.sort_unstable();
     sizes.dedup();

@@ -7,7 +7,7 @@ use std::env::consts::ARCH;
 
 use wasmp_guest::{Barrier, Pool, Result, current_process, main, task};
 
-const WORKERS: u32 = 4;
+const WORKERS: usize = 4;
 
 /// Says where it runs, when all workers have come this far, so that none of them runs two.
 #[task]
@@ -21,7 +21,7 @@ fn report(barrier: Barrier) -> Result<String> {
 #[main]
 fn main() -> Result<()> {
     let pool = Pool::new(WORKERS)?;
-    let barrier = Barrier::new(WORKERS)?;
+    let barrier = Barrier::new(WORKERS as u32)?;
     // One item at a time, so that no worker takes two.
     let mut reports: Vec<String> = pool.task(report).chunksize(1).map((0..WORKERS).map(|_| &barrier))?;
     reports.sort_unstable();

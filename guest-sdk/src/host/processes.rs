@@ -70,11 +70,11 @@ impl ProcessNumber {
     }
 
     /// How it ended, if it has.
-    pub(crate) fn exitcode(&self) -> Option<i32> {
+    pub(crate) fn exitcode(&self) -> Result<Option<i32>, Status> {
         let mut code = 0;
         // SAFETY: the host writes four bytes there, before it returns.
-        let ended = unsafe { process_exitcode(self.0, &raw mut code) };
-        (ended == 1).then_some(code)
+        let ended = check(unsafe { process_exitcode(self.0, &raw mut code) })?;
+        Ok((ended == 1).then_some(code))
     }
 
     pub(crate) fn signal(&self, signal: i32) -> Result<(), Status> {

@@ -118,10 +118,15 @@ pub struct PoolBuilder {
     retry: Retry,
 }
 
+/// So many processes, for the host, which has no more than it can count in 32 bits anyway.
+fn count(processes: usize) -> u32 {
+    u32::try_from(processes).unwrap_or(u32::MAX)
+}
+
 impl PoolBuilder {
     /// How many workers. Default: as many as the host has CPUs.
-    pub fn processes(mut self, processes: u32) -> Self {
-        self.processes = processes;
+    pub fn processes(mut self, processes: usize) -> Self {
+        self.processes = count(processes);
         self
     }
 
@@ -192,7 +197,7 @@ impl Pool {
     /// # Errors
     ///
     /// See [`PoolBuilder::build`].
-    pub fn new(processes: u32) -> Result<Self, PoolError> {
+    pub fn new(processes: usize) -> Result<Self, PoolError> {
         Self::builder().processes(processes).build()
     }
 
@@ -329,8 +334,8 @@ impl Pool {
     /// # Errors
     ///
     /// [`PoolError::ProcessLimit`]; the pool is as it was then.
-    pub fn resize(&self, processes: u32) -> Result<(), PoolError> {
-        Ok(self.inner.number.resize(processes)?)
+    pub fn resize(&self, processes: usize) -> Result<(), PoolError> {
+        Ok(self.inner.number.resize(count(processes))?)
     }
 
     /// Takes no more work; what was submitted is finished (CPython: `Pool.close`).

@@ -109,6 +109,7 @@ impl<F> ProcessBuilder<F> {
         options.extend_from_slice(self.name.as_bytes());
         let number = ProcessNumber::start(&options, &args).map_err(|status| match status {
             Status::NotFound => ProcessError::NoSuchTask(task.into_owned()),
+            Status::Unsupported if cfg!(target_family = "wasm") => ProcessError::CannotFork,
             status => status.into(),
         })?;
         Process::of(number)

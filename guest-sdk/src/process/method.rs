@@ -13,6 +13,10 @@ pub enum StartMethod {
     /// An executable that is started anew and loads the module anew: nothing of it is laid out in memory as in any other
     /// process. It takes a few times as long.
     Spawn,
+    /// Forked, with a copy of the memory of the guest that starts it: statics have the values there that they have here, and
+    /// handles to shared objects are good there, too. Locks that are held here are not held there. What is open here as a
+    /// file is not there. Each MiB of memory takes time; see the budget in the README.
+    Fork,
 }
 
 impl StartMethod {
@@ -22,6 +26,7 @@ impl StartMethod {
         match self {
             Self::Forkserver => "forkserver",
             Self::Spawn => "spawn",
+            Self::Fork => "fork",
         }
     }
 
@@ -40,23 +45,27 @@ impl StartMethod {
         match self {
             Self::Forkserver => 1,
             Self::Spawn => 2,
+            Self::Fork => 3,
         }
     }
 }
 
 thread_local! {
-    static CHOSEN: Cell<Option<StartMethod>> = const { Cell::new(None) };
+    /// What was set, by the process with this id: a copy of it has its own.
+    static CHOSEN: Cell<Option<(u32, StartMethod)>> = const { Cell::new(None) };
 }
 
 /// What was set here.
 pub(super) fn chosen() -> Option<StartMethod> {
-    CHOSEN.get()
+    let (pid, method) = CHOSEN.get()?;
+    let own = own_info().ok()?;
+    (own.pid == pid).then_some(method)
 }
 
 /// The methods that there are, the default first (CPython: `get_all_start_methods`).
 #[must_use]
 pub fn get_all_start_methods() -> Vec<StartMethod> {
-    vec![StartMethod::Forkserver, StartMethod::Spawn]
+    vec![StartMethod::Forkserver, StartMethod::Spawn, StartMethod::Fork]
 }
 
 /// How processes are started from here on that are not told otherwise, in this process and in those that it starts (CPython:
@@ -64,12 +73,13 @@ pub fn get_all_start_methods() -> Vec<StartMethod> {
 ///
 /// # Errors
 ///
-/// [`ProcessError::MethodIsSet`], if it was set before and `force` is false (CPython: `RuntimeError`).
+/// [`ProcessError::MethodIsSet`], if it was set before and `force` is false (CPython: `RuntimeError`);
+/// [`ProcessError::Unsupported`] outside of a wasmp worker.
 pub fn set_start_method(method: StartMethod, force: bool) -> Result<(), ProcessError> {
     if chosen().is_some() && !force {
         return Err(ProcessError::MethodIsSet);
     }
-    CHOSEN.set(Some(method));
+    CHOSEN.set(Some((own_info()?.pid, method)));
     Ok(())
 }
 

@@ -129,7 +129,7 @@ impl Process {
         let info = read(&number.info()?)?;
         let process = Self(Rc::new(Started { number, info }));
         CHILDREN.with_borrow_mut(|children| {
-            children.retain(Self::is_alive);
+            children.retain(Self::is_running_child);
             children.push(process.clone());
         });
         Ok(process)
@@ -163,14 +163,20 @@ impl Process {
     /// it called `exit` with that; below zero: the signal that has killed it.
     #[must_use]
     pub fn exitcode(&self) -> Option<i32> {
-        self.0.number.exitcode()
+        // A parent's, in a copy of it, cannot be asked about.
+        self.0.number.exitcode().ok().flatten()
+    }
+
+    /// Whether it was started here, and has not ended.
+    fn is_running_child(&self) -> bool {
+        self.0.number.exitcode() == Ok(None)
     }
 
     /// Waits until it has ended.
     ///
     /// # Errors
     ///
-    /// [`ProcessError::Interrupted`].
+    /// [`ProcessError::Interrupted`]; [`ProcessError::NotAChild`] where it was not started.
     pub fn join(&self) -> Result<(), ProcessError> {
         Ok(self.0.number.join(Timeout::FOREVER)?)
     }
@@ -228,7 +234,7 @@ impl Process {
         if self.is_alive() {
             return Err(ProcessError::StillRunning);
         }
-        CHILDREN.with_borrow_mut(|children| children.retain(Self::is_alive));
+        CHILDREN.with_borrow_mut(|children| children.retain(Self::is_running_child));
         Ok(())
     }
 }
@@ -237,7 +243,7 @@ impl Process {
 #[must_use]
 pub fn active_children() -> Vec<Process> {
     CHILDREN.with_borrow_mut(|children| {
-        children.retain(Process::is_alive);
+        children.retain(Process::is_running_child);
         children.clone()
     })
 }
@@ -276,7 +282,7 @@ pub fn current_process() -> Result<CurrentProcess, ProcessError> {
 }
 
 impl CurrentProcess {
-    /// What it is called: `MainProcess` if it is the first of its program, `PoolWorker-` and a number in a pool.
+    /// What it is called: `MainProcess` if it is the first of its program, `PoolWorker-` and its number in a pool.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name

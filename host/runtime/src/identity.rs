@@ -12,11 +12,15 @@ pub enum StartMethod {
     /// An executable that is started anew and loads the module anew: nothing of it is laid out in memory as in any other
     /// process. It takes a few times as long.
     Spawn,
+    /// Forked from the same process, with a copy of the memory of the guest that starts it: variables have the values there
+    /// that they have here, and handles to objects are good there, too. It owns no locks. The host starts it as by
+    /// `Forkserver`.
+    Fork,
 }
 
 impl StartMethod {
     /// All of them, the default first (CPython: `get_all_start_methods`).
-    pub const ALL: [Self; 2] = [Self::Forkserver, Self::Spawn];
+    pub const ALL: [Self; 3] = [Self::Forkserver, Self::Spawn, Self::Fork];
 
     /// As Python calls it.
     #[must_use]
@@ -24,6 +28,7 @@ impl StartMethod {
         match self {
             Self::Forkserver => "forkserver",
             Self::Spawn => "spawn",
+            Self::Fork => "fork",
         }
     }
 }
@@ -53,14 +58,6 @@ impl Identity {
             parent: None,
             method: StartMethod::default(),
             once: true,
-        }
-    }
-
-    /// The lineage of its child with this number.
-    pub(crate) fn lineage_of_child(lineage: &str, number: u32) -> String {
-        match lineage {
-            "" => number.to_string(),
-            lineage => format!("{lineage}:{number}"),
         }
     }
 }

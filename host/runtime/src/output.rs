@@ -1,8 +1,12 @@
 //! What guests write to their standard output and error, on its way to whoever wants it.
 //!
-//! Workers hand it to the supervisor through their reply rings; a thread for each pool cuts it into whole lines and
-//! passes them on. The supervisor never waits for that thread: when it is behind, the worker's ring is left unread,
+//! Workers hand it to the supervisor through their reply rings; a thread for each family of pools cuts it into whole lines
+//! and passes them on. The supervisor never waits for that thread: when it is behind, the worker's ring is left unread,
 //! and the guest waits in its write.
+//!
+//! Each piece says when it was written. Two guests that print in turns, as with a lock, are read from two rings, in no
+//! particular order; so before the thread passes on what was written up to some moment, it has all rings read, and puts what
+//! has come in order.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use wasmp_ipc::monotonic;
 
 /// Bytes that may wait for the receiver before a guest has to.
 const MAX_QUEUED: usize = 4 << 20;
@@ -63,7 +68,7 @@ pub(crate) fn inherit(output: GuestOutput<'_>) {
     };
 }
 
-enum Message {
+enum What {
     Output {
         worker: u32,
         stream: Stream,
@@ -73,6 +78,12 @@ enum Message {
     End { worker: u32 },
     /// Everything before this is passed on when the sender of it is dropped.
     Flush(Sender<()>),
+}
+
+/// Something for the thread, and when it came about on the monotonic clock.
+struct Message {
+    at: u64,
+    what: What,
 }
 
 #[derive(Debug, Default)]
@@ -99,8 +110,16 @@ impl fmt::Debug for OutputSender {
 }
 
 impl OutputSender {
-    /// Passes something on; gives it back if too much is waiting, unless it is `urgent`.
-    pub(crate) fn send(&self, worker: u32, stream: Stream, bytes: Vec<u8>, urgent: bool) -> Result<(), Vec<u8>> {
+    /// Passes something on that was written `at` this time, as the worker says; gives it back if too much is waiting, unless
+    /// it is `urgent`.
+    pub(crate) fn send(
+        &self,
+        worker: u32,
+        stream: Stream,
+        at: u64,
+        bytes: Vec<u8>,
+        urgent: bool,
+    ) -> Result<(), Vec<u8>> {
         let level = &self.level;
         if !urgent && level.queued.load(Ordering::Acquire) > MAX_QUEUED {
             level.refused.store(true, Ordering::SeqCst);
@@ -110,29 +129,34 @@ impl OutputSender {
             }
         }
         level.queued.fetch_add(bytes.len() + OVERHEAD, Ordering::AcqRel);
-        let _ = self.sender.send(Message::Output { worker, stream, bytes });
+        // Nothing was written later than it is now, whatever a worker says.
+        self.tell(at.min(monotonic()), What::Output { worker, stream, bytes });
         Ok(())
     }
 
     /// A worker has ended.
     pub(crate) fn end_worker(&self, worker: u32) {
-        let _ = self.sender.send(Message::End { worker });
+        self.tell(monotonic(), What::End { worker });
     }
 
     /// Waits until everything that was sent is passed on.
     pub(crate) fn flush(&self) {
         let (passed, wait) = bounded(0);
-        let _ = self.sender.send(Message::Flush(passed));
+        self.tell(monotonic(), What::Flush(passed));
         let _ = wait.recv();
+    }
+
+    fn tell(&self, at: u64, what: What) {
+        let _ = self.sender.send(Message { at, what });
     }
 }
 
-/// Starts the thread that passes output on, which ends with the last sender. `caught_up` is called when there is room
-/// again after something was refused.
+/// Starts the thread that passes output on, which ends with the last sender. `gather` has everything sent that was written
+/// until now, also what was refused before there was room again.
 pub(crate) fn start(
     handler: OutputHandler,
     framing: Framing,
-    caught_up: impl Fn() + Send + 'static,
+    gather: impl Fn() + Send + 'static,
 ) -> io::Result<OutputSender> {
     let (sender, receiver) = unbounded();
     let level = Arc::new(Level::default());
@@ -140,41 +164,83 @@ pub(crate) fn start(
         sender,
         level: Arc::clone(&level),
     };
-    std::thread::Builder::new()
-        .name("wasmp-output".into())
-        .spawn(move || forward(&receiver, handler, framing, &level, caught_up))?;
+    std::thread::Builder::new().name("wasmp-output".into()).spawn(move || {
+        let ending = Ending { level: &level, gather };
+        let mut passing = Passing {
+            handler,
+            framing,
+            level: &level,
+            rests: HashMap::new(),
+        };
+        let refused = || level.refused.swap(false, Ordering::SeqCst);
+        in_order(&receiver, refused, &ending.gather, |what| passing.pass(what));
+    })?;
     Ok(sender)
 }
 
 /// Lets go of everyone who waits for the thread when it ends: with the last sender, or because the handler panicked.
 struct Ending<'a, F: Fn()> {
     level: &'a Level,
-    caught_up: F,
+    gather: F,
 }
 
 impl<F: Fn()> Drop for Ending<'_, F> {
     fn drop(&mut self) {
         self.level.over.store(true, Ordering::SeqCst);
         if self.level.refused.swap(false, Ordering::SeqCst) {
-            (self.caught_up)();
+            (self.gather)();
         }
     }
 }
 
-fn forward(
-    receiver: &Receiver<Message>,
-    mut handler: OutputHandler,
+/// Takes what comes, in the order in which it came about.
+fn in_order(receiver: &Receiver<Message>, refused: impl Fn() -> bool, gather: impl Fn(), mut take: impl FnMut(What)) {
+    let mut waiting: Vec<Message> = Vec::new();
+    loop {
+        if waiting.is_empty() {
+            // There is room again for what was refused.
+            if refused() {
+                gather();
+            }
+            match receiver.recv() {
+                Ok(message) => waiting.push(message),
+                Err(_) => return,
+            }
+        }
+        waiting.extend(receiver.try_iter());
+        // Whoever had written before one of these was written had done so by now.
+        let until = waiting.iter().map(|message| message.at).max().unwrap_or_default();
+        gather();
+        waiting.extend(receiver.try_iter());
+        waiting.sort_by_key(|message| message.at);
+        let due = waiting.partition_point(|message| message.at <= until);
+        for message in waiting.drain(..due) {
+            take(message.what);
+        }
+    }
+}
+
+/// Where output goes.
+struct Passing<'l> {
+    handler: OutputHandler,
     framing: Framing,
-    level: &Level,
-    caught_up: impl Fn(),
-) {
-    let ending = Ending { level, caught_up };
-    let mut rests: HashMap<(u32, Stream), Vec<u8>> = HashMap::new();
-    for message in receiver {
-        match message {
-            Message::Output { worker, stream, bytes } => {
+    level: &'l Level,
+    /// What workers have begun of a line.
+    rests: HashMap<(u32, Stream), Vec<u8>>,
+}
+
+impl Passing<'_> {
+    fn pass(&mut self, what: What) {
+        let Self {
+            handler,
+            framing,
+            level,
+            rests,
+        } = self;
+        match what {
+            What::Output { worker, stream, bytes } => {
                 let cost = bytes.len() + OVERHEAD;
-                if framing == Framing::Raw {
+                if *framing == Framing::Raw {
                     handler(GuestOutput {
                         worker,
                         stream,
@@ -188,12 +254,8 @@ fn forward(
                     rest.drain(..passed);
                 }
                 level.queued.fetch_sub(cost, Ordering::SeqCst);
-                if level.queued.load(Ordering::SeqCst) <= MAX_QUEUED / 2 && level.refused.swap(false, Ordering::SeqCst)
-                {
-                    (ending.caught_up)();
-                }
             }
-            Message::End { worker } => {
+            What::End { worker } => {
                 for stream in [Stream::Stdout, Stream::Stderr] {
                     if let Some(rest) = rests.remove(&(worker, stream)).filter(|rest| !rest.is_empty()) {
                         handler(GuestOutput {
@@ -204,7 +266,7 @@ fn forward(
                     }
                 }
             }
-            Message::Flush(passed) => drop(passed),
+            What::Flush(passed) => drop(passed),
         }
     }
 }
@@ -247,9 +309,15 @@ mod tests {
     #[test]
     fn lines_of_two_workers_do_not_mix() {
         let lines = collect(Framing::Lines, |sender| {
-            sender.send(1, Stream::Stdout, b"one ".to_vec(), false).unwrap();
-            sender.send(2, Stream::Stdout, b"two\n".to_vec(), false).unwrap();
-            sender.send(1, Stream::Stdout, b"line\nrest".to_vec(), false).unwrap();
+            sender
+                .send(1, Stream::Stdout, monotonic(), b"one ".to_vec(), false)
+                .unwrap();
+            sender
+                .send(2, Stream::Stdout, monotonic(), b"two\n".to_vec(), false)
+                .unwrap();
+            sender
+                .send(1, Stream::Stdout, monotonic(), b"line\nrest".to_vec(), false)
+                .unwrap();
             sender.end_worker(1);
         });
         let stdout = |worker, line: &[u8]| (worker, Stream::Stdout, line.to_vec());
@@ -259,10 +327,39 @@ mod tests {
         );
     }
 
+    /// Two workers that print in turns, whose rings are read the wrong way round.
+    #[test]
+    fn what_was_written_first_is_passed_on_first_even_if_it_comes_later() {
+        let late = Arc::new(Mutex::new(Vec::new()));
+        let (sent, seen) = (Arc::clone(&late), Arc::new(Mutex::new(Vec::new())));
+        let kept = Arc::clone(&seen);
+        let handler: OutputHandler = Box::new(move |output| kept.lock().unwrap().push(output.line.to_vec()));
+        let gather = move || {
+            for (sender, at, line) in sent.lock().unwrap().drain(..) {
+                let sender: OutputSender = sender;
+                let line: &[u8] = line;
+                sender.send(1, Stream::Stdout, at, line.to_vec(), false).unwrap();
+            }
+        };
+        let sender = start(handler, Framing::Lines, gather).unwrap();
+        let (first, second, third) = (monotonic(), monotonic(), monotonic());
+        late.lock().unwrap().extend([
+            (sender.clone(), first, &b"first\n"[..]),
+            (sender.clone(), third + 1_000_000_000, &b"after all\n"[..]),
+        ]);
+        sender
+            .send(2, Stream::Stdout, second, b"second\n".to_vec(), false)
+            .unwrap();
+        sender.flush();
+        assert_eq!(*seen.lock().unwrap(), [&b"first\n"[..], b"second\n", b"after all\n"]);
+    }
+
     #[test]
     fn raw_output_passes_as_it_was_written() {
         let lines = collect(Framing::Raw, |sender| {
-            sender.send(1, Stream::Stderr, b"no line".to_vec(), false).unwrap();
+            sender
+                .send(1, Stream::Stderr, monotonic(), b"no line".to_vec(), false)
+                .unwrap();
         });
         assert_eq!(lines, [(1, Stream::Stderr, b"no line".to_vec())]);
     }
@@ -275,11 +372,13 @@ mod tests {
             let _ = paused.recv();
         });
         let sender = start(handler, Framing::Raw, move || room.send(()).unwrap()).unwrap();
-        sender.send(1, Stream::Stdout, vec![0; MAX_QUEUED + 1], false).unwrap();
-        assert!(sender.send(1, Stream::Stdout, vec![1], false).is_err());
+        sender
+            .send(1, Stream::Stdout, monotonic(), vec![0; MAX_QUEUED + 1], false)
+            .unwrap();
+        assert!(sender.send(1, Stream::Stdout, monotonic(), vec![1], false).is_err());
         drop(pause);
         has_room.recv().unwrap();
-        sender.send(1, Stream::Stdout, vec![1], false).unwrap();
+        sender.send(1, Stream::Stdout, monotonic(), vec![1], false).unwrap();
         sender.flush();
     }
 
@@ -292,11 +391,13 @@ mod tests {
             panic!("as a test of it");
         });
         let sender = start(handler, Framing::Raw, move || room.send(()).unwrap()).unwrap();
-        sender.send(1, Stream::Stdout, vec![0; MAX_QUEUED + 1], false).unwrap();
-        assert!(sender.send(1, Stream::Stdout, vec![1], false).is_err());
+        sender
+            .send(1, Stream::Stdout, monotonic(), vec![0; MAX_QUEUED + 1], false)
+            .unwrap();
+        assert!(sender.send(1, Stream::Stdout, monotonic(), vec![1], false).is_err());
         drop(pause);
         has_room.recv().unwrap();
-        sender.send(1, Stream::Stdout, vec![1], false).unwrap();
+        sender.send(1, Stream::Stdout, monotonic(), vec![1], false).unwrap();
         sender.flush();
     }
 
@@ -304,7 +405,7 @@ mod tests {
     fn a_line_that_comes_in_pieces_is_one() {
         let lines = collect(Framing::Lines, |sender| {
             for byte in b"ab\n\nc" {
-                sender.send(1, Stream::Stdout, vec![*byte], false).unwrap();
+                sender.send(1, Stream::Stdout, monotonic(), vec![*byte], false).unwrap();
             }
             sender.end_worker(1);
         });

@@ -69,6 +69,8 @@ pub(crate) struct Spec {
     pub(crate) isolation: Isolation,
     /// How long an item may run before it is stopped where it is.
     pub(crate) soft_timeout: Option<Duration>,
+    /// Whether an instance can be copied by copying its memory.
+    pub(crate) all_memory: bool,
     /// Whether SIGINT ends the waits of a worker; else it ends the worker.
     pub(crate) signals: bool,
     /// Whether what a command prints is its result; else it is passed on as it comes.

@@ -118,9 +118,9 @@ pub(crate) enum ReplyKind {
     Done = 2,
     /// Item `seq` failed: the body is a [`Fault`].
     Failed = 3,
-    /// The guest wrote the body to its standard output.
+    /// The guest wrote the body to its standard output, at the time `seq` of the monotonic clock.
     Stdout = 4,
-    /// The guest wrote the body to its standard error.
+    /// The same for its standard error.
     Stderr = 5,
     /// The next part of the body of the reply before.
     More = 6,

@@ -32,6 +32,7 @@ mod objects;
 mod outcome;
 mod policies;
 mod program;
+mod programs;
 mod progress;
 mod pty;
 mod run;

@@ -98,7 +98,7 @@ fn p_27_a_process_answers_over_a_pipe_until_that_is_closed() {
         let process = context.process("square_server").args((&answers,)).start().unwrap();
         drop(answers);
         for number in [7_i64, -3] {
-            questions.send(&number).unwrap();
+            questions.send(&Some(number)).unwrap();
             assert_eq!(questions.recv::<i64>().unwrap(), number * number);
         }
         drop(questions);

@@ -13,6 +13,11 @@ macro_rules! scenarios {
             $(#[test] fn $name() { super::isolated(|| super::good(concat!("--forkserver ", stringify!($name)))); })*
         }
     };
+    (@fork $($name:ident)*) => {
+        mod fork {
+            $(#[test] fn $name() { super::isolated(|| super::good(concat!("--fork ", stringify!($name)))); })*
+        }
+    };
     (@spawn $($name:ident)*) => {
         mod spawn {
             $(#[test] fn $name() { super::isolated(|| super::good(concat!("--spawn ", stringify!($name)))); })*
@@ -21,6 +26,7 @@ macro_rules! scenarios {
     ($($name:ident)*) => {
         scenarios! { @forkserver $($name)* }
         scenarios! { @spawn $($name)* }
+        scenarios! { @fork $($name)* }
     };
 }
 
@@ -51,6 +57,11 @@ scenarios! {
     no_end_of_processes
     pool_is_typed
     x_04_start_methods
+}
+
+#[test]
+fn a_fork_is_a_copy_of_its_parent() {
+    isolated(|| good("fork_copies"));
 }
 
 #[test]

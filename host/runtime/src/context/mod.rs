@@ -6,7 +6,6 @@ use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
@@ -62,8 +61,6 @@ impl fmt::Debug for Context {
 #[derive(Debug)]
 struct Household {
     family: Arc<Family>,
-    /// How many processes the host has started.
-    started: AtomicU32,
 }
 
 impl Drop for Household {
@@ -81,10 +78,7 @@ impl Context {
         Self {
             module,
             terms,
-            household: Arc::new(Household {
-                family,
-                started: Default::default(),
-            }),
+            household: Arc::new(Household { family }),
         }
     }
 

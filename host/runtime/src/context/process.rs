@@ -3,7 +3,6 @@
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -66,7 +65,8 @@ impl<'c> ProcessBuilder<'c> {
         self
     }
 
-    /// What the process is called, up to 255 bytes. It means nothing. Default: `Process-` and a number.
+    /// What the process is called, up to 255 bytes. It means nothing. Default: `Process-` and its number among the processes
+    /// that this program has started, workers of pools among them.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
@@ -93,9 +93,8 @@ impl<'c> ProcessBuilder<'c> {
     pub fn start(self) -> Result<Process> {
         let task = task_number(&self.context.module, &self.task)?;
         let (args, references) = self.args?;
-        let number = self.context.household.started.fetch_add(1, Ordering::Relaxed) + 1;
-        let lineage = number.to_string();
         let owner = Owner::host();
+        let lineage = owner.next_lineage();
         let identity = Identity {
             name: self.name.unwrap_or_else(|| format!("Process-{lineage}")),
             lineage,

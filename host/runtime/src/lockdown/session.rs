@@ -31,7 +31,7 @@ pub(super) fn detach() -> io::Result<()> {
             },
         );
     }
-    unblock_all()
+    unblock_all_but_interrupts()
 }
 
 fn set_disposition(signal: libc::c_int, disposition: libc::sighandler_t) {
@@ -39,12 +39,14 @@ fn set_disposition(signal: libc::c_int, disposition: libc::sighandler_t) {
     unsafe { libc::signal(signal, disposition) };
 }
 
-fn unblock_all() -> io::Result<()> {
+/// SIGINT may be meant for the guest, which is not there yet: a worker lets it through when it can hear it.
+fn unblock_all_but_interrupts() -> io::Result<()> {
     // SAFETY: an all-zero sigset_t is valid storage, and sigemptyset initialises it before it is read.
     let done = unsafe {
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut())
+        let mut kept: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut kept);
+        libc::sigaddset(&raw mut kept, libc::SIGINT);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const kept, std::ptr::null_mut())
     };
     if done == 0 {
         Ok(())

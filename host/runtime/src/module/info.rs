@@ -94,6 +94,8 @@ pub(crate) struct ModuleInfo {
     pub(crate) imports: Vec<ImportInfo>,
     pub(crate) exports: Vec<ExportInfo>,
     pub(crate) memories: Vec<MemoryInfo>,
+    /// How many globals of its own can change.
+    pub(crate) mutable_globals: u32,
     /// Initial elements of each table.
     pub(crate) tables: Vec<u64>,
     /// Functions defined, not imported.

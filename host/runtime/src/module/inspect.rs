@@ -47,6 +47,7 @@ pub(crate) fn inspect(module: &str, wasm: &[u8]) -> Result<ModuleInfo, ModuleErr
         imports: parts.imports,
         exports: parts.exports.into_iter().map(|export| export.info).collect(),
         memories: parts.memories,
+        mutable_globals: parts.mutable_globals,
         tables: parts.tables,
         functions: parts.defined,
         code_size: parts.code_size,
@@ -65,6 +66,7 @@ struct Parts {
     unknown: Vec<UnknownImport>,
     exports: Vec<Export>,
     memories: Vec<MemoryInfo>,
+    mutable_globals: u32,
     tables: Vec<u64>,
     defined: u32,
     code_size: u64,
@@ -132,6 +134,11 @@ impl Parts {
                 Payload::MemorySection(memories) => {
                     for memory in memories {
                         self.memories.push(memory_info(&memory.map_err(malformed)?));
+                    }
+                }
+                Payload::GlobalSection(globals) => {
+                    for global in globals {
+                        self.mutable_globals += u32::from(global.map_err(malformed)?.ty.mutable);
                     }
                 }
                 Payload::ExportSection(exports) => {

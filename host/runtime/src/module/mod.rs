@@ -167,6 +167,12 @@ impl Module {
         &self.inner.info.memories
     }
 
+    /// Whether an instance is nothing but its memory: a module of a compiler's has one global that can change, where the
+    /// stack is.
+    pub(crate) fn is_all_memory(&self) -> bool {
+        self.inner.info.memories.len() == 1 && self.inner.info.mutable_globals <= 1
+    }
+
     /// How many functions the module defines.
     #[must_use]
     pub fn functions(&self) -> u32 {

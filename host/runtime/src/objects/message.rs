@@ -61,6 +61,8 @@ pub(crate) enum PoolRequest {
         name: Option<String>,
         daemon: Option<bool>,
         method: Option<StartMethod>,
+        /// Bytes of what it is to be a copy of, if it is.
+        snapshot: Option<u64>,
     },
     /// What ends with this process of the worker's, or with the number 0 whoever started the worker.
     Sentinel { pool: u32 },
@@ -84,7 +86,7 @@ pub(crate) enum Answer {
     Pool {
         pool: u32,
     },
-    /// The process with this number, and beside the message its rings.
+    /// The process with this number, and beside the message its rings, and memory for what it is to be a copy of.
     Process {
         pool: u32,
         name: String,

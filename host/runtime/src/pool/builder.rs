@@ -437,6 +437,7 @@ impl PoolBuilder {
             max_message: self.max_message,
             isolation: self.isolation,
             soft_timeout: self.soft_timeout,
+            all_memory: module.is_all_memory(),
             signals,
             capture: self.capture,
             timed: self.insight || self.trace.is_some(),
@@ -479,10 +480,11 @@ impl PoolBuilder {
 
         let id = supervisor.next_pool();
         let handler = self.output.unwrap_or_else(|| Box::new(output::inherit));
-        let caught_up = move || supervisor.nudge(id);
-        let output = output::start(handler, self.framing, caught_up).map_err(start("start the output thread"))?;
+        let gather = move || supervisor.attend_family(id);
+        let output = output::start(handler, self.framing, gather).map_err(start("start the output thread"))?;
         let errands = Errands::start().map_err(start("start the thread for callbacks"))?;
         let family = Family::new(
+            id,
             supervisor,
             module.clone(),
             nursery,

@@ -45,13 +45,14 @@ pub(crate) enum ToZygote {
     /// each granted directory.
     Load { spec_len: u64 },
     /// Start a worker. Descriptors: ring memory, doorbell, control socket, lifeline, a pipe for the guest's stdin if
-    /// `stdin`, and the initializer in a memfd of so many bytes, if there is one. `birth` names the worker among all that this
+    /// `stdin`, the initializer in a memfd of so many bytes, if there is one, and so what it is a copy of. `birth` names the worker among all that this
     /// host ever starts.
     Fork {
         birth: u64,
         slot: u32,
         stdin: bool,
         initializer: Option<u64>,
+        snapshot: Option<u64>,
         identity: Identity,
     },
 }

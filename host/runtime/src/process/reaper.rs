@@ -20,14 +20,17 @@ pub(super) struct Attention {
 pub(super) struct ChildSignal(OwnedFd);
 
 impl ChildSignal {
-    /// Blocks SIGCHLD and opens a descriptor that is readable when one is pending.
+    /// Blocks SIGCHLD and SIGINT, and opens a descriptor that is readable when one of the first is pending.
     pub(super) fn new() -> io::Result<Self> {
         // SAFETY: plain system calls on a signal set that lives on this stack; the descriptor is fresh and ours.
         unsafe {
             let mut set = std::mem::zeroed();
             libc::sigemptyset(&mut set);
             libc::sigaddset(&mut set, libc::SIGCHLD);
-            if libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) != 0 {
+            // What is forked from here is not to be interrupted before it can say what that means.
+            let mut blocked = set;
+            libc::sigaddset(&mut blocked, libc::SIGINT);
+            if libc::sigprocmask(libc::SIG_BLOCK, &blocked, std::ptr::null_mut()) != 0 {
                 return Err(io::Error::last_os_error());
             }
             match libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {

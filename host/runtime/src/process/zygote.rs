@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 
 use super::control::Channel;
 use super::message::{FromZygote, MAX_MESSAGE, ToZygote, decode, encode};
-use super::reaper::{ChildSignal, fork, reap, unblock_signals};
+use super::reaper::{ChildSignal, fork, reap};
 use crate::worker::{self, Belongings, Template};
 
 /// Serves the host until it closes its end. Never returns.
@@ -55,12 +55,13 @@ fn serve(control: &Channel) -> io::Result<()> {
                 slot,
                 stdin,
                 initializer,
+                snapshot,
                 identity,
             } = decode(&buffer[..len])?
             else {
                 return Err(out_of_turn());
             };
-            let Some(belongings) = Belongings::from_order(slot, identity, fds, stdin, initializer) else {
+            let Some(belongings) = Belongings::from_order(slot, identity, fds, stdin, initializer, snapshot) else {
                 return Err(out_of_turn());
             };
             start_worker(control, &template, belongings, birth)?;
@@ -71,8 +72,7 @@ fn serve(control: &Channel) -> io::Result<()> {
 fn start_worker(control: &Channel, template: &Template, belongings: Belongings, birth: u64) -> io::Result<()> {
     match fork() {
         Ok(0) => {
-            unblock_signals();
-            // The first thing a worker does is to close every descriptor that is not its own.
+            // Signals stay blocked until the worker has made up its mind about them. The first thing a worker does is to close every descriptor that is not its own.
             worker::main(template, belongings)
         }
         Ok(pid) => {

@@ -23,7 +23,7 @@ use super::family::{Preparation, Processes};
 use super::job::{Batch, Block, ChunkRule, Delivery, Job, JobKey, Outcome, Sink, Terms as JobTerms};
 use super::size::Size;
 use super::slot::{Limits, Slot, Violation};
-use super::solo::{Owner, Solo, prepare_spawn};
+use super::solo::{Solo, prepare_spawn};
 use crate::identity::{Identity, StartMethod};
 use crate::objects::message::{Answer, MAX_NAME, PoolRequest};
 use crate::outcome::End;
@@ -406,7 +406,7 @@ fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Violation> {
 /// The side of the pool whose worker is the owner.
 impl Core {
     /// Answers what a worker asks about pools of its own.
-    pub(super) fn serve_pool(&mut self, at: usize, request: &PoolRequest) -> Option<(Answer, Option<OwnedFd>)> {
+    pub(super) fn serve_pool(&mut self, at: usize, request: &PoolRequest) -> Option<(Answer, Vec<OwnedFd>)> {
         let served = match *request {
             PoolRequest::New {
                 processes,
@@ -418,14 +418,15 @@ impl Core {
                 ref name,
                 daemon,
                 method,
-            } => self.new_process(at, name.clone(), daemon, method),
+                snapshot,
+            } => self.new_process(at, name.clone(), daemon, method, snapshot),
             PoolRequest::Sentinel { pool } => self.sentinel(at, pool),
             PoolRequest::Drop { pool } => {
                 self.drop_pools(at, |dropped| dropped.id == pool);
                 return None;
             }
         };
-        Some(served.unwrap_or_else(|status| (Answer::Refused { status: status as u8 }, None)))
+        Some(served.unwrap_or_else(|status| (Answer::Refused { status: status as u8 }, Vec::new())))
     }
 
     fn new_pool(
@@ -434,7 +435,7 @@ impl Core {
         processes: u32,
         max_tasks: u32,
         patience: u64,
-    ) -> Result<(Answer, Option<OwnedFd>), Status> {
+    ) -> Result<(Answer, Vec<OwnedFd>), Status> {
         let max = match processes {
             0 => std::thread::available_parallelism().map_or(1, NonZero::get),
             processes => processes as usize,
@@ -446,7 +447,7 @@ impl Core {
         let tasks = if max_tasks == 0 { u64::MAX } else { max_tasks.into() };
         let patience = (patience > 0).then(|| Duration::from_nanos(patience));
         let (pool, memory) = self.adopt(at, claim, max, tasks, patience, None)?;
-        Ok((Answer::Pool { pool }, Some(memory)))
+        Ok((Answer::Pool { pool }, vec![memory]))
     }
 
     fn new_process(
@@ -455,10 +456,12 @@ impl Core {
         name: Option<String>,
         daemon: Option<bool>,
         method: Option<StartMethod>,
-    ) -> Result<(Answer, Option<OwnedFd>), Status> {
+        snapshot: Option<u64>,
+    ) -> Result<(Answer, Vec<OwnedFd>), Status> {
         let own = self.identity(at);
-        let number = self.slots[at].children + 1;
-        let lineage = Identity::lineage_of_child(&own.lineage, number);
+        // Counted also if it comes to nothing: a number is never used twice.
+        let owner = self.owner_at(at);
+        let lineage = owner.next_lineage();
         let name = match name {
             None => format!("Process-{lineage}"),
             Some(name) if name.len() <= MAX_NAME => name,
@@ -469,15 +472,17 @@ impl Core {
             lineage,
             // As in CPython, but what a worker of a pool starts is no daemon because it is one.
             daemon: daemon.unwrap_or(own.daemon && own.once),
-            parent: Some((own.name, self.slots[at].pid())),
+            parent: Some((owner.name, owner.pid)),
             method: method.unwrap_or(own.method),
             once: true,
         };
         let daemon = identity.daemon;
         let claim = Processes::claim(&self.family, 1).ok_or(Status::ProcessLimit)?;
-        let (pool, memory) = self.adopt(at, claim, 1, u64::MAX, None, Some(Solo::new(identity)))?;
-        self.slots[at].children = number;
-        Ok((Answer::Process { pool, name, daemon }, Some(memory)))
+        let mut solo = Solo::new(identity);
+        let copy = snapshot.map(|bytes| solo.set_snapshot(bytes)).transpose()?;
+        let (pool, memory) = self.adopt(at, claim, 1, u64::MAX, None, Some(solo))?;
+        let memories = std::iter::once(memory).chain(copy).collect();
+        Ok((Answer::Process { pool, name, daemon }, memories))
     }
 
     /// A pool, or a process, that this worker owns from now on.
@@ -505,12 +510,7 @@ impl Core {
             patience,
             insight: self.insight.clone(),
         };
-        let slot = &self.slots[at];
-        let owner = Owner {
-            name: self.identity(at).name,
-            pid: slot.pid(),
-            life: Some(Arc::clone(self.solo.as_ref().map_or(&slot.life, |solo| &solo.life))),
-        };
+        let owner = self.owner_at(at);
         let id = self.supervisor.next_pool();
         let mut core = Core::of_guest(id, &self.family, terms, owner, customer);
         core.claim = Some(claim);
@@ -528,7 +528,7 @@ impl Core {
     }
 
     /// What ends with a process of this worker's, or with the number 0 its own owner.
-    fn sentinel(&self, at: usize, pool: u32) -> Result<(Answer, Option<OwnedFd>), Status> {
+    fn sentinel(&self, at: usize, pool: u32) -> Result<(Answer, Vec<OwnedFd>), Status> {
         let life = match pool {
             0 => self.owner.as_ref().and_then(|owner| owner.life.clone()),
             pool => {
@@ -538,10 +538,10 @@ impl Core {
         };
         let token = life.ok_or(Status::NotFound)?.sentinel_token();
         let token = token.ok_or(Status::ObjectLimit)?.bytes();
-        Ok((Answer::Sentinel { token }, None))
+        Ok((Answer::Sentinel { token }, Vec::new()))
     }
 
-    fn resize_pool(&mut self, at: usize, pool: u32, processes: u32) -> Result<(Answer, Option<OwnedFd>), Status> {
+    fn resize_pool(&mut self, at: usize, pool: u32, processes: u32) -> Result<(Answer, Vec<OwnedFd>), Status> {
         let pool = self.slots[at].pools.iter().find(|shared| shared.id == pool);
         let pool = pool.ok_or(Status::NotFound)?;
         let max = processes as usize;
@@ -557,7 +557,7 @@ impl Core {
             resized
         });
         if resized {
-            Ok((Answer::Done, None))
+            Ok((Answer::Done, Vec::new()))
         } else {
             Err(Status::ProcessLimit)
         }

@@ -18,6 +18,8 @@ pub(crate) const MAX_PROCESSES_OF_GUESTS: usize = 64;
 /// A pool of the host's, and all those that its guests have made.
 #[derive(Debug)]
 pub(crate) struct Family {
+    /// The number of its first pool, if it has come to that.
+    pub(super) id: u32,
     pub(crate) supervisor: &'static Supervisor,
     pub(crate) module: Module,
     /// Where all of their workers come from.
@@ -37,6 +39,7 @@ pub(crate) struct Family {
 
 impl Family {
     pub(crate) fn new(
+        id: u32,
         supervisor: &'static Supervisor,
         module: Module,
         nursery: Arc<Nursery>,
@@ -46,6 +49,7 @@ impl Family {
         max_processes: usize,
     ) -> Arc<Self> {
         Arc::new(Self {
+            id,
             supervisor,
             module,
             nursery,

@@ -38,6 +38,7 @@ const MAX_BARREN_DEATHS: u32 = 12;
 impl Core {
     /// Orders a worker for an empty slot.
     pub(super) fn raise(&mut self, at: usize, now: Instant) {
+        let identity = self.identity(at);
         let birth = self.supervisor.next_birth();
         let ordered = Link::new().and_then(|(link, [memory, doorbell, control, lifeline])| {
             self.supervisor.expect_birth(birth, self.pool, at);
@@ -59,12 +60,15 @@ impl Core {
             let mut fds = vec![memory.as_fd(), doorbell.as_fd(), control.as_fd(), lifeline.as_fd()];
             fds.extend(self.stdin.as_ref().map(AsFd::as_fd));
             fds.extend(self.preparation.as_ref().map(|preparation| preparation.memory.as_fd()));
+            let snapshot = self.solo.as_ref().and_then(|solo| solo.snapshot.as_ref());
+            fds.extend(snapshot.map(|(memory, _)| memory.as_fd()));
             let order = ToZygote::Fork {
                 birth,
-                slot: self.slots[at].number,
+                slot: at as u32 + 1,
                 stdin: self.stdin.is_some(),
                 initializer: self.preparation.as_ref().map(|preparation| preparation.len),
-                identity: self.identity(at),
+                snapshot: snapshot.map(|(_, bytes)| *bytes),
+                identity,
             };
             self.nursery().fork(&order, birth, &fds)
         });
@@ -106,6 +110,7 @@ impl Core {
         }
         if let Some(solo) = &mut self.solo {
             solo.pid = Some(pid);
+            solo.snapshot = None;
         }
     }
 

@@ -48,14 +48,15 @@ impl Core {
         match request {
             Ask::Object(request) => {
                 if let Some((answer, entry)) = self.family.scope.serve(&mut slot.seat, request) {
-                    reply(link, &answer, entry.as_ref().map(|entry| entry.as_fd()))?;
+                    reply(link, &answer, entry.as_ref().map(|entry| entry.as_fd()).as_slice())?;
                 }
             }
             Ask::Pool(request) => {
-                if let Some((answer, memory)) = self.serve_pool(at, &request)
+                if let Some((answer, memories)) = self.serve_pool(at, &request)
                     && let Some(link) = &self.slots[at].link
                 {
-                    reply(link, &answer, memory.as_ref().map(|memory| memory.as_fd()))?;
+                    let memories: Vec<BorrowedFd<'_>> = memories.iter().map(|memory| memory.as_fd()).collect();
+                    reply(link, &answer, &memories)?;
                 }
             }
         }
@@ -63,8 +64,8 @@ impl Core {
     }
 }
 
-fn reply(link: &Link, answer: &Answer, memory: Option<BorrowedFd<'_>>) -> Result<(), Violation> {
-    match link.control.try_send(&encode(answer), memory.as_slice()) {
+fn reply(link: &Link, answer: &Answer, memories: &[BorrowedFd<'_>]) -> Result<(), Violation> {
+    match link.control.try_send(&encode(answer), memories) {
         // Gone: nobody to answer.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         // An honest worker waits for each answer, so there is always room for one.

@@ -13,6 +13,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use wasmp_ipc::ring::{Consumer, Corrupt, Producer, Ticket};
@@ -24,6 +25,7 @@ use super::Shared;
 use super::job::{Block, JobKey, Pending};
 use super::pace::Pace;
 use super::solo::Life;
+use crate::identity::Identity;
 use crate::insight::{Log, Ran, WorkerStats};
 use crate::objects::registry::Seat;
 use crate::output::Stream;
@@ -188,8 +190,10 @@ pub(super) struct Slot {
     pub(super) seat: Option<Seat>,
     /// Pools and processes that its guest has made.
     pub(super) pools: Vec<Arc<Shared>>,
-    /// How many processes it has started.
-    pub(super) children: u32,
+    /// How many processes, workers among them, it has started.
+    pub(super) children: Arc<AtomicU32>,
+    /// Who it is, once it was ordered.
+    pub(super) identity: Option<Identity>,
     pub(super) life: Arc<Life>,
     pub(super) cause: Option<Cause>,
     /// The worker has said that it is up.
@@ -227,7 +231,7 @@ pub(super) struct Slot {
     /// In this turn, its ring had no room for a call.
     full: bool,
     /// Output that the forwarding thread has no room for yet.
-    held_output: Option<(Stream, Vec<u8>)>,
+    held_output: Option<(Stream, u64, Vec<u8>)>,
     /// What it and those before it have done.
     pub(super) log: Log,
 }
@@ -241,7 +245,8 @@ impl Slot {
             process: Process::Absent { retry_at: now },
             seat: None,
             pools: Vec::new(),
-            children: 0,
+            children: Arc::default(),
+            identity: None,
             life: Arc::default(),
             cause: None,
             ready: false,

@@ -1,12 +1,15 @@
 //! A process of its own, as Python's `Process` is one: a pool of one worker that is started once, runs one call, and is over
 //! with it, and of which it is known how it ended.
 
-use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::unbounded;
 use rustix::process::Signal;
+use wasmp_abi::Status;
+use wasmp_ipc::Mapping;
 
 use super::Shared;
 use super::core::{Core, State};
@@ -18,10 +21,13 @@ use crate::error::{Error, Result};
 use crate::identity::{Identity, StartMethod};
 use crate::objects::Token;
 use crate::outcome::End;
-use crate::process::message::Status;
+use crate::process::message::Status as Ended;
 use crate::retry::Retry;
 use crate::shared::{Connection, References, pipe_one_way};
 use crate::wire::ITEM_PREFIX;
+
+/// Most bytes of what a process can be a copy of: a whole memory, and what there is to know beside it.
+const MAX_SNAPSHOT: u64 = (4 << 30) + (64 << 20);
 
 /// How long it may take until it is known how a dead process ended.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
@@ -72,7 +78,10 @@ impl Life {
 #[derive(Clone, Debug)]
 pub(crate) struct Owner {
     pub(crate) name: String,
+    pub(crate) lineage: String,
     pub(crate) pid: u32,
+    /// How many processes it has started.
+    pub(crate) children: Arc<AtomicU32>,
     /// `None`: the host, which outlives everyone.
     pub(crate) life: Option<Arc<Life>>,
 }
@@ -80,10 +89,22 @@ pub(crate) struct Owner {
 impl Owner {
     /// This process.
     pub(crate) fn host() -> Self {
+        static CHILDREN: LazyLock<Arc<AtomicU32>> = LazyLock::new(Arc::default);
         Self {
             name: "MainProcess".to_owned(),
+            lineage: String::new(),
             pid: std::process::id(),
+            children: Arc::clone(&CHILDREN),
             life: None,
+        }
+    }
+
+    /// Numbers a child that it is about to have (CPython: `_identity`).
+    pub(crate) fn next_lineage(&self) -> String {
+        let number = self.children.fetch_add(1, Ordering::Relaxed) + 1;
+        match self.lineage.as_str() {
+            "" => number.to_string(),
+            lineage => format!("{lineage}:{number}"),
         }
     }
 }
@@ -99,6 +120,8 @@ pub(crate) struct Solo {
     pub(super) pid: Option<u32>,
     /// Where it comes from, if from nowhere else.
     nursery: Option<Arc<Nursery>>,
+    /// What it is a copy of, until it has been started: memory that its parent writes, and how many bytes of it.
+    pub(super) snapshot: Option<(OwnedFd, u64)>,
     /// Its number among all workers, once it is dead, and when to stop waiting for how.
     died: Option<(u64, Instant)>,
     /// With which code it was about to exit.
@@ -115,10 +138,20 @@ impl Solo {
             called: false,
             pid: None,
             nursery: None,
+            snapshot: None,
             died: None,
             said: None,
             exit: None,
         }
+    }
+
+    /// It will be a copy of something that takes so many bytes. Memory for whoever knows what.
+    pub(super) fn set_snapshot(&mut self, bytes: u64) -> std::result::Result<OwnedFd, Status> {
+        let len = usize::try_from(bytes).ok().filter(|_| bytes <= MAX_SNAPSHOT);
+        let (memory, _) = Mapping::create("wasmp-copy", len.ok_or(Status::Invalid)?).map_err(|_| Status::ByteLimit)?;
+        let theirs = memory.try_clone().map_err(|_| Status::ObjectLimit)?;
+        self.snapshot = Some((memory, bytes));
+        Ok(theirs)
     }
 
     pub(crate) fn life(&self) -> &Arc<Life> {
@@ -196,19 +229,36 @@ impl Core {
         }
     }
 
-    /// What a worker here is told about itself.
-    pub(super) fn identity(&self, at: usize) -> Identity {
+    /// What a worker here is told about itself. It is known from when it is ordered.
+    pub(super) fn identity(&mut self, at: usize) -> Identity {
         if let Some(solo) = &self.solo {
             return solo.identity.clone();
         }
-        let number = self.slots[at].number;
-        Identity {
-            name: format!("PoolWorker-{number}"),
-            lineage: number.to_string(),
-            daemon: true,
-            parent: self.owner.as_ref().map(|owner| (owner.name.clone(), owner.pid)),
-            method: StartMethod::default(),
-            once: false,
+        let owner = &self.owner;
+        let identity = self.slots[at].identity.get_or_insert_with(|| {
+            let lineage = owner.as_ref().map_or_else(String::new, Owner::next_lineage);
+            Identity {
+                name: format!("PoolWorker-{lineage}"),
+                lineage,
+                daemon: true,
+                parent: owner.as_ref().map(|owner| (owner.name.clone(), owner.pid)),
+                method: StartMethod::default(),
+                once: false,
+            }
+        });
+        identity.clone()
+    }
+
+    /// This worker, as the owner of what it starts.
+    pub(super) fn owner_at(&mut self, at: usize) -> Owner {
+        let Identity { name, lineage, .. } = self.identity(at);
+        let slot = &self.slots[at];
+        Owner {
+            name,
+            lineage,
+            pid: slot.pid(),
+            children: Arc::clone(&slot.children),
+            life: Some(Arc::clone(self.solo.as_ref().map_or(&slot.life, |solo| &solo.life))),
         }
     }
 
@@ -229,8 +279,8 @@ impl Core {
         };
         solo.exit = match self.statuses.remove(&birth) {
             None if solo.said.is_some() => solo.said,
-            Some(Status::Exited(code)) => Some(code),
-            Some(Status::Signaled(signal)) => Some(-signal),
+            Some(Ended::Exited(code)) => Some(code),
+            Some(Ended::Signaled(signal)) => Some(-signal),
             None if until <= now => Some(-libc::SIGKILL),
             None => return,
         };

@@ -190,6 +190,15 @@ impl Supervisor {
         orphans.extract_if(.., theirs).collect()
     }
 
+    /// Has every pool of a family take a turn: what its workers have written until now has been read then.
+    pub(crate) fn attend_family(&self, id: u32) {
+        for pool in self.all_pools() {
+            if pool.family.id == id {
+                pool.act(|_, _| ());
+            }
+        }
+    }
+
     /// Does something to every pool of a family.
     pub(crate) fn act_on_family(&self, family: &Arc<Family>, change: impl Fn(&mut Core)) {
         for pool in self.all_pools() {
@@ -277,13 +286,6 @@ impl Supervisor {
         correspondents.insert(id, Correspondent::Spawner(Arc::downgrade(keeper)));
         drop(correspondents);
         self.watch(keeper.control(), Watched::Control { id })
-    }
-
-    /// Has a pool looked at: something that it was waiting for has changed.
-    pub(crate) fn nudge(&self, pool: u32) {
-        if let Some(pool) = self.pool(pool) {
-            pool.act(|_, _| ());
-        }
     }
 
     pub(super) fn watch_zygote(&self, zygote: &Arc<Zygote>) -> io::Result<()> {

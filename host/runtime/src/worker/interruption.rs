@@ -75,14 +75,31 @@ pub(super) fn prepare(engine: &Engine, limit: Option<Duration>, signals: bool) -
 
 /// Listens from now on, if there is anything to listen to. After the lockdown, which forgets all handlers.
 pub(super) fn arm() -> io::Result<()> {
-    let Some(watch) = WATCH.get() else { return Ok(()) };
+    let Some(watch) = WATCH.get() else {
+        return hear(libc::SIGINT);
+    };
     if watch.limit.is_some() {
         listen(DEADLINE.as_raw(), on_deadline)?;
     }
     if watch.signals {
         listen(libc::SIGINT, on_interrupt)?;
     }
-    Ok(())
+    hear(libc::SIGINT)
+}
+
+/// Lets a signal through that was kept waiting until there is somebody to hear it.
+fn hear(signal: libc::c_int) -> io::Result<()> {
+    // SAFETY: plain system calls on a signal set that lives on this stack.
+    let done = unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, signal);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut())
+    };
+    match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn listen(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> io::Result<()> {
@@ -169,6 +186,14 @@ pub(super) fn take() -> bool {
         }
     }
     asked
+}
+
+/// The guest was not told of what was [taken](take), and is to hear of it some other time.
+pub(super) fn again() {
+    if let Some(watch) = WATCH.get() {
+        watch.asked.store(true, Ordering::Relaxed);
+        watch.interrupt.raise();
+    }
 }
 
 /// How long an item may run, if it is told to stop.

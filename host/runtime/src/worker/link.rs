@@ -238,7 +238,8 @@ impl Link {
     /// Passes on what the guest wrote, a record at a time: only outcomes may be larger.
     pub(super) fn output(&mut self, kind: ReplyKind, bytes: &[u8]) -> io::Result<()> {
         let most = self.replies.max_record() - ReplyHead::LEN;
-        bytes.chunks(most).try_for_each(|part| self.write(kind, 0, part))
+        let now = monotonic();
+        bytes.chunks(most).try_for_each(|part| self.write(kind, now, part))
     }
 
     fn write(&mut self, kind: ReplyKind, seq: u64, body: &[u8]) -> io::Result<()> {

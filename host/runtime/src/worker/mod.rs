@@ -6,6 +6,7 @@
 //! what the guest calls back, and [`link`] again puts the outcome into the reply ring. [`fault`] is what became of a
 //! guest that failed.
 
+mod copy;
 mod fault;
 mod imports;
 pub(crate) mod interruption;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use wasmp_ipc::Spinner;
 use wasmtime::{Engine, InstancePre, Linker, Module};
 
+use self::copy::Snapshot;
 use self::link::Link;
 use self::objects::Objects;
 use self::session::Session;
@@ -124,6 +126,8 @@ pub(crate) struct Belongings {
     stdin: Option<OwnedFd>,
     /// A memfd and how many bytes are in it.
     initializer: Option<(OwnedFd, u64)>,
+    /// What this is a copy of.
+    snapshot: Option<(OwnedFd, u64)>,
 }
 
 impl Belongings {
@@ -134,12 +138,17 @@ impl Belongings {
         fds: Vec<OwnedFd>,
         stdin: bool,
         initializer: Option<u64>,
+        snapshot: Option<u64>,
     ) -> Option<Self> {
         let mut fds = fds.into_iter();
         let (rings, doorbell) = (fds.next()?, fds.next()?);
         let (control, lifeline) = (fds.next()?, fds.next()?);
         let stdin = if stdin { Some(fds.next()?) } else { None };
         let initializer = match initializer {
+            Some(len) => Some((fds.next()?, len)),
+            None => None,
+        };
+        let snapshot = match snapshot {
             Some(len) => Some((fds.next()?, len)),
             None => None,
         };
@@ -152,6 +161,7 @@ impl Belongings {
             lifeline,
             stdin,
             initializer,
+            snapshot,
         })
     }
 }
@@ -173,6 +183,7 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<i32> {
         lifeline,
         stdin,
         initializer,
+        snapshot,
     } = belongings;
     lifeline::arm(lifeline.as_fd())?;
     let once = identity.once;
@@ -184,6 +195,10 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<i32> {
     });
     let initializer = match initializer {
         Some((memory, len)) => Some(spec::from_memfd(memory, len)?),
+        None => None,
+    };
+    let snapshot = match snapshot {
+        Some((memory, len)) => Some(Snapshot::open(memory, len)?),
         None => None,
     };
     let interrupt = interruption::prepare(&template.engine, template.spec.soft_timeout, template.spec.signals)?;
@@ -221,7 +236,7 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<i32> {
     };
     let session = Session::new(template, host, slot, who, stdin, initializer)?;
     if once {
-        return session.serve_once();
+        return session.serve_once(snapshot);
     }
     session.serve().map(|()| 0)
 }

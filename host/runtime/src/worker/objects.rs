@@ -117,6 +117,45 @@ impl Objects {
         self.party.as_ref()
     }
 
+    /// Every handle, and its number.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u32, &Handle)> {
+        let numbered = self.places.iter().enumerate();
+        numbered.filter_map(|(at, place)| {
+            Some((
+                place.generation * MAX_HANDLES as u32 + at as u32,
+                place.handle.as_ref()?,
+            ))
+        })
+    }
+
+    /// Opens an object under a number that the guest knows it by already. Of none of them it has another idea.
+    pub(super) fn open_as(&mut self, number: u32, kind: ObjectKind, token: TokenBytes) -> Result<(), OpenError> {
+        let (at, generation) = (number as usize % MAX_HANDLES, number / MAX_HANDLES as u32);
+        if at == 0 || generation >= GENERATIONS || self.places.get(at).is_some_and(|place| place.handle.is_some()) {
+            return Err(nonsense().into());
+        }
+        let known = self.places.len();
+        let first_use = |generation| Place {
+            generation,
+            handle: None,
+        };
+        for place in known..=at {
+            self.places.push(first_use(if place == 0 { GENERATIONS } else { 0 }));
+            if place > 0 && place < at {
+                self.free.push(place);
+            }
+        }
+        self.free.retain(|free| *free != at);
+        self.places[at].generation = generation;
+        let (held, end) = self.hold(Request::Open {
+            kind: kind as u8,
+            token,
+        })?;
+        held.handles[end].fetch_add(1, Ordering::Relaxed);
+        self.places[at].handle = Some(Handle { held, end });
+        Ok(())
+    }
+
     /// Creates an object. For a pipe, the handle to its first end.
     pub(super) fn create(&mut self, shape: Shape, name: Option<String>) -> Result<u32, OpenError> {
         self.open(Request::New { shape, name })
@@ -210,6 +249,12 @@ impl Objects {
     }
 
     fn open(&mut self, request: Request) -> Result<u32, OpenError> {
+        let (held, end) = self.hold(request)?;
+        self.add(held, end)
+    }
+
+    /// The object, which end of it was asked for.
+    fn hold(&mut self, request: Request) -> Result<(Arc<Held>, usize), OpenError> {
         let (answer, memory) = self.ask(&Ask::Object(request))?;
         let Answer::Opened(Opened {
             seat,
@@ -224,7 +269,7 @@ impl Objects {
         };
         let first = *tokens.first().ok_or_else(nonsense)?;
         if let Some(held) = self.open.get(&first).and_then(Weak::upgrade) {
-            return self.add(held, end.into());
+            return Ok((held, end.into()));
         }
         let slot = Slot::new(seat.into()).ok_or_else(nonsense)?;
         if self.party.is_none() {
@@ -244,7 +289,7 @@ impl Objects {
             kept: AtomicBool::new(false),
         });
         self.open.insert(first, Arc::downgrade(&held));
-        self.add(held, end.into())
+        Ok((held, end.into()))
     }
 
     fn add(&mut self, held: Arc<Held>, end: usize) -> Result<u32, OpenError> {
@@ -277,6 +322,12 @@ impl Objects {
 
     /// Asks the host, and waits for its answer.
     pub(super) fn ask(&self, request: &Ask) -> Result<(Answer, Option<OwnedFd>), OpenError> {
+        let (answer, fds) = self.ask_for_all(request)?;
+        Ok((answer, fds.into_iter().next()))
+    }
+
+    /// The same, where more than one descriptor comes with the answer.
+    pub(super) fn ask_for_all(&self, request: &Ask) -> Result<(Answer, Vec<OwnedFd>), OpenError> {
         self.tell(request)?;
         let mut buffer = [0; MAX_MESSAGE];
         let Some((len, fds)) = self.control.recv(&mut buffer)? else {
@@ -287,7 +338,7 @@ impl Objects {
                 let known = Status::ALL.into_iter().find(|known| *known as u8 == status);
                 Err(OpenError::Refused(known.ok_or_else(nonsense)?))
             }
-            answer => Ok((answer, fds.into_iter().next())),
+            answer => Ok((answer, fds)),
         }
     }
 }

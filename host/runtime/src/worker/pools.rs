@@ -57,7 +57,68 @@ pub(super) struct Pool {
 
 /// The pools of an instance, by their numbers.
 #[derive(Debug, Default)]
-pub(super) struct Pools(Vec<Option<Pool>>);
+pub(super) struct Pools(Numbered<Pool>);
+
+/// Things that a guest knows by numbers, from 1. In a copy of a guest they begin after those that the parent has given out.
+#[derive(Debug)]
+pub(super) struct Numbered<T> {
+    places: Vec<Option<T>>,
+    /// Up to this number, they are the parent's.
+    before: u32,
+}
+
+impl<T> Default for Numbered<T> {
+    fn default() -> Self {
+        Self {
+            places: Vec::new(),
+            before: 0,
+        }
+    }
+}
+
+impl<T> Numbered<T> {
+    /// The number of something new.
+    pub(super) fn add(&mut self, thing: T) -> u32 {
+        let at = self
+            .places
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(self.places.len());
+        if at == self.places.len() {
+            self.places.push(None);
+        }
+        self.places[at] = Some(thing);
+        self.before + at as u32 + 1
+    }
+
+    pub(super) fn place(&mut self, number: u32) -> Option<&mut Option<T>> {
+        let at = number.checked_sub(self.before)?.checked_sub(1)?;
+        self.places.get_mut(at as usize)
+    }
+
+    /// All there are.
+    pub(super) fn places(&mut self) -> &mut Vec<Option<T>> {
+        &mut self.places
+    }
+
+    /// Whether a number is one of the parent's.
+    pub(super) fn is_the_parents(&self, number: u32) -> bool {
+        (1..=self.before).contains(&number)
+    }
+
+    /// How many numbers have been given out.
+    pub(super) fn numbers(&self) -> u32 {
+        self.before + self.places.len() as u32
+    }
+
+    /// Up to this number, they are the parent's.
+    pub(super) fn begin_after(&mut self, numbers: u32) {
+        self.before = numbers.min(MAX_OF_PARENTS);
+    }
+}
+
+/// Numbers that a parent can have given out: more than it can have processes, and far from the last number.
+const MAX_OF_PARENTS: u32 = 1 << 24;
 
 /// What there is for whoever asks.
 #[derive(Debug)]
@@ -85,22 +146,28 @@ impl Pools {
         };
         let mut pool = Pool::open(id, memory.as_fd())?;
         pool.order(link, Head::new(order::START, 0, 0), &encode(&prepare))?;
-        let at = self.0.iter().position(Option::is_none).unwrap_or(self.0.len());
-        if at == self.0.len() {
-            self.0.push(None);
-        }
-        self.0[at] = Some(pool);
-        Ok(at as u32 + 1)
+        Ok(self.0.add(pool))
+    }
+
+    pub(super) fn numbered(&mut self) -> &mut Numbered<Pool> {
+        &mut self.0
+    }
+
+    /// How many numbers have been given out.
+    pub(super) fn numbers(&self) -> u32 {
+        self.0.numbers()
     }
 
     pub(super) fn get(&mut self, number: u32) -> Option<&mut Pool> {
-        self.0.get_mut((number as usize).checked_sub(1)?)?.as_mut()
+        self.0.place(number)?.as_mut()
     }
 
     /// The guest has no use for this pool any more. False: there is none of this number.
     pub(super) fn remove(&mut self, objects: &Objects, number: u32) -> bool {
-        let place = (number as usize).checked_sub(1).and_then(|at| self.0.get_mut(at));
-        let Some(pool) = place.and_then(Option::take) else {
+        if self.0.is_the_parents(number) {
+            return true;
+        }
+        let Some(pool) = self.0.place(number).and_then(Option::take) else {
             return false;
         };
         // If the host is gone, this process is about to be.
@@ -110,8 +177,9 @@ impl Pools {
 
     /// The instance is gone.
     pub(super) fn abandon(&mut self, objects: &Objects) {
-        for number in 1..=self.0.len() as u32 {
-            self.remove(objects, number);
+        for pool in self.0.places().drain(..).flatten() {
+            // As in `remove`.
+            let _ = objects.tell(&Ask::Pool(PoolRequest::Drop { pool: pool.id }));
         }
     }
 }
@@ -249,15 +317,22 @@ impl Pool {
 
     /// Waits until the process runs: its id, or why it does not.
     pub(super) fn wait_for_start(&mut self, link: &Link) -> io::Result<Result<u32, End>> {
+        let mut interrupted = false;
         loop {
             let started = self.wait(link, None, |pool| match (pool.pid, pool.told.pop_front()) {
                 (Some(pid), _) => Some(Ok(pid)),
                 (None, Some((_, _, News::Ended(end)))) => Some(Err(end)),
                 _ => pool.gone.then_some(Err(End::Terminated)),
             })?;
-            // Whoever interrupts a start hears of it in the next wait.
-            if let Ok(started) = started {
-                return Ok(started);
+            match started {
+                Ok(started) => {
+                    // A start is short. Who was interrupted meanwhile hears of it in the next wait.
+                    if interrupted {
+                        interruption::again();
+                    }
+                    return Ok(started);
+                }
+                Err(_) => interrupted = true,
             }
         }
     }

@@ -1,21 +1,23 @@
 //! The worker's side of the processes that its guest starts.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use rustix::process::Signal;
 use wasmp_abi::Status;
 
+use super::copy::Copying;
 use super::link::Link;
 use super::objects::{Objects, OpenError};
-use super::pools::Pool;
+use super::pools::{Numbered, Pool};
+use crate::identity::StartMethod;
 use crate::objects::message::{Answer, Ask, PoolRequest, TokenBytes};
 use crate::outcome::End;
 use crate::process::message::encode;
 use crate::retry::Retry;
 use crate::wire::ITEM_PREFIX;
-use crate::wire::pools::{Head, JobOptions, Prepare, order};
+use crate::wire::pools::{self, Head, JobOptions, Prepare};
 
 /// A process that this guest has started.
 #[derive(Debug)]
@@ -29,26 +31,66 @@ pub(super) struct Child {
     released: bool,
 }
 
+/// A process that the host has promised.
+#[derive(Debug)]
+pub(super) struct Ordered {
+    pool: u32,
+    name: String,
+    daemon: bool,
+    /// Its rings.
+    memory: OwnedFd,
+}
+
+/// Orders a process. With `copying`, the memory comes with it that this is written into.
+pub(super) fn order(
+    objects: &Objects,
+    name: Option<String>,
+    daemon: Option<bool>,
+    method: Option<StartMethod>,
+    copying: Option<&Copying>,
+) -> Result<(Ordered, Option<OwnedFd>), OpenError> {
+    let request = PoolRequest::Start {
+        name,
+        daemon,
+        method,
+        snapshot: copying.map(Copying::bytes),
+    };
+    let (answer, fds) = objects.ask_for_all(&Ask::Pool(request))?;
+    let mut fds = fds.into_iter();
+    let (Answer::Process { pool, name, daemon }, Some(memory)) = (answer, fds.next()) else {
+        return Err(io::Error::from(io::ErrorKind::InvalidData).into());
+    };
+    let ordered = Ordered {
+        pool,
+        name,
+        daemon,
+        memory,
+    };
+    Ok((ordered, fds.next()))
+}
+
 /// The processes of an instance, by their numbers.
 #[derive(Debug, Default)]
-pub(super) struct Processes(Vec<Option<Child>>);
+pub(super) struct Processes(Numbered<Child>);
 
 impl Processes {
-    /// Starts a process that calls this task; the number by which the guest knows it, from 1.
+    /// Has a process that was ordered call this task; the number by which the guest knows it, from 1.
     pub(super) fn start(
         &mut self,
         objects: &Objects,
         link: &Link,
-        request: PoolRequest,
+        ordered: Ordered,
         task: String,
         args: &[u8],
     ) -> Result<u32, OpenError> {
-        self.reap(objects, link)?;
-        let (Answer::Process { pool, name, daemon }, Some(memory)) = objects.ask(&Ask::Pool(request))? else {
-            return Err(io::Error::from(io::ErrorKind::InvalidData).into());
-        };
+        let Ordered {
+            pool,
+            name,
+            daemon,
+            memory,
+        } = ordered;
         let mut pool = Pool::open(pool, memory.as_fd())?;
-        pool.order(link, Head::new(order::START, 0, 0), &encode(&None::<Prepare>))?;
+        pool.order(link, Head::new(pools::order::START, 0, 0), &encode(&None::<Prepare>))?;
         let options = JobOptions {
             task,
             chunk: 1,
@@ -59,8 +101,8 @@ impl Processes {
         let mut item = Vec::with_capacity(ITEM_PREFIX + args.len());
         item.extend_from_slice(&(args.len() as u32).to_le_bytes());
         item.extend_from_slice(args);
-        pool.order(link, Head::new(order::ITEMS, job, 1), &item)?;
-        pool.order(link, Head::new(order::SEAL, job, 0), &[])?;
+        pool.order(link, Head::new(pools::order::ITEMS, job, 1), &item)?;
+        pool.order(link, Head::new(pools::order::SEAL, job, 0), &[])?;
         let pid = match pool.wait_for_start(link)? {
             Ok(pid) => pid,
             Err(end) => {
@@ -71,23 +113,26 @@ impl Processes {
                 }));
             }
         };
-        let at = self.0.iter().position(Option::is_none).unwrap_or(self.0.len());
-        if at == self.0.len() {
-            self.0.push(None);
-        }
-        self.0[at] = Some(Child {
+        Ok(self.0.add(Child {
             pool,
             name,
             daemon,
             pid,
             released: false,
-        });
-        Ok(at as u32 + 1)
+        }))
+    }
+
+    pub(super) fn numbered(&mut self) -> &mut Numbered<Child> {
+        &mut self.0
+    }
+
+    /// How many numbers have been given out.
+    pub(super) fn numbers(&self) -> u32 {
+        self.0.numbers()
     }
 
     pub(super) fn get(&mut self, number: u32) -> Option<&mut Child> {
-        let place = self.0.get_mut((number as usize).checked_sub(1)?)?;
-        place.as_mut().filter(|child| !child.released)
+        self.0.place(number)?.as_mut().filter(|child| !child.released)
     }
 
     /// The guest has no use for this process any more. False: there is none of this number.
@@ -101,8 +146,8 @@ impl Processes {
     }
 
     /// Forgets those that have ended and that nobody asks about.
-    fn reap(&mut self, objects: &Objects, link: &Link) -> io::Result<()> {
-        for place in &mut self.0 {
+    pub(super) fn reap(&mut self, objects: &Objects, link: &Link) -> io::Result<()> {
+        for place in self.0.places() {
             if let Some(child) = place
                 && child.released
                 && child.pool.exit(link)?.is_some()
@@ -116,10 +161,10 @@ impl Processes {
 
     /// The guest has come to its end: daemons are terminated, and all are waited for.
     pub(super) fn finish(&mut self, link: &Link) -> io::Result<()> {
-        for child in self.0.iter_mut().flatten().filter(|child| child.daemon) {
+        for child in self.0.places().iter_mut().flatten().filter(|child| child.daemon) {
             child.signal(link, Signal::TERM)?;
         }
-        for child in self.0.iter_mut().flatten() {
+        for child in self.0.places().iter_mut().flatten() {
             // Whoever interrupts this has interrupted them, too.
             while child.pool.join(link, None)?.is_err() {}
         }
@@ -128,7 +173,7 @@ impl Processes {
 
     /// The instance is gone, and its process is not.
     pub(super) fn abandon(&mut self, objects: &Objects) {
-        for child in self.0.drain(..).flatten() {
+        for child in self.0.places().drain(..).flatten() {
             // If the host is gone, this process is about to be.
             let _ = objects.tell(&Ask::Pool(PoolRequest::Drop { pool: child.pool.id() }));
         }
@@ -138,7 +183,7 @@ impl Processes {
 impl Child {
     pub(super) fn signal(&mut self, link: &Link, signal: Signal) -> io::Result<()> {
         self.pool
-            .order(link, Head::new(order::SIGNAL, 0, signal.as_raw() as u64), &[])
+            .order(link, Head::new(pools::order::SIGNAL, 0, signal.as_raw() as u64), &[])
     }
 
     pub(super) fn join(&mut self, link: &Link, deadline: Option<Instant>) -> io::Result<Result<(), Status>> {

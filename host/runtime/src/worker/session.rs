@@ -250,6 +250,7 @@ impl<'t> Session<'t> {
         let state = State {
             link,
             objects,
+            all_memory: template.spec.all_memory,
             pools: Pools::default(),
             processes: Processes::default(),
             who: Arc::clone(&self.who),

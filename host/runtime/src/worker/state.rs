@@ -21,6 +21,8 @@ const MAX_TABLE_ELEMENTS: usize = 10_000_000;
 pub(super) struct State {
     pub(super) link: Link,
     pub(super) objects: Objects,
+    /// Whether an instance can be copied by copying its memory.
+    pub(super) all_memory: bool,
     pub(super) pools: Pools,
     pub(super) processes: Processes,
     pub(super) who: Arc<Who>,

@@ -15,7 +15,15 @@ use wasmp_ipc::Mapping;
 
 /// The ranges of an instance's memory that are mapped.
 #[derive(Debug, Default)]
-pub(in crate::worker) struct Windows(Vec<Range<usize>>);
+pub(in crate::worker) struct Windows(Vec<Window>);
+
+/// One of them: which range shows what.
+#[derive(Debug)]
+pub(in crate::worker) struct Window {
+    pub(in crate::worker) range: Range<usize>,
+    pub(in crate::worker) object: Arc<Mapping>,
+    pub(in crate::worker) offset: usize,
+}
 
 impl Windows {
     /// Whether a range touches one of them.
@@ -27,8 +35,12 @@ impl Windows {
 
     #[cold]
     fn overlap(&self, range: Range<usize>) -> bool {
-        let mut windows = self.0.iter();
+        let mut windows = self.0.iter().map(|window| &window.range);
         !range.is_empty() && windows.any(|window| window.start < range.end && range.start < window.end)
+    }
+
+    pub(in crate::worker) fn all(&self) -> &[Window] {
+        &self.0
     }
 
     /// Maps the bytes of `object` from `offset` over a range of the memory that begins at `base`. The range is inside of
@@ -44,14 +56,15 @@ impl Windows {
         // exists while an import runs that has not made one, and later ones are kept out by `touch`.
         let mapped = unsafe { object.map_again(offset, range.len(), base.add(range.start)) };
         if mapped {
-            self.0.push(range);
+            let object = Arc::clone(object);
+            self.0.push(Window { range, object, offset });
         }
         mapped
     }
 
     /// Puts zeroes in the place of a window. False: this is none, or the system refuses.
     pub(in crate::worker) fn unmap(&mut self, base: *mut u8, range: &Range<usize>) -> bool {
-        let Some(at) = self.0.iter().position(|window| window == range) else {
+        let Some(at) = self.0.iter().position(|window| window.range == *range) else {
             return false;
         };
         // SAFETY: as in `map`; the range is one that `map` has replaced.

@@ -277,7 +277,7 @@ fn say_method(depth: u32, methods: Queue<String>) -> Result<()> {
 
 fn start_methods() -> Result<()> {
     let names: Vec<&str> = get_all_start_methods().into_iter().map(StartMethod::name).collect();
-    assert_eq!(names, ["forkserver", "spawn"]);
+    assert_eq!(names, ["forkserver", "spawn", "fork"]);
     let started_by = get_start_method()?;
     let methods = Queue::<String>::new(0)?;
     for method in get_all_start_methods() {

@@ -133,12 +133,13 @@ impl Squarer {
     }
 
     fn square(&self, number: i64) -> Result<i64> {
-        self.questions.send(&number)?;
+        self.questions.send(&Some(number))?;
         Ok(self.questions.recv()?)
     }
 
     fn stop(self) -> Result<Option<i32>> {
-        drop(self.questions);
+        // To close this end would not do for a fork, which has it open, too.
+        self.questions.send(&None::<i64>)?;
         self.process.join()?;
         Ok(self.process.exitcode())
     }

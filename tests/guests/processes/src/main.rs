@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "tests look at what is printed")]
 #![allow(clippy::needless_pass_by_value, reason = "a task owns its arguments")]
 
+mod copies;
 mod ends;
 mod family;
 mod life;
@@ -29,7 +30,12 @@ fn main() -> Result<()> {
     }
     let scenario = arguments.first().map_or("", String::as_str);
     let rest = arguments.get(1..).unwrap_or_default();
-    if life::run(scenario)? || ends::run(scenario, rest)? || family::run(scenario)? || many::run(scenario, rest)? {
+    if life::run(scenario)?
+        || ends::run(scenario, rest)?
+        || family::run(scenario)?
+        || many::run(scenario, rest)?
+        || copies::run(scenario)?
+    {
         println!("{scenario}: done");
         return Ok(());
     }
@@ -87,7 +93,7 @@ pub(crate) fn end(how: &str) -> Result<()> {
 /// Answers each number with its square, until there are no more.
 #[task]
 pub(crate) fn square_server(connection: Connection) -> Result<()> {
-    while let Ok(number) = connection.recv::<i64>() {
+    while let Ok(Some(number)) = connection.recv::<Option<i64>>() {
         connection.send(&(number * number))?;
     }
     Ok(())

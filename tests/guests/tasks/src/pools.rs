@@ -23,7 +23,7 @@ fn task_error<T: std::fmt::Debug>(result: Result<T, PoolError>) -> TaskError {
 
 /// The squares of the numbers below `count`, by workers of its own.
 #[task]
-fn nested_squares(count: i64, workers: u32) -> Result<Vec<i64>, PoolError> {
+fn nested_squares(count: i64, workers: usize) -> Result<Vec<i64>, PoolError> {
     Pool::new(workers)?.map(crate::square, 0..count)
 }
 

@@ -37,7 +37,11 @@ fn a_worker_has_one_thread_no_privileges_and_nothing_but_its_own_descriptors() {
     for capabilities in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
         assert_eq!(field(&status, capabilities), "0000000000000000", "{capabilities}");
     }
-    assert_eq!(field(&status, "SigBlk"), "0000000000000000");
+    assert_eq!(
+        field(&status, "SigBlk"),
+        "0000000000000002",
+        "SIGINT waits for the worker"
+    );
     let own_uid = getuid().as_raw().to_string();
     assert!(
         field(&status, "Uid").split_whitespace().all(|uid| uid == own_uid),
@@ -52,7 +56,11 @@ fn a_worker_has_one_thread_no_privileges_and_nothing_but_its_own_descriptors() {
     );
 
     if getuid().is_root() {
-        assert_eq!(field(&status, "CapBnd"), "0000000000000000");
+        assert_eq!(
+            field(&status, "CapBnd"),
+            "0000000000000002",
+            "SIGINT waits for the worker"
+        );
         // Only root may look: a worker is not dumpable.
         let fds = fs::read_dir(format!("{proc}/fd")).expect("readable to root");
         let mut targets: Vec<_> = fds

@@ -77,10 +77,10 @@ impl Slot {
         now: Instant,
         drained: &mut Drained,
     ) -> Result<(), Violation> {
-        if let Some((stream, bytes)) = self.held_output.take()
-            && let Err(bytes) = output.send(self.number, stream, bytes, self.dead)
+        if let Some((stream, at, bytes)) = self.held_output.take()
+            && let Err(bytes) = output.send(self.number, stream, at, bytes, self.dead)
         {
-            self.held_output = Some((stream, bytes));
+            self.held_output = Some((stream, at, bytes));
             return Ok(());
         }
         for _ in 0..DRAIN_LIMIT {
@@ -172,8 +172,8 @@ impl Slot {
                     } else {
                         Stream::Stderr
                     };
-                    if let Err(body) = output.send(self.number, stream, body, self.dead) {
-                        self.held_output = Some((stream, body));
+                    if let Err(body) = output.send(self.number, stream, seq, body, self.dead) {
+                        self.held_output = Some((stream, seq, body));
                         return Ok(());
                     }
                 }

@@ -5,13 +5,13 @@ use rustix::process::Signal;
 use wasmp_abi::{IMPORT_MODULE, ObjectKind, Status, import};
 use wasmtime::{Caller, Error, Linker, Result, bail};
 
+use super::super::copy::Copying;
 use super::super::objects::OpenError;
-use super::super::processes::{self, Child, Processes};
+use super::super::processes::{self, Child, Ordered, Processes};
 use super::super::state::State;
 use super::pools::{Options, deadline};
 use super::{memory, opened, slice, status};
 use crate::identity::StartMethod;
-use crate::objects::message::PoolRequest;
 
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     linker
@@ -45,37 +45,60 @@ fn process_start(mut caller: Caller<'_, State>, options: u32, length: u32, args:
     ) else {
         return Ok(status(Status::Invalid));
     };
-    let args = slice(bytes, &state.objects, args, args_length as usize)?;
-    if args.len() > state.max_message {
+    let daemon = match daemon {
+        0 => None,
+        1 => Some(true),
+        _ => Some(false),
+    };
+    let method = match method {
+        0 => state.who.identity.method,
+        1 => StartMethod::Forkserver,
+        2 => StartMethod::Spawn,
+        3 => StartMethod::Fork,
+        _ => return Ok(status(Status::Unsupported)),
+    };
+    if slice(bytes, &state.objects, args, args_length as usize)?.len() > state.max_message {
         return Ok(status(Status::TooLarge));
     }
-    let request = PoolRequest::Start {
-        name: (!name.is_empty()).then_some(name),
-        daemon: match daemon {
-            0 => None,
-            1 => Some(true),
-            _ => Some(false),
-        },
-        method: match method {
-            0 => None,
-            1 => Some(StartMethod::Forkserver),
-            2 => Some(StartMethod::Spawn),
-            _ => return Ok(status(Status::Unsupported)),
-        },
+    let name = (!name.is_empty()).then_some(name);
+    let started = start(state, bytes, (name, daemon, method)).and_then(|ordered| {
+        let args = &bytes[args as usize..][..args_length as usize];
+        let State {
+            processes,
+            objects,
+            link,
+            ..
+        } = state;
+        processes.start(objects, link, ordered, task, args)
+    });
+    opened(started)
+}
+
+/// Orders a process; one that is to be a copy of this is given what that takes.
+fn start(
+    state: &mut State,
+    memory: &[u8],
+    (name, daemon, method): (Option<String>, Option<bool>, StartMethod),
+) -> std::result::Result<Ordered, OpenError> {
+    state.processes.reap(&state.objects, &state.link)?;
+    let copying = match method {
+        StartMethod::Fork => Some(Copying::begin(state, memory.len())?),
+        StartMethod::Forkserver | StartMethod::Spawn => None,
     };
-    let State {
-        processes,
-        objects,
-        link,
-        ..
-    } = state;
-    opened(processes.start(objects, link, request, task, args))
+    let (ordered, into) = processes::order(&state.objects, name, daemon, Some(method), copying.as_ref())?;
+    if let (Some(copying), Some(into)) = (copying, into) {
+        copying.write(&into, memory, state)?;
+    }
+    Ok(ordered)
 }
 
 fn process_info(mut caller: Caller<'_, State>, number: u32, buffer: u32, capacity: u32) -> Result<i64> {
     let memory = memory(&mut caller)?;
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
     let target = slice(bytes, &state.objects, buffer, capacity as usize)?;
+    if state.processes.numbered().is_the_parents(number) {
+        return Ok(Status::NotFound.result());
+    }
     let info = if number == 0 {
         let who = &state.who;
         let parent = who.identity.parent.as_ref();
@@ -106,6 +129,9 @@ fn process_info(mut caller: Caller<'_, State>, number: u32, buffer: u32, capacit
 
 fn process_join(mut caller: Caller<'_, State>, number: u32, timeout: i64) -> Result<i32> {
     let State { processes, link, .. } = caller.data_mut();
+    if processes.numbered().is_the_parents(number) {
+        return Ok(status(Status::NotFound));
+    }
     let joined = find(processes, number)?.join(link, deadline(timeout))?;
     Ok(joined.map_or_else(status, |()| 0))
 }
@@ -114,6 +140,9 @@ fn process_exitcode(mut caller: Caller<'_, State>, number: u32, target: u32) -> 
     let memory = memory(&mut caller)?;
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
     let target = slice(bytes, &state.objects, target, 4)?;
+    if state.processes.numbered().is_the_parents(number) {
+        return Ok(status(Status::NotFound));
+    }
     let exit = find(&mut state.processes, number)?.exit(&state.link)?;
     if let Some(code) = exit {
         target.copy_from_slice(&code.to_le_bytes());
@@ -127,6 +156,9 @@ fn process_signal(mut caller: Caller<'_, State>, number: u32, signal: i32) -> Re
         return Ok(status(Status::Invalid));
     };
     let State { processes, link, .. } = caller.data_mut();
+    if processes.numbered().is_the_parents(number) {
+        return Ok(status(Status::NotFound));
+    }
     find(processes, number)?.signal(link, signal)?;
     Ok(0)
 }
@@ -135,6 +167,7 @@ fn process_sentinel(mut caller: Caller<'_, State>, number: u32) -> Result<i32> {
     let State { processes, objects, .. } = caller.data_mut();
     let token = match number {
         0 => processes::sentinel(objects, 0),
+        number if processes.numbered().is_the_parents(number) => return Ok(status(Status::NotFound)),
         number => find(processes, number)?.sentinel(objects),
     };
     let token = match token {
@@ -152,7 +185,7 @@ fn process_drop(mut caller: Caller<'_, State>, number: u32) -> Result<()> {
         link,
         ..
     } = caller.data_mut();
-    if !processes.release(objects, link, number)? {
+    if !processes.numbered().is_the_parents(number) && !processes.release(objects, link, number)? {
         bail!("{number} is not a process of this instance");
     }
     Ok(())

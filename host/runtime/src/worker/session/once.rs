@@ -10,6 +10,7 @@ use super::{Session, call_plain, fault};
 use crate::module::ModuleKind;
 use crate::output::Stream;
 use crate::wire::{Fault, MAIN, ReplyKind};
+use crate::worker::copy::Snapshot;
 use crate::worker::interruption;
 use crate::worker::wasi::HasWasi as _;
 
@@ -17,12 +18,15 @@ impl Session<'_> {
     /// Runs the one call that comes. Returns the exit code.
     ///
     /// CPython: `BaseProcess._bootstrap`.
-    pub(in crate::worker) fn serve_once(mut self) -> io::Result<i32> {
+    pub(in crate::worker) fn serve_once(mut self, snapshot: Option<Snapshot>) -> io::Result<i32> {
         let Some(task) = self.link().wait_for_call()? else {
             return Ok(0);
         };
         let Some(item) = self.take_item()? else { return Ok(0) };
-        let ended = self.instantiate().and_then(|()| self.call_once(task, item));
+        let ended = self
+            .instantiate()
+            .and_then(|()| self.restore(snapshot))
+            .and_then(|()| self.call_once(task, item));
         let code = match &ended {
             Ok(()) => 0,
             Err(fault) => match fault.exit_code {
@@ -46,6 +50,20 @@ impl Session<'_> {
         // Whoever waits for the end waits for this, too: the kernel is quicker at it.
         mem::forget(self);
         Ok(code)
+    }
+
+    /// Makes the instance a copy of another, if it is to be one.
+    fn restore(&mut self, snapshot: Option<Snapshot>) -> Result<(), Fault> {
+        let (Some(snapshot), Some(guest)) = (snapshot, &mut self.guest) else {
+            return Ok(());
+        };
+        let restored = snapshot.restore(&mut guest.store, &guest.instance);
+        restored.map_err(|error| {
+            Fault::new(
+                ErrorKind::Instantiate,
+                format!("it cannot be a copy of its parent: {error}"),
+            )
+        })
     }
 
     fn call_once(&mut self, task: u32, item: Vec<u8>) -> Result<(), Fault> {

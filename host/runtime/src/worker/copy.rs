@@ -1,0 +1,216 @@
+//! A copy of a guest: how the start method `fork` comes by one.
+//!
+//! The parent sits in the import that starts the process. It writes its memory, and what there is to know beside it, into
+//! memory that the host has made for that. The child makes an instance as any other does, and puts this in the place of what
+//! it began with: the memory, the handles under the same numbers, and the windows where they were. Where the stack is begins
+//! anew, because the child calls a task, and does not return into the parent's call. What the parent owns (locks, permits)
+//! stays the parent's; its pools and processes are unknown to the child, whose numbers begin after theirs.
+//!
+//! The child believes what it reads as far as it believes a guest: the parent may have written anything.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use wasmp_abi::{ObjectKind, Status};
+use wasmp_ipc::{Mapping, SharedBytes};
+use wasmtime::{Instance, Store};
+
+use super::objects::OpenError;
+use super::state::State;
+use super::windows::Window;
+use crate::objects::message::TokenBytes;
+use crate::process::message::{decode, encode};
+
+/// The memory of a guest is copied in pieces of this size, and those that are all zero are not.
+const PIECE: usize = 64 * 1024;
+
+/// Bytes of the length of what stands behind the memory, at the very end.
+const LENGTH: usize = 8;
+
+/// What there is to know about a guest beside its memory.
+#[derive(Debug, Deserialize, Serialize)]
+struct Beside {
+    memory: u64,
+    handles: Vec<Copied>,
+    windows: Vec<Shown>,
+    /// How many numbers of pools and processes have been given out.
+    pools: u32,
+    processes: u32,
+}
+
+/// A handle, under the number that the guest knows it by.
+#[derive(Debug, Deserialize, Serialize)]
+struct Copied {
+    number: u32,
+    kind: u8,
+    token: TokenBytes,
+}
+
+/// A window, onto the object that a handle is of.
+#[derive(Debug, Deserialize, Serialize)]
+struct Shown {
+    address: u64,
+    len: u64,
+    offset: u64,
+    handle: u32,
+}
+
+/// A copy that is being made.
+#[derive(Debug)]
+pub(super) struct Copying {
+    beside: Vec<u8>,
+    memory: usize,
+}
+
+impl Copying {
+    /// What there is to know about this guest, whose memory has so many bytes.
+    pub(super) fn begin(state: &State, memory: usize) -> Result<Self, OpenError> {
+        if !state.all_memory {
+            return Err(OpenError::Refused(Status::Unsupported));
+        }
+        let mut handles = Vec::new();
+        for (number, handle) in state.objects.all() {
+            handles.push(Copied {
+                number,
+                kind: handle.held.object.kind() as u8,
+                token: state.objects.token(handle)?,
+            });
+        }
+        let shown = |window: &Window| {
+            let handle = state
+                .objects
+                .all()
+                .find(|(_, handle)| Arc::ptr_eq(&handle.held.memory, &window.object));
+            // Without a handle the object may be gone for everybody else.
+            let (handle, _) = handle.ok_or(OpenError::Refused(Status::Unsupported))?;
+            Ok(Shown {
+                address: window.range.start as u64,
+                len: window.range.len() as u64,
+                offset: window.offset as u64,
+                handle,
+            })
+        };
+        let windows = state
+            .objects
+            .windows
+            .all()
+            .iter()
+            .map(shown)
+            .collect::<Result<_, OpenError>>()?;
+        let beside = encode(&Beside {
+            memory: memory as u64,
+            handles,
+            windows,
+            pools: state.pools.numbers(),
+            processes: state.processes.numbers(),
+        });
+        Ok(Self { beside, memory })
+    }
+
+    /// How many bytes it takes.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.memory + LENGTH + self.beside.len()) as u64
+    }
+
+    /// Writes it into what the host has made for it.
+    pub(super) fn write(&self, into: &OwnedFd, memory: &[u8], state: &State) -> io::Result<()> {
+        let len = self.memory + LENGTH + self.beside.len();
+        let mapping = Arc::new(Mapping::of_host(into.as_fd(), len)?);
+        let target = SharedBytes::open(&mapping, len);
+        let write = |offset, bytes: &[u8]| target.write(offset, bytes).map_err(io::Error::other);
+        for (number, piece) in memory.chunks(PIECE).enumerate() {
+            // What is in a window is not the guest's alone, and comes to the child as a window. Both are in whole pieces.
+            let shown = state.objects.windows.touch(number * PIECE, piece.len());
+            if !shown && piece.iter().any(|byte| *byte != 0) {
+                write(number * PIECE, piece)?;
+            }
+        }
+        write(self.memory, &self.beside)?;
+        write(
+            self.memory + self.beside.len(),
+            &(self.beside.len() as u64).to_le_bytes(),
+        )
+    }
+}
+
+/// What a process is to be a copy of.
+#[derive(Debug)]
+pub(super) struct Snapshot(SharedBytes);
+
+fn nonsense(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{what} makes no sense"))
+}
+
+impl Snapshot {
+    pub(super) fn open(memory: OwnedFd, len: u64) -> io::Result<Self> {
+        let len = usize::try_from(len).map_err(io::Error::other)?;
+        let mapping = Arc::new(Mapping::of_host(memory.as_fd(), len)?);
+        Ok(Self(SharedBytes::open(&mapping, len)))
+    }
+
+    /// Puts it in the place of what this instance began with.
+    pub(super) fn restore(self, store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<()> {
+        let beside = self.beside()?;
+        let memory = instance.get_memory(&mut *store, "memory");
+        let memory = memory.ok_or_else(|| nonsense("a copy without a memory"))?;
+        let (size, now) = (usize::try_from(beside.memory)?, memory.data_size(&*store));
+        memory.grow(&mut *store, (size.saturating_sub(now) / PIECE) as u64)?;
+        let base = memory.data_ptr(&*store);
+        let (bytes, state) = memory.data_and_store_mut(&mut *store);
+        let bytes = bytes
+            .get_mut(..size)
+            .ok_or_else(|| nonsense("the size of its memory"))?;
+        self.0.read(0, bytes)?;
+        for Copied { number, kind, token } in beside.handles {
+            let kind = ObjectKind::from_code(kind).ok_or_else(|| nonsense("a handle"))?;
+            match state.objects.open_as(number, kind, token) {
+                // Of what is gone there is nothing to hold: using it says so.
+                Ok(()) | Err(OpenError::Refused(_)) => {}
+                Err(OpenError::Io(error)) => return Err(error.into()),
+            }
+        }
+        for window in beside.windows {
+            show(state, &window, base, size)?;
+        }
+        state.pools.numbered().begin_after(beside.pools);
+        state.processes.numbered().begin_after(beside.processes);
+        Ok(())
+    }
+
+    fn beside(&self) -> io::Result<Beside> {
+        let mut length = [0; LENGTH];
+        let end = self.0.size();
+        let at = end.checked_sub(LENGTH).ok_or_else(|| nonsense("a copy"))?;
+        self.0.read(at, &mut length).map_err(io::Error::other)?;
+        let len = usize::try_from(u64::from_le_bytes(length)).map_err(io::Error::other)?;
+        let start = at.checked_sub(len).ok_or_else(|| nonsense("a copy"))?;
+        let mut beside = vec![0; len];
+        self.0.read(start, &mut beside).map_err(io::Error::other)?;
+        decode(&beside)
+    }
+}
+
+/// Maps what the parent had mapped.
+fn show(state: &mut State, window: &Shown, base: *mut u8, size: usize) -> io::Result<()> {
+    let start = usize::try_from(window.address).map_err(io::Error::other)?;
+    let (len, offset) = (
+        usize::try_from(window.len).map_err(io::Error::other)?,
+        usize::try_from(window.offset).map_err(io::Error::other)?,
+    );
+    let object = match state.objects.get(window.handle) {
+        Some((handle, _)) => Arc::clone(&handle.held.memory),
+        None => return Err(nonsense("a window without an object")),
+    };
+    let whole = |number: usize| number.is_multiple_of(PIECE);
+    let inside = |start: usize, end: usize| start.checked_add(len).is_some_and(|last| last <= end);
+    let fits = inside(start, size) && inside(offset, object.len()) && whole(start) && whole(len) && whole(offset);
+    if !fits || len == 0 || state.objects.windows.touch(start, len) {
+        return Err(nonsense("a window"));
+    }
+    match state.objects.windows.map(&object, offset, base, start..start + len) {
+        true => Ok(()),
+        false => Err(nonsense("a window that the system refuses")),
+    }
+}
