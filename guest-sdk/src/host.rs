@@ -29,15 +29,20 @@ macro_rules! imports {
     };
 }
 
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use crate::task::Node;
+
 pub(crate) mod memory;
 pub(crate) mod objects;
 pub(crate) mod pools;
 pub(crate) mod processes;
 
-/// The task that was noted down at this place, if it is one.
-pub(crate) fn registered(place: *mut crate::task::Node) -> Option<&'static crate::task::Node> {
-    // SAFETY: null, or the address of a static, from `Node::register`; it is never written through.
-    unsafe { place.as_ref() }
+/// The task that this leads to, if there is one: the places of nodes and the one of the first are private to `task.rs`, and it
+/// puts nothing there but null and the addresses of statics.
+pub(crate) fn node_at(place: &AtomicPtr<Node>) -> Option<&'static Node> {
+    // SAFETY: see above; what is there is never written through.
+    unsafe { place.load(Ordering::Relaxed).as_ref() }
 }
 
 #[cfg(target_family = "wasm")]

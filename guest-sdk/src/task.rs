@@ -7,7 +7,7 @@ use std::{
     any::{TypeId, type_name},
     borrow::Cow,
     ptr,
-    sync::atomic::{AtomicPtr, Ordering},
+    sync::atomic::{AtomicBool, AtomicPtr, Ordering},
 };
 
 use serde::Serialize;
@@ -18,6 +18,7 @@ pub struct Node {
     id: fn() -> TypeId,
     name: &'static str,
     next: AtomicPtr<Node>,
+    registered: AtomicBool,
 }
 
 static FIRST: AtomicPtr<Node> = AtomicPtr::new(ptr::null_mut());
@@ -30,11 +31,15 @@ impl Node {
             id,
             name,
             next: AtomicPtr::new(ptr::null_mut()),
+            registered: AtomicBool::new(false),
         }
     }
 
-    /// Notes it down. Called once, when the instance starts.
+    /// Notes it down, when the instance starts. Constructors may run twice.
     pub fn register(&'static self) {
+        if self.registered.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let first = FIRST.swap(ptr::from_ref(self).cast_mut(), Ordering::Relaxed);
         self.next.store(first, Ordering::Relaxed);
     }
@@ -50,12 +55,12 @@ pub fn id_of<F: 'static>(_: &F) -> TypeId {
 fn name_of<F: 'static>() -> Option<&'static str> {
     crate::host::run_constructors();
     let wanted = TypeId::of::<F>();
-    let mut next = FIRST.load(Ordering::Relaxed);
-    while let Some(node) = crate::host::registered(next) {
+    let mut next = crate::host::node_at(&FIRST);
+    while let Some(node) = next {
         if (node.id)() == wanted {
             return Some(node.name);
         }
-        next = node.next.load(Ordering::Relaxed);
+        next = crate::host::node_at(&node.next);
     }
     None
 }

@@ -82,6 +82,12 @@ pub(crate) struct Timeout(i64);
 impl Timeout {
     pub(crate) const FOREVER: Self = Self(-1);
     pub(crate) const POLL: Self = Self(0);
+
+    /// Sleeps for so long, or for a day if it is for ever.
+    pub(crate) fn sleep(self) {
+        const DAY: Duration = Duration::from_secs(86_400);
+        std::thread::sleep(u64::try_from(self.0).map_or(DAY, Duration::from_nanos));
+    }
 }
 
 impl From<Duration> for Timeout {

@@ -32,7 +32,8 @@ const SIGTERM: i32 = 15;
 ///
 /// It has the grants and limits of the one that has started it, and counts against the processes that the program may have.
 /// What it has in common with others are the shared objects in its arguments. A process that comes to its end, as `main`
-/// does, terminates the daemons among those that it has started, and waits for the others.
+/// does, terminates the daemons among those that it has started, and waits for the others. A daemon may have children here,
+/// which CPython forbids because it would leave them behind.
 ///
 /// Clones are the same process. Dropping all of them does not end it. There is no process before `start`, so that what Python
 /// refuses before it cannot be asked here.
@@ -194,7 +195,7 @@ impl Process {
         }
     }
 
-    /// Ends it at once (SIGTERM). What it has started goes on, or ends with it if it is a daemon.
+    /// Ends it at once; it has then been killed by SIGTERM. What it has started goes on, or ends with it if it is a daemon.
     pub fn terminate(&self) {
         self.signal(SIGTERM);
     }
@@ -346,7 +347,8 @@ impl ParentProcess {
     ///
     /// [`ProcessError::Interrupted`]; that this worker may have no more handles.
     pub fn join(&self) -> Result<(), ProcessError> {
-        self.join_within(Timeout::FOREVER).map(drop)
+        while !self.join_within(Timeout::FOREVER)? {}
+        Ok(())
     }
 
     /// The same, but no longer than `timeout`. Returns whether that was enough.
@@ -361,7 +363,10 @@ impl ParentProcess {
     fn join_within(&self, timeout: Timeout) -> Result<bool, ProcessError> {
         let sentinel = match processes::parent_sentinel() {
             // The host outlives everyone.
-            Err(Status::NotFound) => return Ok(false),
+            Err(Status::NotFound) => {
+                timeout.sleep();
+                return Ok(false);
+            }
             sentinel => Connection::from(Handle::from(sentinel?)),
         };
         sentinel.poll_within(timeout).map_err(|error| match error {

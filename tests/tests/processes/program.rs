@@ -52,11 +52,27 @@ scenarios! {
     p_27_own_type
     by_name
     exit_codes
+    interrupted_at_birth
     names
     pools_and_processes
     no_end_of_processes
     pool_is_typed
     x_04_start_methods
+}
+
+#[test]
+fn what_is_printed_while_a_lock_is_held_stays_together() {
+    isolated(|| {
+        let (out, _) = run("printed_in_turns");
+        let lines: Vec<&str> = out.lines().collect();
+        let (blocks, rest) = lines.as_chunks::<3>();
+        assert_eq!((blocks.len(), rest), (1000, &["printed_in_turns: done"][..]));
+        for block in blocks {
+            let words = block.map(|line| line.splitn(3, ' ').collect::<Vec<_>>());
+            assert!(words.iter().all(|line| line[..2] == words[0][..2]), "{block:?}");
+            assert_eq!(words.map(|line| line[2]), ["begins", "goes on", "ends"], "{block:?}");
+        }
+    });
 }
 
 #[test]

@@ -65,6 +65,7 @@ struct Household {
 
 impl Drop for Household {
     fn drop(&mut self) {
+        self.family.set_over(true);
         let supervisor = self.family.supervisor;
         supervisor.act_on_family(&self.family, |core| core.end(&End::Terminated));
     }
@@ -73,8 +74,13 @@ impl Drop for Household {
 impl Context {
     pub(crate) fn new(founded: Founded) -> Self {
         let Founded {
-            family, module, terms, ..
+            family,
+            module,
+            mut terms,
+            ..
         } = founded;
+        // They have one task each.
+        terms.limits.tasks = u64::MAX;
         Self {
             module,
             terms,
@@ -131,9 +137,12 @@ impl Context {
     /// Kills every process that was started from here, or by those.
     pub fn kill(&self) {
         let family = &self.household.family;
+        // Meanwhile nobody starts another.
+        family.set_over(true);
         family
             .supervisor
             .act_on_family(family, |core| core.end(&End::Terminated));
+        family.set_over(false);
     }
 
     /// Waits until everything is passed on that the processes have printed and that ended so far.

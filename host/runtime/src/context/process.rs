@@ -220,7 +220,8 @@ impl Process {
         ended
     }
 
-    /// Ends it at once (SIGTERM; CPython: `terminate`). What it has started goes on, or ends with it if it is a daemon.
+    /// Ends it at once (CPython: `terminate`); it has then been killed by SIGTERM. What it has started goes on, or ends with it
+    /// if it is a daemon.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
     }
@@ -237,7 +238,7 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        self.shared.act(|core, _| core.signal_all(signal));
+        self.shared.act(|core, _| core.signal_process(signal));
     }
 
     /// What is at its end when the process is, to [`wait`](crate::wait) for it together with others.

@@ -27,13 +27,27 @@ fn capacity(max_message: usize) -> usize {
 pub(crate) enum Shape {
     Lock,
     RLock,
-    Semaphore { value: u32, bounded: bool },
+    Semaphore {
+        value: u32,
+        bounded: bool,
+    },
     Event,
     Condition,
-    Barrier { parties: usize },
-    Queue { maxsize: u32, acknowledged: bool },
-    Pipe { duplex: bool },
-    Memory { size: u64 },
+    Barrier {
+        parties: usize,
+    },
+    Queue {
+        maxsize: u32,
+        acknowledged: bool,
+    },
+    Pipe {
+        duplex: bool,
+    },
+    /// A pipe in one direction that carries nothing: what counts is when it ends.
+    Sentinel,
+    Memory {
+        size: u64,
+    },
 }
 
 impl Shape {
@@ -48,6 +62,7 @@ impl Shape {
             Self::Barrier { parties } => (1..=SLOTS).contains(&parties).then(|| Barrier::bytes(parties)),
             Self::Queue { .. } => Some(Queue::bytes(capacity(max_message))),
             Self::Pipe { duplex } => Some(Connection::bytes(duplex, capacity(max_message))),
+            Self::Sentinel => Some(Connection::bytes(false, SENTINEL_CAPACITY)),
             // In whole units, so that all of it can be mapped into a guest.
             Self::Memory { size } => (1..=MAX_SIZE)
                 .contains(&size)
@@ -66,11 +81,14 @@ impl Shape {
     /// How many handles it has: a pipe has two ends.
     pub(super) fn ends(&self) -> usize {
         match self {
-            Self::Pipe { .. } => 2,
+            Self::Pipe { .. } | Self::Sentinel => 2,
             _ => 1,
         }
     }
 }
+
+/// As little as a pipe can hold.
+const SENTINEL_CAPACITY: usize = 4096;
 
 /// Largest shared memory.
 const MAX_SIZE: u64 = 1 << 40;
@@ -106,6 +124,7 @@ impl Object {
                 Self::Queue(Queue::create(memory, QueueOptions { maxsize, acknowledged })?)
             }
             Shape::Pipe { duplex } => Self::Pipe(Box::new(Connection::create(memory, duplex)?.into())),
+            Shape::Sentinel => Self::Pipe(Box::new(Connection::create(memory, false)?.into())),
             Shape::Memory { size } => Self::Memory(SharedBytes::open(memory, size as usize)),
         })
     }

@@ -61,6 +61,13 @@ pub fn pipe_one_way() -> Result<(Connection, Connection)> {
     ends(false)
 }
 
+/// A pipe that carries nothing: its first end is at its end when the second is closed.
+pub(crate) fn sentinel() -> Result<(Connection, Connection)> {
+    let first = Handle::create(&Shape::Sentinel)?;
+    let second = first.other_end();
+    Ok((first.into(), second.into()))
+}
+
 fn ends(duplex: bool) -> Result<(Connection, Connection)> {
     let first = Handle::create(&Shape::Pipe { duplex })?;
     let second = first.other_end();

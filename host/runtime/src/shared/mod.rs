@@ -30,6 +30,7 @@ use wasmp_ipc::Limit;
 
 pub use self::barrier::Barrier;
 pub use self::condition::Condition;
+pub(crate) use self::connection::sentinel;
 pub use self::connection::{Connection, pipe, pipe_one_way};
 pub use self::error::{
     BarrierError, ConditionError, GetError, ListError, MemoryError, PutError, RecvError, ReleaseError, SendError,

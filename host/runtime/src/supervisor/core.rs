@@ -10,6 +10,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use super::customer::Customer;
 use super::family::{Family, Preparation, Processes};
 use super::job::{Block, ChunkRule, Job, JobKey, Jobs, Pending, Sink};
@@ -131,7 +133,7 @@ impl std::fmt::Debug for Core {
     }
 }
 
-/// Its workers are being killed, and may have left something in objects that outlive it.
+/// Its workers are killed, and may have left something in objects that outlive it.
 impl Drop for Core {
     fn drop(&mut self) {
         for slot in &mut self.slots {
@@ -142,7 +144,13 @@ impl Drop for Core {
                 },
             );
             match (process, slot.seat.take()) {
-                (Process::Running { pidfd, .. }, Some(seat)) => self.supervisor.bury(pidfd, seat),
+                (Process::Running { pidfd, .. }, seat) => {
+                    // Not all of them are killed by their lifeline: a hostile one may have closed it.
+                    let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+                    if let Some(seat) = seat {
+                        self.supervisor.bury(pidfd, seat);
+                    }
+                }
                 // It has had nothing, or is dead.
                 (_, seat) => drop(seat),
             }
@@ -345,9 +353,14 @@ impl Core {
         if slot.condemned {
             return Drained::default();
         }
+        let is_process = self.solo.is_some();
         let collected = slot
             .drain(&mut self.jobs, &mut self.touched, &self.family.output, now)
-            .and_then(|drained| slot.send_more().map(|()| drained));
+            .and_then(|drained| slot.send_more().map(|()| drained))
+            .and_then(|drained| match slot.exit {
+                Some(_) if !is_process => Err(Violation("it ends, and is no process".into())),
+                _ => Ok(drained),
+            });
         match collected {
             Ok(mut drained) => {
                 let again = std::mem::take(&mut drained.again);
@@ -641,7 +654,10 @@ impl Core {
             State::Closing => self.jobs.is_empty(),
             State::Over(_) => true,
         };
-        let told = self.solo.as_ref().is_none_or(|solo| solo.timer().is_none());
+        let told = self
+            .solo
+            .as_ref()
+            .is_none_or(|solo| solo.timer().is_none() && !solo.spawning);
         done && told && self.ending.is_empty() && !self.slots.iter().any(Slot::is_present)
     }
 

@@ -43,8 +43,12 @@ const MAX_WAITING_BYTES: usize = 64 << 20;
 /// Jobs that more items may come for, at a time.
 const MAX_OPEN_JOBS: usize = 1 << 16;
 
-/// Pools that one worker may have, those included that are over and were not given back.
+/// Pools that one worker may have, those included that are over and were not given back; and so many processes beyond those
+/// that it may have, as some may have ended without its having looked.
 const MAX_POOLS: usize = 64;
+
+/// Processes of one worker's that have ended and can still be asked about.
+const MAX_ENDED: usize = 1024;
 
 /// Bytes of results that wait for the owner before no more work is given out.
 const MAX_OWED: usize = 16 << 20;
@@ -127,8 +131,7 @@ impl Customer {
     /// Writes what is owed, as far as there is room.
     fn tell(&mut self, gone: bool, solo: Option<&Solo>) -> Result<(), Violation> {
         if let Some(pid) = solo.filter(|_| !self.told_pid).and_then(Solo::pid) {
-            let started = Head::new(news::STARTED, 0, pid.into());
-            self.told_pid = Writing::new(started, &[]).write(&mut self.news)?;
+            self.told_pid = self.tell_of(Head::new(news::STARTED, 0, pid.into()))?;
         }
         for (job, delivery) in self.deliveries.try_iter() {
             // A process has no outcome but its end, unless it could not begin.
@@ -153,11 +156,23 @@ impl Customer {
         }
         if gone && !self.told_gone {
             let exit = solo.and_then(Solo::exit).unwrap_or_default();
-            let head = Head::new(news::GONE, 0, u64::from(exit.cast_unsigned()));
-            self.told_gone = Writing::new(head, &[]).write(&mut self.news)?;
+            self.told_gone = self.tell_of(Head::new(news::GONE, 0, u64::from(exit.cast_unsigned())))?;
         }
         self.publish();
         Ok(())
+    }
+
+    /// Writes something without a body. False: there is no room, and the owner rings when there is.
+    fn tell_of(&mut self, head: Head) -> Result<bool, Violation> {
+        loop {
+            if Writing::new(head, &[]).write(&mut self.news)? {
+                return Ok(true);
+            }
+            self.publish();
+            if !self.news.ask_for_space()? {
+                return Ok(false);
+            }
+        }
     }
 
     /// Lets the owner see what was written, and have the room of what was read; wakes it if it waits for either.
@@ -249,9 +264,9 @@ impl Core {
     /// Tells the owner of this pool what there is to tell.
     pub(super) fn tell_customer(&mut self) {
         let gone = self.is_gone();
-        let over = gone || matches!(self.state, State::Over(_));
+        // A process may still be on its way; the workers of a pool are being killed.
+        let over = gone || (self.solo.is_none() && matches!(self.state, State::Over(_)));
         if over && let Some(claim) = &mut self.claim {
-            // What is left of its processes is being killed.
             claim.resize(0);
         }
         if let Some(customer) = &mut self.customer {
@@ -314,12 +329,12 @@ impl Core {
             }
             (order::CLOSE, _) => self.close(),
             (order::TERMINATE, _) => self.end(&End::Terminated),
-            (order::SIGNAL, _) => {
+            (order::SIGNAL, _) if self.solo.is_some() => {
                 let signal = [Signal::TERM, Signal::KILL, Signal::INT]
                     .into_iter()
                     .find(|signal| signal.as_raw() as u64 == head.number)
                     .ok_or_else(|| Violation("a signal that nobody sends".into()))?;
-                self.signal_all(signal);
+                self.signal_process(signal);
             }
             // It has ended, which the owner may not know yet.
             (order::ITEMS | order::SEAL, None) => {}
@@ -330,10 +345,21 @@ impl Core {
 
     /// Whether this many calls can be taken: of a process only one, ever.
     fn may_be_called(&mut self, calls: u64) -> bool {
-        match &mut self.solo {
-            None => true,
-            Some(solo) => !std::mem::replace(&mut solo.called, true) && calls == 1,
-        }
+        let Some(solo) = &mut self.solo else { return true };
+        solo.spawning |= solo.identity.method == StartMethod::Spawn && !solo.called;
+        !std::mem::replace(&mut solo.called, true) && calls == 1
+    }
+
+    /// Whether what this process comes from is to be made, which is asked once.
+    fn has_to_spawn(&mut self) -> bool {
+        let runs = self.is_running();
+        self.solo.as_mut().is_some_and(|solo| {
+            let due = solo.spawning && !std::mem::replace(&mut solo.spawn_asked, true);
+            if due && !runs {
+                solo.spawning = false;
+            }
+            due && runs
+        })
     }
 
     fn prepare(&mut self, body: &[u8]) -> Result<(), Violation> {
@@ -422,6 +448,7 @@ impl Core {
             } => self.new_process(at, name.clone(), daemon, method, snapshot),
             PoolRequest::Sentinel { pool } => self.sentinel(at, pool),
             PoolRequest::Drop { pool } => {
+                self.slots[at].ended.retain(|(id, _)| *id != pool);
                 self.drop_pools(at, |dropped| dropped.id == pool);
                 return None;
             }
@@ -440,7 +467,8 @@ impl Core {
             0 => std::thread::available_parallelism().map_or(1, NonZero::get),
             processes => processes as usize,
         };
-        if self.slots[at].pools.len() >= MAX_POOLS {
+        let pools = self.slots[at].pools.iter().filter(|pool| !pool.is_process());
+        if pools.count() >= MAX_POOLS {
             return Err(Status::ObjectLimit);
         }
         let claim = Processes::claim(&self.family, max).ok_or(Status::ProcessLimit)?;
@@ -467,6 +495,11 @@ impl Core {
             Some(name) if name.len() <= MAX_NAME => name,
             Some(_) => return Err(Status::Invalid),
         };
+        // A chain of processes has to end somewhere, and its numbers have to fit into messages.
+        let processes = self.slots[at].pools.iter().filter(|pool| pool.is_process()).count();
+        if lineage.len() > MAX_NAME || processes >= self.family.max_processes() + MAX_POOLS {
+            return Err(Status::ProcessLimit);
+        }
         let identity = Identity {
             name: name.clone(),
             lineage,
@@ -514,14 +547,11 @@ impl Core {
         let id = self.supervisor.next_pool();
         let mut core = Core::of_guest(id, &self.family, terms, owner, customer);
         core.claim = Some(claim);
-        let is_spawned = solo
-            .as_ref()
-            .is_some_and(|solo| solo.identity.method == StartMethod::Spawn);
         core.solo = solo;
         let shared = Arc::new(Shared::new(id, Arc::clone(&self.family), core, Some(self.pool)));
         self.supervisor.add_pool(&shared);
-        if is_spawned {
-            prepare_spawn(&shared);
+        if self.family.is_over() {
+            shared.act_apart(|core, _| core.end(&End::Terminated));
         }
         self.slots[at].pools.push(shared);
         Ok((id, memory))
@@ -532,11 +562,15 @@ impl Core {
         let life = match pool {
             0 => self.owner.as_ref().and_then(|owner| owner.life.clone()),
             pool => {
-                let shared = self.slots[at].pools.iter().find(|shared| shared.id == pool);
-                shared.and_then(|shared| shared.read(|core| core.solo().map(|solo| Arc::clone(&solo.life))))
+                let slot = &self.slots[at];
+                let ended = slot.ended.iter().find(|(id, _)| *id == pool);
+                let shared = slot.pools.iter().find(|shared| shared.id == pool);
+                let running =
+                    || shared.and_then(|shared| shared.read(|core| core.solo().map(|solo| Arc::clone(&solo.life))));
+                ended.map(|(_, life)| Arc::clone(life)).or_else(running)
             }
         };
-        let token = life.ok_or(Status::NotFound)?.sentinel_token();
+        let token = life.ok_or(Status::NotFound)?.sentinel_token(self.pool);
         let token = token.ok_or(Status::ObjectLimit)?.bytes();
         Ok((Answer::Sentinel { token }, Vec::new()))
     }
@@ -589,6 +623,7 @@ impl Core {
             State::Over(_) => true,
         };
         if over && self.family.head() == self.pool {
+            self.family.set_over(true);
             for orphan in self.supervisor.orphans_of(&self.family, self.pool) {
                 orphan.act(|core, _| core.end(&End::Terminated));
                 self.ending.push(orphan);
@@ -600,9 +635,24 @@ impl Core {
     pub(super) fn attend_pools(&mut self) {
         for at in 0..self.slots.len() {
             let mut grudge = None;
-            for pool in &self.slots[at].pools {
-                grudge = pool.act_apart(|core, _| core.grudge.take()).or(grudge);
-            }
+            let Slot { pools, ended, .. } = &mut self.slots[at];
+            pools.retain(|pool| {
+                grudge = pool.act_apart(|core, _| core.grudge.take()).or(grudge.take());
+                // By what it has been ordered just now.
+                if pool.lock().has_to_spawn() {
+                    prepare_spawn(pool);
+                }
+                // Of a process that has ended, and whose owner knows how, nothing is left to be asked but for its sentinel.
+                let life = pool.read(Core::life_behind);
+                if let Some(life) = life {
+                    ended.push_back((pool.id, life));
+                    if ended.len() > MAX_ENDED {
+                        ended.pop_front();
+                    }
+                    return false;
+                }
+                true
+            });
             if let Some(violation) = grudge {
                 self.punish(at, violation);
             }

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use super::Supervisor;
 use super::errands::Errands;
@@ -35,9 +35,12 @@ pub(crate) struct Family {
     max_processes: usize,
     /// The pool at its head, 0 if there is none.
     head: AtomicU32,
+    /// It is being ended: nobody starts anything any more.
+    over: AtomicBool,
 }
 
 impl Family {
+    #[expect(clippy::too_many_arguments, reason = "each is a field")]
     pub(crate) fn new(
         id: u32,
         supervisor: &'static Supervisor,
@@ -60,12 +63,27 @@ impl Family {
             processes: AtomicUsize::new(0),
             max_processes,
             head: AtomicU32::new(0),
+            over: AtomicBool::new(false),
         })
     }
 
     /// This pool of the host's is the head of the family.
     pub(crate) fn set_head(&self, pool: u32) {
         self.head.store(pool, Ordering::Relaxed);
+    }
+
+    /// From now on nobody starts anything, or with `false` everybody may again.
+    pub(crate) fn set_over(&self, over: bool) {
+        self.over.store(over, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// How many processes guests may have.
+    pub(super) fn max_processes(&self) -> usize {
+        self.max_processes
     }
 
     pub(super) fn head(&self) -> u32 {

@@ -76,7 +76,10 @@ impl Core {
         self.supervisor.forget_birth(birth);
         if error.kind() == io::ErrorKind::WouldBlock {
             // The zygote has more orders than its socket holds.
-            self.slots[at].vacate(now + Duration::from_millis(1));
+            let slot = &mut self.slots[at];
+            let (identity, interrupted) = (slot.identity.take(), slot.interrupted);
+            slot.vacate(now + Duration::from_millis(1));
+            (slot.identity, slot.interrupted) = (identity, interrupted);
         } else {
             self.bury(at, now, &format!("a worker cannot be started: {error}"));
         }
@@ -107,6 +110,12 @@ impl Core {
         slot.log.started(pid);
         if slot.cause.is_some() {
             self.signal(at);
+        }
+        if std::mem::take(&mut self.slots[at].interrupted)
+            && let Process::Running { pidfd, .. } = &self.slots[at].process
+        {
+            // As in `signal`.
+            let _ = rustix::process::pidfd_send_signal(pidfd, Signal::INT);
         }
         if let Some(solo) = &mut self.solo {
             solo.pid = Some(pid);
@@ -211,7 +220,8 @@ impl Core {
         slot.life.end();
         let exit = slot.exit;
         slot.vacate(now);
-        if pid != 0 {
+        // It may have begun although nobody could tell that it was there.
+        if pid != 0 || begun {
             self.solo_died(birth, exit, now);
             self.settle_solo(now);
         }

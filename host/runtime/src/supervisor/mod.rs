@@ -65,10 +65,13 @@ pub(crate) struct Shared {
     family: Arc<Family>,
     /// Nobody has it any more, and it is to finish its work.
     alone: AtomicBool,
+    /// It is a process.
+    process: bool,
 }
 
 impl Shared {
     pub(crate) fn new(id: u32, family: Arc<Family>, core: Core, parent: Option<u32>) -> Self {
+        let process = core.solo().is_some();
         Self {
             id,
             parent,
@@ -80,7 +83,12 @@ impl Shared {
             looking: Mutex::new(Spinner::new()),
             family,
             alone: AtomicBool::new(false),
+            process,
         }
+    }
+
+    fn is_process(&self) -> bool {
+        self.process
     }
 
     pub(crate) fn supervisor(&self) -> &'static Supervisor {

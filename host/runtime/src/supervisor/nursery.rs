@@ -10,7 +10,7 @@ use super::Supervisor;
 use crate::error::{Error, Result};
 use crate::process::control::Channel;
 use crate::process::launcher::Keeper;
-use crate::process::message::{ToZygote, encode};
+use crate::process::message::{MAX_MESSAGE, ToZygote, encode};
 
 /// How long a zygote may take to load a module that is compiled already.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -161,6 +161,9 @@ impl Nursery {
     /// Orders a worker. It is heard of through the supervisor.
     pub(super) fn fork(&self, order: &ToZygote, birth: u64, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let message = encode(order);
+        if message.len() > MAX_MESSAGE {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let zygote = self.zygote()?;
         lock(&zygote.ordered).insert(birth);
         zygote.control.try_send(&message, fds).map_err(|error| {

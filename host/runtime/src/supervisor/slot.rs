@@ -190,8 +190,12 @@ pub(super) struct Slot {
     pub(super) seat: Option<Seat>,
     /// Pools and processes that its guest has made.
     pub(super) pools: Vec<Arc<Shared>>,
+    /// Processes that it had, and that have ended: what their end is waited for with.
+    pub(super) ended: VecDeque<(u32, Arc<Life>)>,
     /// How many processes, workers among them, it has started.
     pub(super) children: Arc<AtomicU32>,
+    /// SIGINT is for it, once it is there.
+    pub(super) interrupted: bool,
     /// Who it is, once it was ordered.
     pub(super) identity: Option<Identity>,
     pub(super) life: Arc<Life>,
@@ -245,7 +249,9 @@ impl Slot {
             process: Process::Absent { retry_at: now },
             seat: None,
             pools: Vec::new(),
+            ended: VecDeque::new(),
             children: Arc::default(),
+            interrupted: false,
             identity: None,
             life: Arc::default(),
             cause: None,

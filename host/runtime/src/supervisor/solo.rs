@@ -1,6 +1,8 @@
 //! A process of its own, as Python's `Process` is one: a pool of one worker that is started once, runs one call, and is over
 //! with it, and of which it is known how it ended.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -23,7 +25,7 @@ use crate::objects::Token;
 use crate::outcome::End;
 use crate::process::message::Status as Ended;
 use crate::retry::Retry;
-use crate::shared::{Connection, References, pipe_one_way};
+use crate::shared::{Connection, References, sentinel};
 use crate::wire::ITEM_PREFIX;
 
 /// Most bytes of what a process can be a copy of: a whole memory, and what there is to know beside it.
@@ -34,43 +36,70 @@ const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Whether a process lives, for everyone who waits for its end.
 #[derive(Debug, Default)]
-pub(crate) struct Life(Mutex<Sentinel>);
+pub(crate) struct Life(Mutex<Sentinels>);
 
+/// Who waits has a pipe of its own for that: whoever has one can write into its memory, and make its end come at any time.
 #[derive(Debug, Default)]
-struct Sentinel {
+struct Sentinels {
     ended: bool,
-    /// The end of a pipe to wait on, once anybody has asked for it, and its other end, which closes when the process ends.
-    pipe: Option<(Connection, Option<Connection>)>,
+    /// By the numbers of the pools whose workers have asked; 0: the host.
+    pipes: HashMap<u32, Sentinel>,
+}
+
+/// One end of a pipe to wait on, and the other, which closes when the process ends.
+#[derive(Debug)]
+struct Sentinel {
+    reader: Connection,
+    _writer: Option<Connection>,
+    /// By which a worker opens it.
+    token: Option<Token>,
 }
 
 impl Life {
-    fn lock(&self) -> MutexGuard<'_, Sentinel> {
+    fn lock(&self) -> MutexGuard<'_, Sentinels> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn end(&self) {
-        let mut sentinel = self.lock();
-        sentinel.ended = true;
-        if let Some((_, writer)) = &mut sentinel.pipe {
-            *writer = None;
+        let mut sentinels = self.lock();
+        sentinels.ended = true;
+        for sentinel in sentinels.pipes.values_mut() {
+            sentinel._writer = None;
         }
     }
 
-    /// What is at its end when the process is.
+    fn with<T>(&self, asker: u32, look: impl FnOnce(&mut Sentinel) -> Option<T>) -> Result<Option<T>> {
+        let mut sentinels = self.lock();
+        let ended = sentinels.ended;
+        let sentinel = match sentinels.pipes.entry(asker) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let (reader, writer) = sentinel()?;
+                place.insert(Sentinel {
+                    reader,
+                    _writer: (!ended).then_some(writer),
+                    token: None,
+                })
+            }
+        };
+        Ok(look(sentinel))
+    }
+
+    /// What is at its end when the process is, for the host.
     pub(crate) fn sentinel(&self) -> Result<Connection> {
-        let mut sentinel = self.lock();
-        if sentinel.pipe.is_none() {
-            let (reader, writer) = pipe_one_way()?;
-            let writer = (!sentinel.ended).then_some(writer);
-            sentinel.pipe = Some((reader, writer));
-        }
-        let (reader, _) = sentinel.pipe.as_ref().expect("made above");
-        Ok(reader.clone())
+        let reader = self.with(0, |sentinel| Some(sentinel.reader.clone()))?;
+        Ok(reader.expect("it was asked for"))
     }
 
-    /// The same for a worker, which opens it by this token.
-    pub(super) fn sentinel_token(&self) -> Option<Token> {
-        self.sentinel().ok()?.send_off().ok()
+    /// The same for the worker of a pool, which opens it by this token.
+    pub(super) fn sentinel_token(&self, asker: u32) -> Option<Token> {
+        let token = self.with(asker, |sentinel| {
+            if sentinel.token.is_none() {
+                sentinel.token = sentinel.reader.send_off().ok();
+            }
+            sentinel.token
+        });
+        token.ok().flatten()
     }
 }
 
@@ -80,6 +109,8 @@ pub(crate) struct Owner {
     pub(crate) name: String,
     pub(crate) lineage: String,
     pub(crate) pid: u32,
+    /// How its children are started unless they are told otherwise.
+    pub(crate) method: StartMethod,
     /// How many processes it has started.
     pub(crate) children: Arc<AtomicU32>,
     /// `None`: the host, which outlives everyone.
@@ -94,6 +125,7 @@ impl Owner {
             name: "MainProcess".to_owned(),
             lineage: String::new(),
             pid: std::process::id(),
+            method: StartMethod::default(),
             children: Arc::clone(&CHILDREN),
             life: None,
         }
@@ -126,6 +158,13 @@ pub(crate) struct Solo {
     died: Option<(u64, Instant)>,
     /// With which code it was about to exit.
     said: Option<i32>,
+    /// What it was killed for, as Python counts. SIGTERM is sent as SIGKILL: no guest can do anything about the one, and one
+    /// that has escaped could.
+    sentence: Option<i32>,
+    /// What it comes from is being made.
+    pub(super) spawning: bool,
+    /// That was begun.
+    pub(super) spawn_asked: bool,
     /// How it ended, as Python counts: an exit code, or the number of a signal below zero.
     exit: Option<i32>,
 }
@@ -141,6 +180,9 @@ impl Solo {
             snapshot: None,
             died: None,
             said: None,
+            sentence: None,
+            spawning: false,
+            spawn_asked: false,
             exit: None,
         }
     }
@@ -199,6 +241,7 @@ impl Core {
         let mut block = Block::of(0, 1, item).expect("one item, as it was laid out above");
         block.refer_to(references);
         solo.called = true;
+        solo.spawning = solo.identity.method == StartMethod::Spawn;
         self.solo = Some(solo);
         let terms = Terms {
             task,
@@ -242,7 +285,7 @@ impl Core {
                 lineage,
                 daemon: true,
                 parent: owner.as_ref().map(|owner| (owner.name.clone(), owner.pid)),
-                method: StartMethod::default(),
+                method: owner.as_ref().map(|owner| owner.method).unwrap_or_default(),
                 once: false,
             }
         });
@@ -251,12 +294,15 @@ impl Core {
 
     /// This worker, as the owner of what it starts.
     pub(super) fn owner_at(&mut self, at: usize) -> Owner {
-        let Identity { name, lineage, .. } = self.identity(at);
+        let Identity {
+            name, lineage, method, ..
+        } = self.identity(at);
         let slot = &self.slots[at];
         Owner {
             name,
             lineage,
             pid: slot.pid(),
+            method,
             children: Arc::clone(&slot.children),
             life: Some(Arc::clone(self.solo.as_ref().map_or(&slot.life, |solo| &solo.life))),
         }
@@ -277,12 +323,16 @@ impl Core {
         let Some((birth, until)) = solo.died.filter(|_| solo.exit.is_none()) else {
             return;
         };
-        solo.exit = match self.statuses.remove(&birth) {
-            None if solo.said.is_some() => solo.said,
-            Some(Ended::Exited(code)) => Some(code),
-            Some(Ended::Signaled(signal)) => Some(-signal),
-            None if until <= now => Some(-libc::SIGKILL),
-            None => return,
+        solo.exit = match (self.statuses.remove(&birth), solo.sentence) {
+            (Some(Ended::Exited(code)), _) => Some(code),
+            (Some(Ended::Signaled(libc::SIGKILL)), Some(sentence)) => Some(sentence),
+            (Some(Ended::Signaled(signal)), _) => Some(-signal),
+            (None, None) if solo.said.is_some() => {
+                self.supervisor.forget_death(birth, solo.pid.unwrap_or_default());
+                solo.said
+            }
+            (None, sentence) if until <= now => Some(sentence.unwrap_or(-libc::SIGKILL)),
+            (None, _) => return,
         };
         solo.nursery = None;
         self.end(&End::Terminated);
@@ -298,14 +348,38 @@ impl Core {
         }
     }
 
-    /// Sends a signal to the workers that run. One that is being started gets it when it is there.
+    /// What is left of a process that has ended, when its owner knows how.
+    pub(super) fn life_behind(&self) -> Option<Arc<Life>> {
+        let solo = self.solo.as_ref().filter(|_| self.is_gone())?;
+        let known = self.customer.as_ref().is_some_and(Customer::knows_the_end);
+        known.then(|| Arc::clone(&solo.life))
+    }
+
+    /// Ends a process as this signal would.
+    pub(super) fn sentence(&mut self, signal: Signal) {
+        if let Some(solo) = &mut self.solo {
+            solo.sentence.get_or_insert(-signal.as_raw());
+        }
+        self.signal_all(Signal::KILL);
+    }
+
+    /// What a process is sent. One that is being started gets it when it is there.
+    pub(crate) fn signal_process(&mut self, signal: Signal) {
+        match signal {
+            Signal::INT => self.signal_all(Signal::INT),
+            signal => self.sentence(signal),
+        }
+    }
+
+    /// Sends SIGINT or SIGKILL to all workers. One that is being started gets it when it is there.
     pub(crate) fn signal_all(&mut self, signal: Signal) {
         for slot in &mut self.slots {
             match &slot.process {
                 // It can only fail if the process is gone, and then its pidfd says so.
                 Process::Running { pidfd, .. } => drop(rustix::process::pidfd_send_signal(pidfd.as_fd(), signal)),
-                Process::Ordered if signal != Signal::INT => slot.cause = Some(Cause::Dismissed),
-                Process::Absent { .. } | Process::Ordered => {}
+                Process::Absent { .. } | Process::Ordered if signal == Signal::INT => slot.interrupted = true,
+                Process::Ordered => slot.cause = Some(Cause::Dismissed),
+                Process::Absent { .. } => {}
             }
         }
     }
@@ -314,11 +388,13 @@ impl Core {
     /// it does.
     pub(super) fn is_left_alone(&mut self) -> bool {
         let Some(solo) = &self.solo else { return false };
-        let goes_on = solo.called && !solo.identity.daemon && matches!(self.state, State::Running);
+        let runs = matches!(self.state, State::Running) && !self.family.is_over();
+        let goes_on = runs && solo.called && !solo.identity.daemon;
+        let is_there = self.slots.iter().any(|slot| slot.pid() != 0);
         if goes_on {
             self.customer = None;
-        } else if solo.called {
-            self.signal_all(Signal::TERM);
+        } else if is_there {
+            self.sentence(Signal::TERM);
         } else {
             self.end(&End::Terminated);
         }
@@ -326,21 +402,32 @@ impl Core {
     }
 }
 
-/// Starts what a spawned process comes from, on a thread of its own: it takes an executable that answers.
+/// Starts what a spawned process comes from, on a thread of its own: it takes an executable that answers. Until that thread
+/// is done, the process counts as one.
 pub(crate) fn prepare_spawn(process: &Arc<Shared>) {
-    let (family, waiting) = (Arc::clone(&process.family), Arc::downgrade(process));
+    let (family, waiting) = (Arc::clone(&process.family), Arc::clone(process));
     let prepare = move || {
-        let opened = family.nursery.like_it();
-        if let Some(process) = waiting.upgrade() {
-            process.act(|core, _| match (opened, &mut core.solo) {
-                (Ok(nursery), Some(solo)) => solo.nursery = Some(nursery),
-                (Err(error), _) => core.end(&End::Broken(error.to_string())),
-                (Ok(_), None) => {}
-            });
-        }
+        let wanted = waiting.read(Core::is_running);
+        let opened = wanted.then(|| family.nursery.like_it());
+        waiting.act(|core, _| {
+            let runs = core.is_running();
+            let Some(solo) = &mut core.solo else { return };
+            solo.spawning = false;
+            match opened {
+                Some(Ok(nursery)) if runs => solo.nursery = Some(nursery),
+                Some(Err(error)) => core.end(&End::Broken(error.to_string())),
+                Some(Ok(_)) | None => {}
+            }
+        });
+        waiting.supervisor().nudge_ancestors(&waiting);
     };
     let started = std::thread::Builder::new().name("wasmp-spawn".into()).spawn(prepare);
     if let Err(error) = started {
-        process.act(|core, _| core.end(&End::Broken(format!("no process can be spawned: {error}"))));
+        process.act(|core, _| {
+            if let Some(solo) = &mut core.solo {
+                solo.spawning = false;
+            }
+            core.end(&End::Broken(format!("no process can be spawned: {error}")));
+        });
     }
 }

@@ -210,11 +210,10 @@ impl Supervisor {
 
     /// Lets go of the pools whose work is done.
     fn release_orphans(&self) {
-        let (done, open) = std::mem::take(&mut *lock(&self.orphans))
-            .into_iter()
-            .partition::<Vec<_>, _>(|pool| pool.is_gone());
-        lock(&self.orphans).extend(open);
-        drop(done);
+        // Nothing is asked of a pool while the list is locked: whoever has a pool locked may want the list.
+        let all = lock(&self.orphans).clone();
+        let done: Vec<_> = all.into_iter().filter(|pool| pool.is_gone()).collect();
+        lock(&self.orphans).retain(|pool| !done.iter().any(|done| Arc::ptr_eq(pool, done)));
     }
 
     /// Reports when `fd` has something to say: edge-triggered, until it is closed.
@@ -300,6 +299,15 @@ impl Supervisor {
 
     pub(super) fn expect_birth(&self, birth: u64, pool: u32, slot: usize) {
         lock(&self.births).places.insert(birth, Place { pool, slot });
+    }
+
+    /// A worker that is dead, and of which nobody asks how it ended.
+    pub(super) fn forget_death(&self, birth: u64, pid: u32) {
+        let mut births = lock(&self.births);
+        births.places.remove(&birth);
+        if births.by_pid.get(&pid) == Some(&birth) {
+            births.by_pid.remove(&pid);
+        }
     }
 
     /// A worker that will never come, or whose end is known.
@@ -421,7 +429,7 @@ impl Supervisor {
     }
 
     /// Whoever has a worker that made this pool may wait for its last process, and is perhaps gone with it.
-    fn nudge_ancestors(&self, pool: &Arc<Shared>) {
+    pub(super) fn nudge_ancestors(&self, pool: &Arc<Shared>) {
         let mut last = Arc::clone(pool);
         while last.is_gone() {
             // Those in between may be no more; the head of the family waits for all who have nobody else.

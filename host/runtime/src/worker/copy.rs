@@ -144,14 +144,14 @@ fn nonsense(what: &str) -> io::Error {
 }
 
 impl Snapshot {
-    pub(super) fn open(memory: OwnedFd, len: u64) -> io::Result<Self> {
+    pub(super) fn open(memory: &OwnedFd, len: u64) -> io::Result<Self> {
         let len = usize::try_from(len).map_err(io::Error::other)?;
         let mapping = Arc::new(Mapping::of_host(memory.as_fd(), len)?);
         Ok(Self(SharedBytes::open(&mapping, len)))
     }
 
     /// Puts it in the place of what this instance began with.
-    pub(super) fn restore(self, store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<()> {
+    pub(super) fn restore(&self, store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<()> {
         let beside = self.beside()?;
         let memory = instance.get_memory(&mut *store, "memory");
         let memory = memory.ok_or_else(|| nonsense("a copy without a memory"))?;

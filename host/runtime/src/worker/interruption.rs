@@ -142,8 +142,10 @@ pub(super) fn begin(mut store: impl AsContextMut<Data = State>) {
     {
         watch.began.store(now(), Ordering::Relaxed);
         watch.overdue.store(false, Ordering::Relaxed);
-        if !watch.asked.load(Ordering::Relaxed) {
-            watch.interrupt.clear();
+        watch.interrupt.clear();
+        // One that the guest has not heard of is not lost.
+        if watch.asked.load(Ordering::Relaxed) {
+            watch.interrupt.raise();
         }
         store.as_context_mut().set_epoch_deadline(1);
     }

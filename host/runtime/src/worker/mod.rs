@@ -198,7 +198,7 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<i32> {
         None => None,
     };
     let snapshot = match snapshot {
-        Some((memory, len)) => Some(Snapshot::open(memory, len)?),
+        Some((memory, len)) => Some(Snapshot::open(&memory, len)?),
         None => None,
     };
     let interrupt = interruption::prepare(&template.engine, template.spec.soft_timeout, template.spec.signals)?;

@@ -9,6 +9,7 @@ pub(super) fn run(scenario: &str, rest: &[String]) -> Result<bool> {
         "exit_codes" => exit_codes(),
         "p_12_kill" => kill(),
         "p_09_interrupt" => interrupt(),
+        "interrupted_at_birth" => interrupted_at_birth(),
         // The program itself ends so.
         "end" => end(rest.first().map_or("return", String::as_str)),
         "abort" => std::process::abort(),
@@ -112,5 +113,17 @@ fn kill_main() -> Result<()> {
     begun.wait()?;
     println!("{}", process.pid());
     std::thread::sleep(std::time::Duration::from_secs(600));
+    Ok(())
+}
+
+/// Who is interrupted before it could do anything has its first wait interrupted.
+fn interrupted_at_birth() -> Result<()> {
+    for _ in 0..50 {
+        let (done, queue) = (Event::new()?, Queue::<i64>::new(0)?);
+        let process = Process::new(recover).args((&done, &queue)).start()?;
+        process.interrupt();
+        process.join()?;
+        assert_eq!((process.exitcode(), queue.get()?), (Some(0), 7));
+    }
     Ok(())
 }

@@ -143,7 +143,12 @@ impl Slot {
                     self.expect(now);
                     self.pace.began(now);
                 }
-                ReplyKind::Ending => self.exit = Some((seq & 0xff) as i32),
+                ReplyKind::Ending => {
+                    if !self.flights.is_empty() || self.exit.is_some() {
+                        return Err(Violation("it ends in the middle of something".into()));
+                    }
+                    self.exit = Some((seq & 0xff) as i32);
+                }
                 ReplyKind::Unable => self.unable = Some(Fault::from_bytes(&body).message),
                 ReplyKind::Done => {
                     let running = self.flights.front().map(Flight::running);
