@@ -39,8 +39,11 @@
 //!   the settings: how many processes, limits, and what guests may see, which is nothing unless it says so.
 //! * [`Call`]: a task and how to call it, from [`Pool::task`], for what differs from call to call: chunk size,
 //!   deadline, retries. [`Pool::apply`] and the others are short for a call without options.
-//! * A task can have a pool of its own: `wasmp_guest::Pool`. Its workers have the grants and limits of the pool that the
-//!   task runs in; all that the tasks of one pool start together is at most 64 processes at a time.
+//! * A task can have a pool, and processes, of its own: `wasmp_guest::Pool` and `Process`. They have the grants and limits of
+//!   the pool that the task runs in; all that the tasks of one pool start together is at most 64 processes at a time, unless
+//!   [`PoolBuilder::max_processes`] says otherwise.
+//! * [`Context`] and [`Process`]: a module whose tasks run in processes of their own, one task each; and a program's own
+//!   `main`, as `wasmp run` runs it ([`Context::main`]). [`StartMethod`] is how they come about.
 //! * **Item**: one set of arguments and its one outcome. A `map` over a thousand inputs is a thousand items; each fails
 //!   or succeeds alone, however many go to a worker at a time ([`Chunksize`]).
 //! * [`AsyncResult`]: an outcome to be waited for, from [`Pool::apply_async`] and [`Pool::map_async`]: with `get`, with
@@ -157,6 +160,7 @@
 //! shared         what callers see: queues, locks, memory
 //!  └─ objects    which objects there are, who has which, for how long
 //! pool           what callers see: builder, calls, streams, results
+//! context        what callers see: processes
 //!  ├─ compile    a module's compiled code, had from the compiler process
 //!  └─ supervisor the backlog, the workers' rings, births and deaths; one thread for all pools
 //!      ├─ insight      what it notes about its workers: statistics, traces

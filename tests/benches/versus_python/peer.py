@@ -300,6 +300,10 @@ def sampler(row, library, items):
             return process("forkserver", items)
         case "process-spawn":
             return process("spawn", items)
+        case "process-fork" | "process-fork-64-mib":
+            ballast = bytearray(b"1") * (64 << 20 if row.endswith("mib") else 0)
+            sample = process("fork", items)
+            return lambda: (sample(), ballast)[0]
     raise SystemExit(f"no such row: {row}")
 
 

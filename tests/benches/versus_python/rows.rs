@@ -188,7 +188,7 @@ macro_rules! objects {
 
 /// All rows. Rates need not be taken over the same number of items on both sides, and are not where one side is a
 /// hundred times faster; `map-default` has the same, because the size of its chunks depends on it.
-static ROWS: [Row; 23] = [
+static ROWS: [Row; 25] = [
     Row {
         name: "map-chunk-1",
         work: "`map` square, chunksize 1",
@@ -272,6 +272,23 @@ static ROWS: [Row; 23] = [
         bar: Bar::ratio(Limit::AtMost(1.0 / 25.0), "≤ 1/25"),
         ours: processes::spawn,
         peers: objects!(10),
+    },
+    Row {
+        name: "process-fork",
+        work: "`Process` start → join, start method fork, from a guest of 1 MiB",
+        unit: Unit::Milliseconds,
+        bar: Bar::ratio(Limit::AtMost(1.0 / 2.0), "≤ 1/2"),
+        ours: processes::fork,
+        peers: objects!(50),
+    },
+    Row {
+        name: "process-fork-64-mib",
+        work: "the same, from a guest of 65 MiB",
+        unit: Unit::Milliseconds,
+        // What the copy costs: Python has the kernel make one when it is written to.
+        bar: Bar::figure(Limit::AtMost(0.1), "≤ 100 ms"),
+        ours: processes::fork_64_mib,
+        peers: objects!(20),
     },
     Row {
         name: "cpu-nbody",

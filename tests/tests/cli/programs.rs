@@ -390,3 +390,16 @@ fn bounded_queue_makes_the_producer_wait() {
         assert_eq!(masked(line), "producer: no room for #, waiting");
     }
 }
+
+#[test]
+fn start_methods_differ_in_what_is_copied() {
+    prints(
+        "start_methods",
+        &[
+            "by default: forkserver",
+            "forkserver: the number is 1",
+            "spawn: the number is 1",
+            "fork: the number is 42",
+        ],
+    );
+}

@@ -49,6 +49,7 @@ scenarios! {
     p_16_sentinel
     p_17_close
     p_18_many
+    p_23_broken_streams
     p_27_own_type
     by_name
     exit_codes

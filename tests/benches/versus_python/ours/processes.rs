@@ -18,6 +18,25 @@ pub(crate) fn spawn(stage: &Stage) -> Result<Sampler, Failure> {
     start_and_join(stage, StartMethod::Spawn)
 }
 
+pub(crate) fn fork(stage: &Stage) -> Result<Sampler, Failure> {
+    fork_and_join(stage, 0)
+}
+
+pub(crate) fn fork_64_mib(stage: &Stage) -> Result<Sampler, Failure> {
+    fork_and_join(stage, 64 << 20)
+}
+
+/// A guest forks, so it is a guest that counts: the mean is taken.
+fn fork_and_join(stage: &Stage, ballast: usize) -> Result<Sampler, Failure> {
+    let pool = Pool::builder(&stage.module).processes(1).build()?;
+    let times = stage.items(PROCESSES);
+    Ok(Box::new(move || {
+        let begin = Instant::now();
+        pool.apply::<_, ()>("fork_and_join", (times, ballast))?;
+        Ok(seconds_since(begin) / times as f64)
+    }))
+}
+
 fn start_and_join(stage: &Stage, method: StartMethod) -> Result<Sampler, Failure> {
     let context = Pool::builder(&stage.module).context()?;
     let processes = stage.items(PROCESSES);

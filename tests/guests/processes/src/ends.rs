@@ -1,5 +1,7 @@
 //! How a process, or the program, can end.
 
+use std::os::fd::{FromRawFd, OwnedFd};
+
 use wasmp_guest::{Event, Process, Queue, Result, SharedError, task};
 
 use super::{end, sleeper, waiter};
@@ -8,6 +10,7 @@ pub(super) fn run(scenario: &str, rest: &[String]) -> Result<bool> {
     match scenario {
         "exit_codes" => exit_codes(),
         "p_12_kill" => kill(),
+        "p_23_broken_streams" => broken_streams(),
         "p_09_interrupt" => interrupt(),
         "interrupted_at_birth" => interrupted_at_birth(),
         // The program itself ends so.
@@ -125,5 +128,22 @@ fn interrupted_at_birth() -> Result<()> {
         process.join()?;
         assert_eq!((process.exitcode(), queue.get()?), (Some(0), 7));
     }
+    Ok(())
+}
+
+/// Closes its own standard streams.
+#[task]
+fn break_streams() {
+    println!("before");
+    for stream in 0..3 {
+        // SAFETY: nobody else owns them, and what is printed from here on is lost.
+        drop(unsafe { OwnedFd::from_raw_fd(stream) });
+    }
+}
+
+fn broken_streams() -> Result<()> {
+    let process = Process::new(break_streams).start()?;
+    process.join()?;
+    assert_eq!(process.exitcode(), Some(0));
     Ok(())
 }

@@ -4,9 +4,10 @@
 
 mod kernels;
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wasmp_guest::{Connection, Lock, Queue, Result, Value, task};
+use wasmp_guest::{Connection, Lock, Process, Queue, Result, StartMethod, Value, task};
 
 /// Next to no work at all: what is measured is the way there and back.
 #[task]
@@ -39,6 +40,27 @@ fn kernel(name: String, rounds: u64) -> std::result::Result<u64, String> {
     kernels::find(&name)
         .map(|kernel| kernel(rounds))
         .ok_or_else(|| format!("no kernel is called {name}"))
+}
+
+/// Forks and waits, so many times, with so many bytes of memory beyond what it has anyway.
+#[task]
+fn fork_and_join(times: u64, ballast: usize) -> Result<()> {
+    static BALLAST: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+    if let Ok(mut kept) = BALLAST.lock() {
+        // Not zero: that would not have to be copied.
+        *kept = vec![1; ballast];
+    }
+    for _ in 0..times {
+        let process = Process::new(square)
+            .args((7,))
+            .start_method(StartMethod::Fork)
+            .start()?;
+        process.join()?;
+        if process.exitcode() != Some(0) {
+            return Err(wasmp_guest::Error::new("a process that failed"));
+        }
+    }
+    Ok(())
 }
 
 /// Puts so many messages of so many bytes.
