@@ -5,9 +5,9 @@ mod common;
 use std::thread;
 
 use rustix::event::epoll;
-use wasmp_ipc::Doorbell;
+use wasmp_ipc::{Doorbell, Producer};
 
-use common::rings::{publish, read, read_or_sleep, release, two_rings, write_or_sleep};
+use common::rings::{publish, read, read_or_sleep, release, two_rings, write_or, write_or_sleep};
 use common::{Child, PATIENCE, Random, fill};
 
 #[test]
@@ -72,13 +72,16 @@ fn a_process_asleep_in_epoll_is_woken_by_the_doorbell() {
     epoll::add(&epoll, &doorbell, epoll::EventData::new_u64(0), once_per_ring).unwrap();
     let child = Child::run(|| {
         let mut random = Random(3);
+        let publish = |producer: &mut Producer| {
+            producer.publish();
+            if producer.consumer_parked() {
+                doorbell.ring();
+            }
+        };
         for number in 0..MESSAGES {
-            write_or_sleep(&mut producer, &number.to_ne_bytes());
+            write_or(publish, &mut producer, &number.to_ne_bytes());
             if random.below(4) == 0 {
-                producer.publish();
-                if producer.consumer_parked() {
-                    doorbell.ring();
-                }
+                publish(&mut producer);
                 // The other side gets the time to fall asleep.
                 thread::yield_now();
             }

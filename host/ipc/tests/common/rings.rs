@@ -27,6 +27,11 @@ pub(crate) fn two_rings(capacity: usize) -> ((Producer, Consumer), (Producer, Co
 }
 
 pub(crate) fn write_or_sleep(producer: &mut Producer, payload: &[u8]) -> Ticket {
+    write_or(publish, producer, payload)
+}
+
+/// The same for a consumer that `publish` wakes in its own way.
+pub(crate) fn write_or(publish: impl Fn(&mut Producer), producer: &mut Producer, payload: &[u8]) -> Ticket {
     loop {
         if let Some(ticket) = producer.try_write(&[payload]).unwrap() {
             return ticket;
