@@ -59,7 +59,7 @@ pub use event::Event;
 pub use fifo::Message;
 pub use gauges::{Gauges, monotonic};
 pub use lock::{Acquired, Lock, ReleaseError};
-pub use memory::{Mapping, map_zeroes};
+pub use memory::{Mapping, Region, map_zeroes};
 pub use party::{Interrupt, Limit, Party, SLOTS, Slot, WaitError};
 pub use pipe::{Connection, End, RecvError, SendError};
 pub use queue::{GetError, PutError, Queue, QueueOptions, TaskDoneError};

@@ -155,7 +155,7 @@ impl Mapping {
     }
 
     /// The `len` bytes from byte `offset`; `None` if they are not inside of the mapping.
-    pub(crate) fn region(self: &Arc<Self>, offset: usize, len: usize) -> Option<Region> {
+    pub fn region(self: &Arc<Self>, offset: usize, len: usize) -> Option<Region> {
         let start = self.range(offset, len)?;
         Some(Region {
             start,
@@ -245,13 +245,18 @@ unsafe impl Sync for Region {}
 impl Region {
     /// Number of bytes.
     #[inline]
-    pub(crate) fn len(&self) -> usize {
+    #[expect(clippy::len_without_is_empty, reason = "a range of no bytes is of no use")]
+    pub fn len(&self) -> usize {
         self.len
     }
 
     /// Copies `source` to byte `at`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no room for it.
     #[inline]
-    pub(crate) fn write(&self, at: usize, source: &[u8]) {
+    pub fn write(&self, at: usize, source: &[u8]) {
         let target = self.bytes(at, source.len());
         // SAFETY: `bytes` checked the bounds; `source` is private memory, so the two do not overlap.
         unsafe { ptr::copy_nonoverlapping(source.as_ptr(), target.as_ptr(), source.len()) };
@@ -259,8 +264,12 @@ impl Region {
     }
 
     /// Copies the bytes from `at` to `target`.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many.
     #[inline]
-    pub(crate) fn read(&self, at: usize, target: &mut [u8]) {
+    pub fn read(&self, at: usize, target: &mut [u8]) {
         let source = self.bytes(at, target.len());
         // SAFETY: `bytes` checked the bounds; `target` is private memory, so the two do not overlap.
         unsafe { ptr::copy_nonoverlapping(source.as_ptr(), target.as_mut_ptr(), target.len()) };

@@ -89,7 +89,7 @@ impl<'c> ProcessBuilder<'c> {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchTask`]; that the arguments cannot be serialized, or no process be started.
+    /// [`Error::NoSuchTask`](crate::Error::NoSuchTask); that the arguments cannot be serialized, or no process be started.
     pub fn start(self) -> Result<Process> {
         let task = task_number(&self.context.module, &self.task)?;
         let (args, references) = self.args?;

@@ -1,7 +1,7 @@
 //! A pool's state and everything that changes it: submit, dispatch, collect, end.
 //!
 //! It is behind one lock. Whoever holds that lock is the supervisor for the moment: usually the supervisor thread, but
-//! a caller that waits for a result may take a turn itself ([`PoolShared::attend`](super::PoolShared::attend)), which
+//! a caller that waits for a result may take a turn itself ([`Shared::attend`]), which
 //! saves two context switches of the three that a round trip would cost. Nothing in here blocks, calls into user code,
 //! or serializes.
 

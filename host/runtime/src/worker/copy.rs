@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use wasmp_abi::{ObjectKind, Status};
-use wasmp_ipc::{Mapping, SharedBytes};
+use wasmp_ipc::{Mapping, Region};
 use wasmtime::{Instance, Store};
 
 use super::objects::OpenError;
@@ -118,26 +118,26 @@ impl Copying {
     pub(super) fn write(&self, into: &OwnedFd, memory: &[u8], state: &State) -> io::Result<()> {
         let len = self.memory + LENGTH + self.beside.len();
         let mapping = Arc::new(Mapping::of_host(into.as_fd(), len)?);
-        let target = SharedBytes::open(&mapping, len);
-        let write = |offset, bytes: &[u8]| target.write(offset, bytes).map_err(io::Error::other);
+        let target = mapping.region(0, len).ok_or_else(|| nonsense("a copy"))?;
         for (number, piece) in memory.chunks(PIECE).enumerate() {
             // What is in a window is not the guest's alone, and comes to the child as a window. Both are in whole pieces.
             let shown = state.objects.windows.touch(number * PIECE, piece.len());
             if !shown && piece.iter().any(|byte| *byte != 0) {
-                write(number * PIECE, piece)?;
+                target.write(number * PIECE, piece);
             }
         }
-        write(self.memory, &self.beside)?;
-        write(
+        target.write(self.memory, &self.beside);
+        target.write(
             self.memory + self.beside.len(),
             &(self.beside.len() as u64).to_le_bytes(),
-        )
+        );
+        Ok(())
     }
 }
 
 /// What a process is to be a copy of.
 #[derive(Debug)]
-pub(super) struct Snapshot(SharedBytes);
+pub(super) struct Snapshot(Region);
 
 fn nonsense(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{what} makes no sense"))
@@ -147,7 +147,7 @@ impl Snapshot {
     pub(super) fn open(memory: &OwnedFd, len: u64) -> io::Result<Self> {
         let len = usize::try_from(len).map_err(io::Error::other)?;
         let mapping = Arc::new(Mapping::of_host(memory.as_fd(), len)?);
-        Ok(Self(SharedBytes::open(&mapping, len)))
+        Ok(Self(mapping.region(0, len).ok_or_else(|| nonsense("a copy"))?))
     }
 
     /// Puts it in the place of what this instance began with.
@@ -162,7 +162,10 @@ impl Snapshot {
         let bytes = bytes
             .get_mut(..size)
             .ok_or_else(|| nonsense("the size of its memory"))?;
-        self.0.read(0, bytes)?;
+        if size > self.0.len() {
+            return Err(nonsense("the size of its memory").into());
+        }
+        self.0.read(0, bytes);
         for Copied { number, kind, token } in beside.handles {
             let kind = ObjectKind::from_code(kind).ok_or_else(|| nonsense("a handle"))?;
             match state.objects.open_as(number, kind, token) {
@@ -181,13 +184,13 @@ impl Snapshot {
 
     fn beside(&self) -> io::Result<Beside> {
         let mut length = [0; LENGTH];
-        let end = self.0.size();
+        let end = self.0.len();
         let at = end.checked_sub(LENGTH).ok_or_else(|| nonsense("a copy"))?;
-        self.0.read(at, &mut length).map_err(io::Error::other)?;
+        self.0.read(at, &mut length);
         let len = usize::try_from(u64::from_le_bytes(length)).map_err(io::Error::other)?;
         let start = at.checked_sub(len).ok_or_else(|| nonsense("a copy"))?;
         let mut beside = vec![0; len];
-        self.0.read(start, &mut beside).map_err(io::Error::other)?;
+        self.0.read(start, &mut beside);
         decode(&beside)
     }
 }
