@@ -2,6 +2,7 @@
 
 use std::io::empty;
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use wasmp_tests::isolated;
 
 use crate::{context, ended, run};
@@ -73,6 +74,19 @@ fn what_is_printed_while_a_lock_is_held_stays_together() {
             assert!(words.iter().all(|line| line[..2] == words[0][..2]), "{block:?}");
             assert_eq!(words.map(|line| line[2]), ["begins", "goes on", "ends"], "{block:?}");
         }
+    });
+}
+
+#[test]
+fn those_who_asked_about_others_leave_nothing_behind_with_the_host() {
+    isolated(|| {
+        // Two hundred children are more than so many descriptors can be kept for.
+        let limit = Rlimit {
+            current: Some(150),
+            maximum: Some(150),
+        };
+        setrlimit(Resource::Nofile, limit).expect("a lower limit");
+        good("many_ask");
     });
 }
 

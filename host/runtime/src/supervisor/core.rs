@@ -136,6 +136,9 @@ impl std::fmt::Debug for Core {
 /// Its workers are killed, and may have left something in objects that outlive it.
 impl Drop for Core {
     fn drop(&mut self) {
+        if let Some(life) = self.owner.as_ref().and_then(|owner| owner.life.as_ref()) {
+            life.forget(self.pool);
+        }
         for slot in &mut self.slots {
             let process = std::mem::replace(
                 &mut slot.process,

@@ -68,6 +68,11 @@ impl Life {
         }
     }
 
+    /// Whoever has asked is no more.
+    pub(super) fn forget(&self, asker: u32) {
+        self.lock().pipes.remove(&asker);
+    }
+
     fn with<T>(&self, asker: u32, look: impl FnOnce(&mut Sentinel) -> Option<T>) -> Result<Option<T>> {
         let mut sentinels = self.lock();
         let ended = sentinels.ended;

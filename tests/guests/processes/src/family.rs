@@ -15,6 +15,7 @@ pub(super) fn run(scenario: &str) -> Result<bool> {
         "daemons_are_terminated" => terminated(),
         "orphans" => orphans(),
         "names" => names(),
+        "many_ask" => many_ask(),
         "pools_and_processes" => pools(),
         "no_end_of_processes" => endless(),
         "pool_is_typed" => typed(),
@@ -301,5 +302,27 @@ fn start_methods() -> Result<()> {
     assert_eq!(methods.get()?, other.name());
     let why = StartMethod::from_name("forkserve").unwrap_err().to_string();
     assert_eq!(why, "there is no start method `forkserve`");
+    Ok(())
+}
+
+/// Asks about its parent, as often as it likes.
+#[task]
+fn ask_about_parent() -> Result<()> {
+    let parent = parent_process()?.expect("it was started by somebody");
+    for _ in 0..100 {
+        assert!(parent.is_alive()?);
+    }
+    Ok(())
+}
+
+/// More children than the host has room for what each of them waits with, if it kept that.
+fn many_ask() -> Result<()> {
+    for _ in 0..200 {
+        let child = Process::new(ask_about_parent).start()?;
+        child.join()?;
+        assert_eq!(child.exitcode(), Some(0));
+        let sentinel = child.sentinel()?;
+        assert!(sentinel.poll()?, "it has ended");
+    }
     Ok(())
 }
