@@ -16,7 +16,8 @@ use crate::shared::{Connection, References, collect_references};
 use crate::supervisor::Shared;
 use crate::supervisor::core::Core;
 use crate::supervisor::feed::Refused;
-use crate::supervisor::solo::{Life, Owner, Solo, prepare_spawn};
+use crate::supervisor::sentinel::Life;
+use crate::supervisor::solo::{Owner, Solo, prepare_spawn};
 
 /// Arguments as workers get them, and what they refer to.
 pub(super) type Args = (Vec<u8>, References);

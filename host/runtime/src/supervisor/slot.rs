@@ -24,7 +24,7 @@ pub(super) use self::replies::{Drained, file_failure};
 use super::Shared;
 use super::job::{Block, JobKey, Pending};
 use super::pace::Pace;
-use super::solo::Life;
+use super::sentinel::Life;
 use crate::identity::Identity;
 use crate::insight::{Log, Ran, WorkerStats};
 use crate::objects::registry::Seat;

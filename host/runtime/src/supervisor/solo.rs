@@ -1,11 +1,9 @@
 //! A process of its own, as Python's `Process` is one: a pool of one worker that is started once, runs one call, and is over
 //! with it, and of which it is known how it ended.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::unbounded;
@@ -18,14 +16,14 @@ use super::core::{Core, State};
 use super::customer::Customer;
 use super::job::{Block, ChunkRule, Job, Sink, Terms};
 use super::nursery::Nursery;
+use super::sentinel::Life;
 use super::slot::{Cause, Process};
 use crate::error::{Error, Result};
 use crate::identity::{Identity, StartMethod};
-use crate::objects::Token;
 use crate::outcome::End;
 use crate::process::message::Status as Ended;
 use crate::retry::Retry;
-use crate::shared::{Connection, References, sentinel};
+use crate::shared::References;
 use crate::wire::ITEM_PREFIX;
 
 /// Most bytes of what a process can be a copy of: a whole memory, and what there is to know beside it.
@@ -33,80 +31,6 @@ const MAX_SNAPSHOT: u64 = (4 << 30) + (64 << 20);
 
 /// How long it may take until it is known how a dead process ended.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// Whether a process lives, for everyone who waits for its end.
-#[derive(Debug, Default)]
-pub(crate) struct Life(Mutex<Sentinels>);
-
-/// Who waits has a pipe of its own for that: whoever has one can write into its memory, and make its end come at any time.
-#[derive(Debug, Default)]
-struct Sentinels {
-    ended: bool,
-    /// By the numbers of the pools whose workers have asked; 0: the host.
-    pipes: HashMap<u32, Sentinel>,
-}
-
-/// One end of a pipe to wait on, and the other, which closes when the process ends.
-#[derive(Debug)]
-struct Sentinel {
-    reader: Connection,
-    _writer: Option<Connection>,
-    /// By which a worker opens it.
-    token: Option<Token>,
-}
-
-impl Life {
-    fn lock(&self) -> MutexGuard<'_, Sentinels> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn end(&self) {
-        let mut sentinels = self.lock();
-        sentinels.ended = true;
-        for sentinel in sentinels.pipes.values_mut() {
-            sentinel._writer = None;
-        }
-    }
-
-    /// Whoever has asked is no more.
-    pub(super) fn forget(&self, asker: u32) {
-        self.lock().pipes.remove(&asker);
-    }
-
-    fn with<T>(&self, asker: u32, look: impl FnOnce(&mut Sentinel) -> Option<T>) -> Result<Option<T>> {
-        let mut sentinels = self.lock();
-        let ended = sentinels.ended;
-        let sentinel = match sentinels.pipes.entry(asker) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => {
-                let (reader, writer) = sentinel()?;
-                place.insert(Sentinel {
-                    reader,
-                    _writer: (!ended).then_some(writer),
-                    token: None,
-                })
-            }
-        };
-        Ok(look(sentinel))
-    }
-
-    /// What is at its end when the process is, for the host.
-    pub(crate) fn sentinel(&self) -> Result<Connection> {
-        let reader = self.with(0, |sentinel| Some(sentinel.reader.clone()))?;
-        Ok(reader.expect("it was asked for"))
-    }
-
-    /// The same for the worker of a pool, which opens it by this token.
-    pub(super) fn sentinel_token(&self, asker: u32) -> Option<Token> {
-        let token = self.with(asker, |sentinel| {
-            if sentinel.token.is_none() {
-                sentinel.token = sentinel.reader.send_off().ok();
-            }
-            sentinel.token
-        });
-        token.ok().flatten()
-    }
-}
 
 /// Who started a pool or a process.
 #[derive(Clone, Debug)]
