@@ -81,3 +81,14 @@ fn buffersize_bounds_how_far_inputs_are_ahead_of_results() {
         "{items:?}"
     );
 }
+
+#[test]
+fn a_soft_timeout_says_where_the_item_was_stuck() {
+    let outcome = call("spin --soft-timeout 200ms").run();
+    assert_eq!((outcome.code(), outcome.text()), (1, ""));
+    outcome.says(&[
+        "begun\n",
+        "wasmp: timeout: ran longer than 200ms and was stopped\n",
+        "spin",
+    ]);
+}
