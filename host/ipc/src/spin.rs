@@ -15,6 +15,8 @@ const PROBE_EVERY: u32 = 64;
 /// Looks between two looks at the clock, which takes as long as several of them.
 const LOOKS_PER_TICK: u32 = 8;
 
+static ONE_CPU: OnceLock<bool> = OnceLock::new();
+
 /// Looks for something for a short while before its owner goes to sleep, if that has paid off lately.
 ///
 /// Catching an event while looking is twenty times faster than being woken up, but looking takes a CPU away. So the time
@@ -35,16 +37,21 @@ pub struct Spinner {
 impl Spinner {
     /// A spinner for this process, which looks at all only if it may use more than one CPU.
     ///
-    /// The first one asks the system how many that are, and may read files for it: a process that forks workers makes
-    /// one beforehand, and they need not ask again.
+    /// The first one asks the system how many that are, and may read files for it, unless the process has been
+    /// [told](Self::assume_cpus).
     pub fn new() -> Spinner {
-        static ONE_CPU: OnceLock<bool> = OnceLock::new();
         let one_cpu = || thread::available_parallelism().map_or(1, NonZero::get) == 1;
         Spinner {
             budget: MAX_BUDGET,
             skipped: 0,
             off: *ONE_CPU.get_or_init(one_cpu),
         }
+    }
+
+    /// Tells this process, and all that are forked from it, how many CPUs they may use, if they do not know yet: a worker cannot
+    /// ask.
+    pub fn assume_cpus(cpus: u32) {
+        let _ = ONE_CPU.set(cpus == 1);
     }
 
     /// Looks until `ready` or until the time is used up. False: not ready; go to sleep.

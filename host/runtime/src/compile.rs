@@ -11,26 +11,32 @@ use crate::process::compiler::compile_in_helper;
 use crate::process::launcher::Keeper;
 use crate::supervisor::Supervisor;
 
-/// The supervisor and the keeper that everything else is started by.
+/// The supervisor and the keeper that everything else is started by. The keeper may still be starting:
+/// [`meet`](Supervisor::meet) it before you wait for what it was told to do.
 pub(crate) fn processes(worker_exe: Option<&Path>) -> Result<(&'static Supervisor, Arc<Keeper>)> {
     let supervisor = Supervisor::get().map_err(|source| Error::Start {
         what: "start the supervisor thread",
         source,
     })?;
-    let keeper = supervisor.keeper(worker_exe)?;
-    Ok((supervisor, keeper))
+    Ok((supervisor, Keeper::get(worker_exe)?))
 }
 
 /// The module's compiled code.
-pub(crate) fn artifact(module: &Module, keeper: &Keeper, interruptible: bool) -> Result<Artifact> {
+pub(crate) fn artifact(
+    module: &Module,
+    supervisor: &Supervisor,
+    keeper: &Arc<Keeper>,
+    interruptible: bool,
+) -> Result<Artifact> {
     // What else may differ between pools makes no difference to compiled code.
     let options = EngineOptions {
         interruptible,
         ..EngineOptions::default()
     };
-    Ok(module.artifact(interruptible, &|wasm| {
-        compile_in_helper(keeper, module.name(), wasm, &options)
-    })?)
+    module.artifact(interruptible, &|wasm| {
+        supervisor.meet(keeper)?;
+        Ok(compile_in_helper(keeper, module.name(), wasm, &options)?)
+    })
 }
 
 impl Module {
@@ -52,8 +58,8 @@ impl Module {
     /// # }
     /// ```
     pub fn compile_to(&self, to: &mut dyn Write) -> Result<()> {
-        let (_, keeper) = processes(None)?;
-        self.write_precompiled(&artifact(self, &keeper, false)?, to)
+        let (supervisor, keeper) = processes(None)?;
+        self.write_precompiled(&artifact(self, supervisor, &keeper, false)?, to)
             .map_err(Error::Write)
     }
 }

@@ -2,8 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
+use std::thread;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -75,8 +78,16 @@ pub(crate) struct Spec {
     pub(crate) signals: bool,
     /// Whether what a command prints is its result; else it is passed on as it comes.
     pub(crate) capture: bool,
+    /// How many CPUs they may use.
+    pub(crate) cpus: u32,
     /// Whether the host is told when each item began and ended, and how long guests wait.
     pub(crate) timed: bool,
+}
+
+/// How many CPUs this process, and all that it starts, may use: as many as at the first question, which takes files to answer.
+pub(crate) fn available_cpus() -> usize {
+    static CPUS: OnceLock<usize> = OnceLock::new();
+    *CPUS.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get))
 }
 
 /// Something in a memfd, and the same bytes again.

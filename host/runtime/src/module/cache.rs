@@ -15,7 +15,6 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, UTIME_NOW, UTIME_OMIT};
 use rustix::fs::{Timespec, Timestamps, futimens, open, openat, renameat, statat, unlinkat};
-use sha2::{Digest, Sha256};
 
 use super::artifact::{self, Artifact};
 
@@ -24,14 +23,14 @@ const MAX_SIZE: u64 = 1 << 30;
 /// Half-written entries of processes that died are removed when they are older than this.
 const STALE: Duration = Duration::from_secs(3600);
 
-const MAGIC: &[u8; 8] = b"wasmp\0c1";
+const MAGIC: &[u8; 8] = b"wasmp\0c2";
 const SUFFIX: &str = ".code";
 const TEMPORARY: &str = ".tmp-";
 
 /// What compiled code is found by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
-    /// The digest of the module.
+    /// The module's BLAKE3 hash.
     pub(crate) wasm: [u8; 32],
     /// The engine that compiled it.
     pub(crate) engine: [u8; 32],
@@ -39,12 +38,8 @@ pub(crate) struct Key {
 
 impl Key {
     fn file_name(&self) -> String {
-        let digest: [u8; 32] = Sha256::new()
-            .chain_update(self.wasm)
-            .chain_update(self.engine)
-            .finalize()
-            .into();
-        digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + SUFFIX
+        let digest = blake3::hash([self.wasm, self.engine].as_flattened());
+        format!("{digest}{SUFFIX}")
     }
 }
 
@@ -147,7 +142,7 @@ impl Cache {
     fn write(&self, name: &str, key: &Key, code: &Artifact) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(openat(&self.dir, name, flags, Mode::RUSR | Mode::WUSR)?);
-        let mut digest = Sha256::new();
+        let mut digest = blake3::Hasher::new();
         code.read(|piece| {
             digest.update(piece);
             Ok(())
@@ -248,7 +243,7 @@ fn only_ours(file: &File) -> io::Result<()> {
 }
 
 fn copy_and_digest(from: &mut impl Read, to: &mut impl Write) -> io::Result<[u8; 32]> {
-    let mut digest = Sha256::new();
+    let mut digest = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
         match from.read(&mut buffer)? {

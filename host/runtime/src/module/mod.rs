@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -45,7 +45,10 @@ pub struct Module {
 struct Inner {
     name: String,
     info: ModuleInfo,
-    digest: [u8; 32],
+    /// What tells it from all other modules, for this process and the cache.
+    id: [u8; 32],
+    /// Its SHA-256 digest, once somebody has asked for it: that takes longer than all the rest of loading it.
+    digest: OnceLock<[u8; 32]>,
     code: Code,
     /// The compiled code, once somebody needed it.
     /// Without and with places where a guest can be stopped.
@@ -83,10 +86,11 @@ impl Module {
     }
 
     fn from_bytes(shown: &str, path: Option<&Path>, bytes: Vec<u8>, trusted: bool) -> Result<Self, ModuleError> {
-        let (info, digest, code) = match source::classify(shown, path, bytes)? {
+        let digest = OnceLock::new();
+        let (info, id, code) = match source::classify(shown, path, bytes)? {
             Bytes::Wasm(wasm) => (
                 inspect::inspect(shown, &wasm)?,
-                Sha256::digest(&wasm).into(),
+                blake3::hash(&wasm).into(),
                 Code::Wasm(wasm),
             ),
             Bytes::Precompiled(_) if !trusted => {
@@ -105,7 +109,8 @@ impl Module {
                     },
                 })?;
                 let code = Artifact::from_bytes(read.code).map_err(ModuleError::Store)?;
-                (read.info, read.key.wasm, Code::Precompiled(code, read.key.engine))
+                let id = *digest.get_or_init(|| read.digest);
+                (read.info, id, Code::Precompiled(code, read.engine))
             }
         };
         let stem = path
@@ -118,6 +123,7 @@ impl Module {
             inner: Arc::new(Inner {
                 name,
                 info,
+                id,
                 digest,
                 code,
                 artifacts: Mutex::default(),
@@ -200,7 +206,15 @@ impl Module {
     /// The SHA-256 digest of the binary module.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        self.inner.digest
+        *self.inner.digest.get_or_init(|| match &self.inner.code {
+            Code::Wasm(wasm) => Sha256::digest(wasm).into(),
+            Code::Precompiled(..) => self.inner.id,
+        })
+    }
+
+    /// What tells it from all other modules, as long as this process lives.
+    pub(crate) fn id(&self) -> [u8; 32] {
+        self.inner.id
     }
 
     /// Where the memories of its instances can come from if `wanted` is what suits the pool: one with more memories or
@@ -217,20 +231,20 @@ impl Module {
     ///
     /// `compile` gets the binary module. It is called at most once at a time for one module, and not at all if the code
     /// is there already.
-    pub(crate) fn artifact(
+    pub(crate) fn artifact<E: From<ModuleError>>(
         &self,
         interruptible: bool,
-        compile: &dyn Fn(&[u8]) -> Result<Artifact, ModuleError>,
-    ) -> Result<Artifact, ModuleError> {
+        compile: &dyn Fn(&[u8]) -> Result<Artifact, E>,
+    ) -> Result<Artifact, E> {
         self.artifact_through(Cache::default_path().as_deref(), interruptible, compile)
     }
 
-    fn artifact_through(
+    fn artifact_through<E: From<ModuleError>>(
         &self,
         cache: Option<&Path>,
         interruptible: bool,
-        compile: &dyn Fn(&[u8]) -> Result<Artifact, ModuleError>,
-    ) -> Result<Artifact, ModuleError> {
+        compile: &dyn Fn(&[u8]) -> Result<Artifact, E>,
+    ) -> Result<Artifact, E> {
         // Only what was checked before is behind the lock: after a panic it is as good as before.
         let mut slots = self.inner.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = &mut slots[usize::from(interruptible)];
@@ -242,9 +256,8 @@ impl Module {
                 artifact.clone()
             }
             Code::Precompiled(..) => {
-                return Err(ModuleError::PrecompiledElsewhere {
-                    module: self.inner.name.clone(),
-                });
+                let module = self.inner.name.clone();
+                return Err(ModuleError::PrecompiledElsewhere { module }.into());
             }
             Code::Wasm(wasm) => match self.key(interruptible) {
                 Some(key) => shared_artifact(&key, cache, || compile(wasm))?,
@@ -258,13 +271,13 @@ impl Module {
     /// Writes the module with its compiled code, to be loaded with [`ModuleSource::allow_precompiled`] where the same
     /// version of wasmp runs on the same kind of CPU.
     pub(crate) fn write_precompiled(&self, artifact: &Artifact, to: &mut dyn Write) -> io::Result<()> {
-        let key = self.key(false).ok_or(io::ErrorKind::Unsupported)?;
-        precompiled::write(&self.inner.info, &key, artifact, to)
+        let engine = engine::compatibility(false).ok_or(io::ErrorKind::Unsupported)?;
+        precompiled::write(&self.inner.info, &self.digest(), &engine, artifact, to)
     }
 
     fn key(&self, interruptible: bool) -> Option<Key> {
         Some(Key {
-            wasm: self.inner.digest,
+            wasm: self.inner.id,
             engine: engine::compatibility(interruptible)?,
         })
     }
@@ -282,11 +295,11 @@ impl fmt::Debug for Module {
 
 /// Compiled code from this process or from the disk, else from the compiler, kept for the next time. A cache that
 /// does not work is no reason to fail.
-fn shared_artifact(
+fn shared_artifact<E>(
     key: &Key,
     cache: Option<&Path>,
-    compile: impl FnOnce() -> Result<Artifact, ModuleError>,
-) -> Result<Artifact, ModuleError> {
+    compile: impl FnOnce() -> Result<Artifact, E>,
+) -> Result<Artifact, E> {
     let in_use = || IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(artifact) = in_use().get(key).and_then(WeakArtifact::upgrade) {
         return Ok(artifact);

@@ -12,7 +12,6 @@ use std::io::{self, Write};
 use sha2::{Digest, Sha256};
 
 use super::artifact::Artifact;
-use super::cache::Key;
 use super::info::ModuleInfo;
 
 /// How the file begins.
@@ -26,7 +25,10 @@ const MAX_DEPTH: usize = 16;
 /// What such a file holds.
 pub(crate) struct Precompiled<'a> {
     pub(crate) info: ModuleInfo,
-    pub(crate) key: Key,
+    /// The SHA-256 digest of the binary module.
+    pub(crate) digest: [u8; 32],
+    /// What compiled it.
+    pub(crate) engine: [u8; 32],
     pub(crate) code: &'a [u8],
 }
 
@@ -40,7 +42,13 @@ pub(crate) enum Refused {
 }
 
 /// Writes the file.
-pub(crate) fn write(info: &ModuleInfo, key: &Key, code: &Artifact, to: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write(
+    info: &ModuleInfo,
+    digest: &[u8; 32],
+    engine: &[u8; 32],
+    code: &Artifact,
+    to: &mut dyn Write,
+) -> io::Result<()> {
     let mut metadata = Vec::new();
     ciborium::into_writer(info, &mut metadata).map_err(io::Error::other)?;
     let metadata_len = u32::try_from(metadata.len()).map_err(io::Error::other)?;
@@ -51,7 +59,7 @@ pub(crate) fn write(info: &ModuleInfo, key: &Key, code: &Artifact, to: &mut dyn 
         &code.len().to_le_bytes(),
     ]
     .concat();
-    header.extend([key.wasm, key.engine].concat());
+    header.extend([*digest, *engine].concat());
     let mut digest = Sha256::new().chain_update(&header).chain_update(&metadata);
     code.read(|piece| {
         digest.update(piece);
@@ -83,10 +91,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Precompiled<'_>, Refused> {
         return Err(Refused::Version);
     }
     let (metadata_len, code_len) = (number(take(4)), number(take(8)));
-    let key = Key {
-        wasm: array(take(32)),
-        engine: array(take(32)),
-    };
+    let (of_module, engine) = (array(take(32)), array(take(32)));
     match metadata_len.checked_add(code_len) {
         Some(len) if len == body.len() as u64 => {}
         Some(len) if len < body.len() as u64 => return Err(Refused::Damaged("something follows its end")),
@@ -98,7 +103,12 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Precompiled<'_>, Refused> {
     let (metadata, code) = body.split_at(metadata_len as usize);
     let info = ciborium::de::from_reader_with_recursion_limit(metadata, MAX_DEPTH)
         .map_err(|_| Refused::Damaged("its description of the module cannot be read"))?;
-    Ok(Precompiled { info, key, code })
+    Ok(Precompiled {
+        info,
+        digest: of_module,
+        engine,
+        code,
+    })
 }
 
 /// A little-endian number of at most 8 bytes.
@@ -126,11 +136,8 @@ mod tests {
         let wasm = wat::parse_str("(module (memory 1) (func (export \"f\") (param i32)))").unwrap();
         let info = inspect("m", &wasm).unwrap();
         let mut file = Vec::new();
-        let key = Key {
-            wasm: [1; 32],
-            engine: [2; 32],
-        };
-        write(&info, &key, &Artifact::from_bytes(b"machine code").unwrap(), &mut file).unwrap();
+        let code = Artifact::from_bytes(b"machine code").unwrap();
+        write(&info, &[1; 32], &[2; 32], &code, &mut file).unwrap();
         file
     }
 
@@ -139,13 +146,7 @@ mod tests {
         let file = file();
         let read = parse(&file).ok().unwrap();
         assert_eq!(read.code, b"machine code");
-        assert_eq!(
-            read.key,
-            Key {
-                wasm: [1; 32],
-                engine: [2; 32]
-            }
-        );
+        assert_eq!((read.digest, read.engine), ([1; 32], [2; 32]));
         assert_eq!(read.info.tasks[0].name, "f");
     }
 

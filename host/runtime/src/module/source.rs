@@ -102,11 +102,12 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ModuleError> {
         source,
     };
     let file = File::open(path).map_err(fail)?;
-    if file.metadata().map_err(fail)?.is_dir() {
+    let metadata = file.metadata().map_err(fail)?;
+    if metadata.is_dir() {
         return Err(fail(io::ErrorKind::IsADirectory.into()));
     }
-    let mut bytes = Vec::new();
     // A pipe is as good as a file, so it is not the metadata that says where to stop.
+    let mut bytes = Vec::with_capacity(metadata.len().min(MAX_SIZE) as usize + 1);
     file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(fail)?;
     if bytes.len() as u64 > MAX_SIZE {
         let what = format!("a module has at most {MAX_SIZE} bytes");

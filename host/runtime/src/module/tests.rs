@@ -377,19 +377,17 @@ fn a_precompiled_module_must_be_allowed() {
 fn a_precompiled_module_of_another_engine_is_refused() {
     let source = load("(module (func (export \"elsewhere\")))").unwrap();
     let mut bytes = Vec::new();
-    let key = Key {
-        wasm: source.digest(),
-        engine: [9; 32],
-    };
     precompiled::write(
         &source.inner.info,
-        &key,
+        &source.digest(),
+        &[9; 32],
         &Artifact::from_bytes(b"x").unwrap(),
         &mut bytes,
     )
     .unwrap();
     let module = Module::from_bytes("m", None, bytes, true).unwrap();
-    let error = module.artifact(false, &|_| unreachable!()).unwrap_err().to_string();
+    let never = |_: &[u8]| -> Result<Artifact, ModuleError> { panic!("it must not be compiled") };
+    let error = module.artifact(false, &never).unwrap_err().to_string();
     assert!(
         error.contains("precompiled by another version of wasmp or for another CPU"),
         "{error}"

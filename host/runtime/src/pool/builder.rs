@@ -24,7 +24,7 @@ use crate::objects::{DEFAULT_MAX_MESSAGE, Quota, Scope};
 use crate::output::{self, Framing, GuestOutput, OutputHandler};
 use crate::retry::Retry;
 use crate::shared::{Handle, References, Shareable, collect_references};
-use crate::spec::{self, DirSpec, Initializer, Isolation, Spec};
+use crate::spec::{self, DirSpec, Initializer, Isolation, Spec, available_cpus};
 use crate::supervisor::Shared;
 use crate::supervisor::core::{Core, Terms};
 use crate::supervisor::errands::Errands;
@@ -365,18 +365,21 @@ impl PoolBuilder {
         family.set_head(pool);
         let trace = terms.insight.trace.clone();
         let output = family.output.clone();
+        let nursery = Arc::clone(&family.nursery);
         let core = Core::new(pool, &family, Terms { size, ..terms }, stdin, preparation);
         let shared = Arc::new(Shared::new(pool, family, core, None));
         shared.supervisor().add_pool(&shared);
-        // The first turn orders the workers.
+        // The first turn orders the workers. The zygote may still be loading the module.
         shared.act(|_, _| ());
-        Ok(Pool {
+        let pool = Pool {
             shared,
             module,
             settings,
             output,
             trace,
-        })
+        };
+        nursery.wait_until_ready()?;
+        Ok(pool)
     }
 
     /// Loads and compiles the module, for processes instead of a pool: see [`Context`]. What is said here about workers holds
@@ -387,10 +390,12 @@ impl PoolBuilder {
     ///
     /// Those of [`build`](Self::build).
     pub fn context(self) -> Result<Context> {
-        Ok(Context::new(self.found(true)?))
+        let founded = self.found(true)?;
+        founded.family.nursery.wait_until_ready()?;
+        Ok(Context::new(founded))
     }
 
-    /// Does all that is to be done before there are workers. With `signals`, SIGINT ends their waits, and not them.
+    /// Does all that is to be done before there are workers, but for the wait for their zygote. With `signals`, SIGINT ends their waits, and not them.
     fn found(self, signals: bool) -> Result<Founded> {
         if self.max_tasks_per_child == Some(0) || self.isolation == Isolation::Every(0) {
             return Err(Error::Invalid(
@@ -401,8 +406,9 @@ impl PoolBuilder {
             return Err(Error::Invalid(format!("at most {MAX_DIRS} directories can be granted")));
         }
         let start = |what| move |source| Error::Start { what, source };
-        let module = Module::load(self.module)?;
+        // The processes start while the module is read and its code looked for.
         let (supervisor, keeper) = compile::processes(self.worker_exe.as_deref())?;
+        let module = Module::load(self.module)?;
 
         let wanted = match self.isolation {
             Isolation::Worker => Allocation::OnDemand,
@@ -418,7 +424,6 @@ impl PoolBuilder {
             allocation: module.allocation(wanted),
             interruptible: self.soft_timeout.is_some(),
         };
-        let artifact = compile::artifact(&module, &keeper, self.soft_timeout.is_some())?;
         let spec = Spec {
             options,
             kind: module.kind(),
@@ -440,20 +445,15 @@ impl PoolBuilder {
             all_memory: module.is_all_memory(),
             signals,
             capture: self.capture,
+            cpus: available_cpus() as u32,
             timed: self.insight || self.trace.is_some(),
         };
         let timed = spec.timed;
         let (spec_fd, spec_bytes) = spec::to_memfd("wasmp-spec", &spec).map_err(start("pass the settings on"))?;
         let mut key = spec_bytes;
         let spec_len = key.len() as u64;
-        key.extend_from_slice(&module.digest());
+        key.extend_from_slice(&module.id());
         let mut fds = vec![Arc::new(spec_fd)];
-        fds.push(Arc::new(
-            artifact
-                .fd()
-                .try_clone_to_owned()
-                .map_err(start("pass the module on"))?,
-        ));
         for dir in &self.dirs {
             let fd = dir.open()?;
             let stat = rustix::fs::fstat(fd.as_fd()).map_err(|error| Error::Grant {
@@ -464,6 +464,9 @@ impl PoolBuilder {
             fds.push(Arc::new(fd));
         }
         let nursery = Nursery::open(supervisor, &keeper, key, spec_len, fds)?;
+        let artifact = compile::artifact(&module, supervisor, &keeper, self.soft_timeout.is_some())?;
+        nursery.give(&artifact);
+        supervisor.meet(&keeper)?;
 
         let scope = Scope::new(Quota {
             max_message: self.max_message,
@@ -535,9 +538,7 @@ impl PoolBuilder {
 
     fn size(&self) -> Result<Size> {
         let max = match self.processes {
-            None => std::thread::available_parallelism()
-                .map_or(1, std::num::NonZero::get)
-                .min(MAX_PROCESSES),
+            None => available_cpus().min(MAX_PROCESSES),
             Some(processes) => check_processes(processes)?,
         };
         let min = self.min_processes.unwrap_or(0);

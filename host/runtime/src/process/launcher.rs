@@ -24,27 +24,64 @@ pub(crate) struct Keeper {
     control: Channel,
     child: Mutex<Option<Child>>,
     executable: PathBuf,
+    acquaintance: Mutex<Acquaintance>,
+}
+
+/// Whether a keeper has said who it is.
+#[derive(Clone, Debug)]
+enum Acquaintance {
+    /// It is to say this.
+    Expected(String),
+    Made,
+    /// It did not. It is gone.
+    Refused,
 }
 
 /// The keepers of this process, by executable. There is one, unless an embedder asks for several executables.
 static KEEPERS: Mutex<Vec<(PathBuf, Arc<Keeper>)>> = Mutex::new(Vec::new());
 
 impl Keeper {
-    /// The keeper for `worker_exe` (see [`executable::find`]), and whether it was started by this call.
-    pub(crate) fn get(worker_exe: Option<&Path>) -> Result<(Arc<Self>, bool)> {
+    /// The keeper for `worker_exe` (see [`executable::find`]). It can be given orders at once; [`meet`](Self::meet) it before you
+    /// wait for what comes of them.
+    pub(crate) fn get(worker_exe: Option<&Path>) -> Result<Arc<Self>> {
         let executable = executable::find(worker_exe)?;
         let mut keepers = KEEPERS.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, keeper)) = keepers.iter().find(|(path, _)| *path == executable) {
-            return Ok((Arc::clone(keeper), false));
+            return Ok(Arc::clone(keeper));
         }
         let keeper = Arc::new(Self::start(&executable)?);
         keepers.push((executable, Arc::clone(&keeper)));
-        Ok((keeper, true))
+        Ok(keeper)
     }
 
     /// Another one of the same executable, for those who have it.
     pub(crate) fn another(&self) -> Result<Self> {
         Self::start(&self.executable)
+    }
+
+    /// Waits until the keeper has said that it is one, and has it watched by `watch` then: until that its messages are read
+    /// here. Does nothing if that has been done.
+    pub(crate) fn meet(&self, watch: impl FnOnce() -> io::Result<()>) -> Result<()> {
+        let failed = |source| Error::Start {
+            what: "start the keeper process",
+            source,
+        };
+        let mut acquaintance = self.acquaintance.lock().unwrap_or_else(PoisonError::into_inner);
+        let met = match &*acquaintance {
+            Acquaintance::Made => return Ok(()),
+            Acquaintance::Refused => return Err(failed(io::Error::other("it was refused"))),
+            Acquaintance::Expected(nonce) => self.greet(nonce).and_then(|()| watch()),
+        };
+        *acquaintance = if met.is_ok() {
+            Acquaintance::Made
+        } else {
+            Acquaintance::Refused
+        };
+        drop(acquaintance);
+        met.map_err(|source| {
+            self.bury();
+            failed(source)
+        })
     }
 
     fn start(executable: &Path) -> Result<Self> {
@@ -65,21 +102,12 @@ impl Keeper {
             .spawn()
             .map_err(failed)?;
         // From here on, dropping this ends the child: it sees its control socket close.
-        let keeper = Self {
+        Ok(Self {
             control,
             child: Mutex::new(Some(child)),
             executable: executable.to_owned(),
-        };
-        match keeper.greet(&nonce) {
-            Ok(()) => Ok(keeper),
-            Err(source) => {
-                keeper.wait_for_end();
-                Err(Error::Start {
-                    what: "start the keeper process",
-                    source,
-                })
-            }
-        }
+            acquaintance: Mutex::new(Acquaintance::Expected(nonce)),
+        })
     }
 
     /// Waits for the first message, and checks that it comes from this library in this version.

@@ -41,9 +41,11 @@ pub(crate) enum FromKeeper {
 /// Host to zygote.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum ToZygote {
-    /// The first message. Descriptors: the `Spec` in a memfd of `spec_len` bytes, the compiled module, then one for
-    /// each granted directory.
-    Load { spec_len: u64 },
+    /// The first message. Descriptors: the `Spec` in a memfd of `spec_len` bytes, then one for each granted directory.
+    Prepare { spec_len: u64 },
+    /// The second message. Descriptor: the compiled module. It comes by itself so that a zygote can start while the module is
+    /// still being compiled or verified.
+    Load,
     /// Start a worker. Descriptors: ring memory, doorbell, control socket, lifeline, a pipe for the guest's stdin if
     /// `stdin`, the initializer in a memfd of so many bytes, if there is one, and so what it is a copy of. `birth` names the worker among all that this
     /// host ever starts.

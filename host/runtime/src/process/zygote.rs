@@ -4,7 +4,7 @@
 //! comes with the order to fork, and the zygote keeps none of it.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::control::Channel;
 use super::message::{FromZygote, MAX_MESSAGE, ToZygote, decode, encode};
@@ -26,10 +26,10 @@ fn serve(control: &Channel) -> io::Result<()> {
     let Some((len, fds)) = control.recv(&mut buffer)? else {
         return Ok(());
     };
-    let ToZygote::Load { spec_len } = decode(&buffer[..len])? else {
+    let ToZygote::Prepare { spec_len } = decode(&buffer[..len])? else {
         return Err(out_of_turn());
     };
-    let template = match Template::load(fds, spec_len) {
+    let template = match Template::load(fds, spec_len, || receive_module(control)) {
         Ok(template) => template,
         Err(why) => return control.send(&encode(&FromZygote::Unusable { why }), &[]),
     };
@@ -66,6 +66,17 @@ fn serve(control: &Channel) -> io::Result<()> {
             };
             start_worker(control, &template, belongings, birth)?;
         }
+    }
+}
+
+fn receive_module(control: &Channel) -> io::Result<OwnedFd> {
+    let mut buffer = vec![0; MAX_MESSAGE];
+    let Some((len, fds)) = control.recv(&mut buffer)? else {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    };
+    match (decode(&buffer[..len])?, fds.into_iter().next()) {
+        (ToZygote::Load, Some(module)) => Ok(module),
+        _ => Err(out_of_turn()),
     }
 }
 

@@ -6,7 +6,6 @@
 //! results that the owner has not fetched, beyond which no more work is given out.
 
 use std::collections::{HashMap, VecDeque};
-use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,7 +28,7 @@ use crate::objects::message::{Answer, MAX_NAME, PoolRequest};
 use crate::outcome::End;
 use crate::process::message::encode;
 use crate::shared::References;
-use crate::spec::{self, Initializer};
+use crate::spec::{self, Initializer, available_cpus};
 use crate::wire::pools::{Garbled, Head, JobOptions, Prepare, Reader, Writing, news, order};
 use crate::wire::{LINK_BYTES, REPLIES_AT, RING_CAPACITY};
 
@@ -464,7 +463,7 @@ impl Core {
         patience: u64,
     ) -> Result<(Answer, Vec<OwnedFd>), Status> {
         let max = match processes {
-            0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+            0 => available_cpus(),
             processes => processes as usize,
         };
         let pools = self.slots[at].pools.iter().filter(|pool| !pool.is_process());

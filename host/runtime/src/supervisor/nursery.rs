@@ -3,11 +3,14 @@
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
 
 use super::Supervisor;
 use crate::error::{Error, Result};
+use crate::module::Artifact;
 use crate::process::control::Channel;
 use crate::process::launcher::Keeper;
 use crate::process::message::{MAX_MESSAGE, ToZygote, encode};
@@ -45,6 +48,10 @@ pub(super) struct Zygote {
 impl Zygote {
     pub(super) fn control(&self) -> &Channel {
         &self.control
+    }
+
+    fn load(&self, module: &Artifact) -> io::Result<()> {
+        self.control.send(&encode(&ToZygote::Load), &[module.fd()])
     }
 
     fn set(&self, state: State) {
@@ -93,16 +100,34 @@ pub(crate) struct Nursery {
     /// Identifies module, settings and grants.
     key: Vec<u8>,
     spec_len: u64,
-    /// The spec, the compiled module, and the granted directories.
+    /// The spec and the granted directories.
     fds: Vec<Arc<OwnedFd>>,
+    /// The compiled module, once it is there.
+    module: OnceLock<Artifact>,
     zygote: Mutex<Option<Arc<Zygote>>>,
 }
 
 /// The nurseries that pools of this process have used last, newest at the end.
 static NURSERIES: Mutex<Vec<Arc<Nursery>>> = Mutex::new(Vec::new());
 
+/// Removes the nursery for these settings from among those that are kept.
+fn take_out(nurseries: &mut Vec<Arc<Nursery>>, keeper: &Arc<Keeper>, key: &[u8]) -> Option<Arc<Nursery>> {
+    let at = nurseries
+        .iter()
+        .position(|nursery| nursery.is_of(keeper) && nursery.key == key)?;
+    Some(nurseries.remove(at))
+}
+
+fn not_started(source: io::Error) -> Error {
+    Error::Start {
+        what: "start the zygote process",
+        source,
+    }
+}
+
 impl Nursery {
-    /// The nursery for these settings: one that is warm already, or a new one.
+    /// The nursery for these settings: one that is warm already, or a new one whose zygote starts while the module is
+    /// being got ready. It has to be [given](Self::give) that.
     pub(crate) fn open(
         supervisor: &'static Supervisor,
         keeper: &Arc<Keeper>,
@@ -110,45 +135,65 @@ impl Nursery {
         spec_len: u64,
         fds: Vec<Arc<OwnedFd>>,
     ) -> Result<Arc<Self>> {
-        let mut nurseries = lock(&NURSERIES);
-        let kept = nurseries
-            .iter()
-            .position(|nursery| nursery.is_of(keeper) && nursery.key == key);
-        let nursery = match kept {
-            Some(at) => nurseries.remove(at),
-            None => Arc::new(Self {
-                supervisor,
-                keeper: Arc::clone(keeper),
-                key,
-                spec_len,
-                fds,
-                zygote: Mutex::new(None),
-            }),
+        let warm = take_out(&mut lock(&NURSERIES), keeper, &key);
+        if let Some(warm) = warm {
+            warm.keep();
+            return Ok(warm);
+        }
+        let nursery = Self {
+            supervisor,
+            keeper: Arc::clone(keeper),
+            key,
+            spec_len,
+            fds,
+            module: OnceLock::new(),
+            zygote: Mutex::new(None),
         };
-        nurseries.push(Arc::clone(&nursery));
+        let ordered = nursery.zygote().map(drop);
+        // What is wrong with the keeper is the better explanation.
+        ordered.or_else(|error| supervisor.meet(keeper).and(Err(not_started(error))))?;
+        Ok(Arc::new(nursery))
+    }
+
+    /// Hands the compiled module on to the zygote, and keeps the nursery for the next pool of its kind.
+    pub(crate) fn give(self: &Arc<Self>, module: &Artifact) {
+        let zygote = lock(&self.zygote);
+        if self.module.set(module.clone()).is_err() {
+            return;
+        }
+        if let Some(zygote) = &*zygote {
+            // It may be dead. Whoever waits for it is told.
+            let _ = zygote.load(module);
+        }
+        drop(zygote);
+        self.keep();
+    }
+
+    /// Puts it at the end of those that are kept.
+    fn keep(self: &Arc<Self>) {
+        let mut nurseries = lock(&NURSERIES);
+        take_out(&mut nurseries, &self.keeper, &self.key);
+        nurseries.push(Arc::clone(self));
         if nurseries.len() > KEPT {
             nurseries.remove(0);
         }
-        drop(nurseries);
-        nursery.wait_until_ready()?;
-        Ok(nursery)
     }
 
     /// One for the same module, settings and grants, from an executable that is started anew.
     pub(super) fn like_it(&self) -> Result<Arc<Self>> {
         let keeper = Arc::new(self.keeper.another()?);
-        self.supervisor.watch_spawner(&keeper).map_err(|source| Error::Start {
-            what: "watch the keeper process",
-            source,
-        })?;
         let nursery = Self {
             supervisor: self.supervisor,
             keeper,
             key: Vec::new(),
             spec_len: self.spec_len,
             fds: self.fds.clone(),
+            module: self.module.clone(),
             zygote: Mutex::new(None),
         };
+        let ordered = nursery.zygote().map(drop);
+        self.supervisor.meet_spawner(&nursery.keeper)?;
+        ordered.map_err(not_started)?;
         nursery.wait_until_ready()?;
         Ok(Arc::new(nursery))
     }
@@ -168,10 +213,10 @@ impl Nursery {
         lock(&zygote.ordered).insert(birth);
         zygote.control.try_send(&message, fds).map_err(|error| {
             zygote.answered(birth);
-            match error.kind() {
-                // It died a moment ago. Until the supervisor has noticed, and told those who still wait for it, it is
-                // not replaced.
-                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => io::ErrorKind::WouldBlock.into(),
+            match Errno::from_io_error(&error) {
+                // It died a moment ago: until the supervisor has noticed, and told those who still wait for it, it is
+                // not replaced. Or it has so many orders that the system refuses to carry more descriptors.
+                Some(Errno::PIPE | Errno::CONNRESET | Errno::TOOMANYREFS) => io::ErrorKind::WouldBlock.into(),
                 _ => error,
             }
         })
@@ -190,34 +235,30 @@ impl Nursery {
             ordered: Mutex::default(),
         });
         let fds: Vec<BorrowedFd<'_>> = self.fds.iter().map(|fd| fd.as_fd()).collect();
-        zygote.control.send(
-            &encode(&ToZygote::Load {
-                spec_len: self.spec_len,
-            }),
-            &fds,
-        )?;
+        let spec_len = self.spec_len;
+        zygote.control.send(&encode(&ToZygote::Prepare { spec_len }), &fds)?;
+        if let Some(module) = self.module.get() {
+            zygote.load(module)?;
+        }
         self.supervisor.watch_zygote(&zygote)?;
         *current = Some(Arc::clone(&zygote));
         Ok(zygote)
     }
 
-    fn wait_until_ready(&self) -> Result<()> {
-        let start = |source| Error::Start {
-            what: "start the zygote process",
-            source,
-        };
-        let zygote = self.zygote().map_err(start)?;
+    /// Waits until the zygote, which has been given its module, has loaded it.
+    pub(crate) fn wait_until_ready(&self) -> Result<()> {
+        let zygote = self.zygote().map_err(not_started)?;
         let deadline = Instant::now() + LOAD_TIMEOUT;
         let mut state = lock(&zygote.state);
         loop {
             match &*state {
                 State::Ready => return Ok(()),
                 State::Unusable(why) | State::Gone(Some(why)) => return Err(Error::Broken(why.clone())),
-                State::Gone(None) => return Err(start(io::Error::other("it ended while it loaded the module"))),
+                State::Gone(None) => return Err(not_started(io::Error::other("it ended while it loaded the module"))),
                 State::Loading => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        return Err(start(io::ErrorKind::TimedOut.into()));
+                        return Err(not_started(io::ErrorKind::TimedOut.into()));
                     }
                     state = zygote
                         .changed

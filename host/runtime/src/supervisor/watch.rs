@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::io;
 use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use super::core::Core;
 use super::family::Family;
 use super::nursery::Zygote;
 use super::slot::Process;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::objects::registry::Seat;
 use crate::outcome::End;
 use crate::process::control::Channel;
@@ -261,30 +260,26 @@ impl Supervisor {
         );
     }
 
-    /// The keeper for this executable, watched over.
-    pub(crate) fn keeper(&self, worker_exe: Option<&Path>) -> Result<Arc<Keeper>> {
-        let (keeper, started) = Keeper::get(worker_exe)?;
-        if started {
+    /// Waits until a keeper has said that it is one, and watches over it from then on.
+    pub(crate) fn meet(&self, keeper: &Arc<Keeper>) -> Result<()> {
+        keeper.meet(|| {
             let id = self.next_control.fetch_add(1, Ordering::Relaxed);
-            lock(&self.correspondents).insert(id, Correspondent::Keeper(Arc::clone(&keeper)));
+            lock(&self.correspondents).insert(id, Correspondent::Keeper(Arc::clone(keeper)));
             self.watch(keeper.control(), Watched::Control { id })
-                .map_err(|source| Error::Start {
-                    what: "watch the keeper process",
-                    source,
-                })?;
-        }
-        Ok(keeper)
+        })
     }
 
-    /// Watches over a keeper that lives as long as anybody has it.
-    pub(super) fn watch_spawner(&self, keeper: &Arc<Keeper>) -> io::Result<()> {
-        let id = self.next_control.fetch_add(1, Ordering::Relaxed);
-        let mut correspondents = lock(&self.correspondents);
-        correspondents
-            .retain(|_, other| !matches!(other, Correspondent::Spawner(keeper) if keeper.strong_count() == 0));
-        correspondents.insert(id, Correspondent::Spawner(Arc::downgrade(keeper)));
-        drop(correspondents);
-        self.watch(keeper.control(), Watched::Control { id })
+    /// The same for a keeper that lives as long as anybody has it.
+    pub(super) fn meet_spawner(&self, keeper: &Arc<Keeper>) -> Result<()> {
+        keeper.meet(|| {
+            let id = self.next_control.fetch_add(1, Ordering::Relaxed);
+            let mut correspondents = lock(&self.correspondents);
+            correspondents
+                .retain(|_, other| !matches!(other, Correspondent::Spawner(keeper) if keeper.strong_count() == 0));
+            correspondents.insert(id, Correspondent::Spawner(Arc::downgrade(keeper)));
+            drop(correspondents);
+            self.watch(keeper.control(), Watched::Control { id })
+        })
     }
 
     pub(super) fn watch_zygote(&self, zygote: &Arc<Zygote>) -> io::Result<()> {

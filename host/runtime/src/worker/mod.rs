@@ -22,7 +22,6 @@ mod windows;
 
 use std::fs::File;
 use std::io;
-use std::num::NonZero;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
@@ -51,16 +50,18 @@ pub(crate) struct Template {
     filter: Filter,
     /// Descriptors that wasmtime maps the initial memory of instances from.
     images: Vec<RawFd>,
-    /// How many CPUs there are: to ask takes files.
-    cpus: u32,
 }
 
 impl Template {
-    /// Loads and links the module. `fds`: the spec, the compiled module, the granted directories.
-    pub(crate) fn load(fds: Vec<OwnedFd>, spec_len: u64) -> Result<Self, String> {
+    /// Makes everything ready, receives the compiled module, and links it. `fds`: the spec, and the granted directories.
+    pub(crate) fn load(
+        fds: Vec<OwnedFd>,
+        spec_len: u64,
+        receive_module: impl FnOnce() -> io::Result<OwnedFd>,
+    ) -> Result<Self, String> {
         let mut fds = fds.into_iter();
-        let (Some(spec), Some(artifact)) = (fds.next(), fds.next()) else {
-            return Err("the settings or the module did not arrive".into());
+        let Some(spec) = fds.next() else {
+            return Err("the settings did not arrive".into());
         };
         let spec: Spec =
             spec::from_memfd(spec, spec_len).map_err(|error| format!("the settings are unreadable: {error}"))?;
@@ -82,12 +83,11 @@ impl Template {
             .map_err(|error| format!("the guest cannot be given what it was granted: {error}"))?;
         let filter = Filter::compile(Role::Worker, !grants.is_empty())
             .map_err(|error| format!("the system call filter cannot be made: {error}"))?;
-        let (linked, images) = lockdown::opened_by(|| link_module(&spec, &artifact))
+        Spinner::assume_cpus(spec.cpus);
+        lockdown::prepare().map_err(|error| error.to_string())?;
+        let (linked, images) = lockdown::opened_by(|| link_module(&spec, receive_module))
             .map_err(|error| format!("open descriptors cannot be listed: {error}"))?;
         let (engine, module) = linked.map_err(|error| format!("the module cannot be loaded: {error:#}"))?;
-        // Asks how many CPUs there are, on behalf of every worker.
-        Spinner::new();
-        lockdown::prepare().map_err(|error| error.to_string())?;
         Ok(Self {
             spec,
             engine,
@@ -95,21 +95,24 @@ impl Template {
             wasi: Arc::new(wasi),
             filter,
             images,
-            cpus: std::thread::available_parallelism().map_or(1, NonZero::get) as u32,
         })
     }
 }
 
 /// Opens whatever wasmtime keeps open, and nothing else.
-fn link_module(spec: &Spec, artifact: &OwnedFd) -> wasmtime::Result<(Engine, InstancePre<State>)> {
+fn link_module(
+    spec: &Spec,
+    receive_module: impl FnOnce() -> io::Result<OwnedFd>,
+) -> wasmtime::Result<(Engine, InstancePre<State>)> {
     let engine = Engine::new(&engine::config(&spec.options, EngineRole::Run))?;
-    // SAFETY: the file is sealed, so it cannot change, and it holds what this library's compiler made, or what the
-    // embedder vouched for.
-    let module = unsafe { Module::deserialize_open_file(&engine, File::from(artifact.try_clone()?))? };
-    module.initialize_copy_on_write_image()?;
     let mut linker = Linker::new(&engine);
     wasi::add_to_linker(&mut linker)?;
     imports::add_to_linker(&mut linker)?;
+    let artifact = File::from(receive_module()?);
+    // SAFETY: the file is sealed, so it cannot change, and it holds what this library's compiler made, or what the
+    // embedder vouched for.
+    let module = unsafe { Module::deserialize_open_file(&engine, artifact)? };
+    module.initialize_copy_on_write_image()?;
     let module = linker.instantiate_pre(&module)?;
     Ok((engine, module))
 }
@@ -191,7 +194,7 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<i32> {
     let who = Arc::new(Who {
         identity,
         pid,
-        cpus: template.cpus,
+        cpus: template.spec.cpus,
     });
     let initializer = match initializer {
         Some((memory, len)) => Some(spec::from_memfd(memory, len)?),

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use wasmp::{Module, Pool};
+use wasmp::{ModuleSource, Pool};
 
 use super::{WORKERS, seconds_since, warm_pair};
 use crate::child::CHILD;
@@ -31,7 +31,7 @@ pub(crate) fn apply(stage: &Stage) -> Result<Sampler, Failure> {
 }
 
 /// Seconds from `begin` to the first result of a new pool.
-pub(crate) fn first_result(module: &Module, begin: Instant) -> Result<f64, Failure> {
+pub(crate) fn first_result(module: impl Into<ModuleSource>, begin: Instant) -> Result<f64, Failure> {
     let pool = Pool::builder(module).processes(WORKERS).build()?;
     let result: i64 = pool.apply("square", (7,))?;
     let took = seconds_since(begin);
