@@ -88,10 +88,7 @@ fn wrong_number(parameters: Parameters, given: usize) -> Failure {
 }
 
 fn failure(message: String) -> Failure {
-    Failure {
-        kind: wasmp_abi::FAIL_ARGUMENTS,
-        message,
-    }
+    Failure::new(wasmp_abi::FAIL_ARGUMENTS, message)
 }
 
 /// Why a value does not fit its parameter.

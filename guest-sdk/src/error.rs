@@ -1,6 +1,6 @@
 //! What can go wrong, as a task's author meets it.
 
-use std::{error, fmt};
+use std::{error, fmt, ops::Deref};
 
 /// A result with [`Error`], for tasks that use `?` on whatever comes.
 ///
@@ -78,8 +78,17 @@ impl<E: error::Error + Send + Sync + 'static> From<E> for Error {
     }
 }
 
+/// What it was made from; its [`source`](error::Error::source) is what caused it.
+impl Deref for Error {
+    type Target = dyn error::Error + Send + Sync;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
 impl fmt::Display for Error {
-    /// The error; with `{:#}`, which is what a failed item shows, also what caused it.
+    /// The error; with `{:#}` also what caused it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
         let mut cause = self.0.source().filter(|_| f.alternate());

@@ -187,7 +187,7 @@ mod widening;
 
 pub use error::{Error, Result, Unsupported};
 pub use host::memory::AtomicNumber;
-pub use pool::{AsyncResult, Call, IMap, Pool, PoolBuilder, PoolError, Retry, TaskError, as_completed};
+pub use pool::{AsyncResult, Call, Cause, IMap, Pool, PoolBuilder, PoolError, Retry, TaskError, as_completed};
 pub use process::{
     Context, CurrentProcess, ParentProcess, Process, ProcessBuilder, ProcessError, StartMethod, active_children,
     cpu_count, current_process, get_all_start_methods, get_context, get_start_method, parent_process, set_start_method,
@@ -229,7 +229,7 @@ pub fn worker_slot() -> Result<u32, Unsupported> {
 pub mod __private {
     pub use crate::{
         argument::{Argument, DecodeWithSerde},
-        failure::Failure,
+        failure::{DisplayFailure, ErrorFailure, Failure, Reason},
         outcome::{EncodeWithSerde, Returned, ReturnedPlainly, Value},
         serve::serve,
         start::run,

@@ -40,17 +40,6 @@ impl<T> ReturnedPlainly for Returned<T> {
     }
 }
 
-impl Failure {
-    /// The task has returned an error. `{:#}` is what makes `anyhow` and its kin show the chain of causes, and changes
-    /// nothing for most others.
-    pub fn error(error: &impl Display) -> Self {
-        Self {
-            kind: wasmp_abi::FAIL_ERROR,
-            message: format!("{error:#}"),
-        }
-    }
-}
-
 /// A value that is to be encoded.
 #[derive(Debug)]
 pub struct Value<'v, T: ?Sized>(pub &'v T);
@@ -87,15 +76,16 @@ impl<T: ?Sized> EncodeWithSerde<T> for Value<'_, T> {
 }
 
 fn unencodable(problem: impl Display) -> Failure {
-    Failure {
-        kind: wasmp_abi::FAIL_RESULT,
-        message: format!("the result cannot be encoded: {problem}"),
-    }
+    Failure::new(
+        wasmp_abi::FAIL_RESULT,
+        format_args!("the result cannot be encoded: {problem}"),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::{DisplayFailure as _, ErrorFailure as _, Reason};
 
     /// What the macro writes, for a value.
     macro_rules! commit {
@@ -103,7 +93,7 @@ mod tests {
             let mut output = Vec::new();
             match Returned($returned).outcome() {
                 Ok(value) => Value(&value).encode(&mut output),
-                Err(error) => Err(Failure::error(&error)),
+                Err(error) => Err(Reason(&error).failure()),
             }
             .map(|()| output)
         }};

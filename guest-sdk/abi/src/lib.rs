@@ -50,7 +50,8 @@ pub mod import {
     pub const TASK_RETURN: &str = "task_return";
     /// `task_fail(kind: i32, ptr: i32, len: i32)`: commits the running item as failed: one of
     /// [`FAIL_ERROR`](super::FAIL_ERROR), [`FAIL_ARGUMENTS`](super::FAIL_ARGUMENTS), [`FAIL_RESULT`](super::FAIL_RESULT)
-    /// and a UTF-8 message.
+    /// and a UTF-8 message: what went wrong, then what caused it and what caused that, each after a
+    /// [`FAIL_CAUSE`](super::FAIL_CAUSE).
     pub const TASK_FAIL: &str = "task_fail";
     /// `task_panic(ptr: i32, len: i32)`: keeps a UTF-8 message for the trap that is about to happen, so that it is
     /// reported as a panic with this text.
@@ -341,6 +342,9 @@ pub const FAIL_ERROR: i32 = 1;
 pub const FAIL_ARGUMENTS: i32 = 2;
 /// `task_fail`: the result could not be encoded.
 pub const FAIL_RESULT: i32 = 3;
+
+/// What stands before each cause in the message of a failure.
+pub const FAIL_CAUSE: char = '\0';
 
 #[cfg(test)]
 mod tests {

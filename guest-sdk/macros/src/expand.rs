@@ -93,14 +93,16 @@ fn body(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
         match ::wasmp_guest::__private::Returned(#ident(#(#names),*)).outcome() {
             ::core::result::Result::Ok(value) => ::wasmp_guest::__private::Value(&value).encode(output),
             ::core::result::Result::Err(error) => {
-                ::core::result::Result::Err(::wasmp_guest::__private::Failure::error(&error))
+                ::core::result::Result::Err(::wasmp_guest::__private::Reason(&error).failure())
             }
         }
     };
     quote_spanned! { Span::mixed_site()=>
         |arguments, output| {
-            #[allow(unused_imports, reason = "not every type needs the detour through serde")]
-            use ::wasmp_guest::__private::{DecodeWithSerde as _, EncodeWithSerde as _, ReturnedPlainly as _};
+            #[allow(unused_imports, reason = "each is for some types only")]
+            use ::wasmp_guest::__private::{
+                DecodeWithSerde as _, DisplayFailure as _, EncodeWithSerde as _, ErrorFailure as _, ReturnedPlainly as _,
+            };
             #(#decode)*
             #outcome
         }

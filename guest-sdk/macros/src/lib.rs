@@ -42,8 +42,9 @@ use proc_macro::TokenStream;
 /// # Result
 ///
 /// Anything that serde can serialize, or a `Result` of it with an error that implements `Display`: `Err` makes the item
-/// fail with the error's text (formatted with `{:#}`, so that `anyhow` and the like show their whole chain). It need not
-/// be called `Result`: `io::Result`, `anyhow::Result` and other aliases are recognised by their type.
+/// fail with the error's text, and with the chain of what caused it if the error knows
+/// ([`source`](std::error::Error::source); `anyhow` and the like do). It need not be called `Result`: `io::Result`,
+/// `anyhow::Result` and other aliases are recognised by their type.
 ///
 /// ```
 /// use wasmp_guest::{Result, task};

@@ -1,6 +1,6 @@
 //! What can go wrong with a pool.
 
-use std::{error, fmt, time::Duration};
+use std::{error, fmt, iter, time::Duration};
 
 use serde::{Deserialize, Deserializer};
 use wasmp_abi::{ErrorKind, Status};
@@ -54,7 +54,8 @@ impl fmt::Display for PoolError {
 impl error::Error for PoolError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::Task(error) => Some(error.as_ref()),
+            // Its words are this error's words.
+            Self::Task(error) => error.source(),
             _ => None,
         }
     }
@@ -83,6 +84,8 @@ pub struct TaskError {
     pub kind: ErrorKind,
     /// The failure in words: the task's own message where there is one.
     pub message: String,
+    /// What caused the error that the task returned, if it knows: also its [`source`](error::Error::source).
+    pub cause: Option<Box<Cause>>,
     /// The stack when it failed, innermost call first, one frame a line; for traps and panics.
     pub backtrace: Option<String>,
     /// The task's name.
@@ -112,6 +115,7 @@ impl TaskError {
         Self {
             kind: ErrorKind::Cancelled,
             message,
+            cause: None,
             backtrace: None,
             task: task.to_owned(),
             index: 0,
@@ -125,9 +129,41 @@ impl TaskError {
 }
 
 impl fmt::Display for TaskError {
+    /// The message; with `{:#}` also what caused it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if !f.alternate() {
+            return Ok(());
+        }
+        iter::successors(self.cause.as_deref(), |cause| cause.cause.as_deref())
+            .try_for_each(|cause| write!(f, ": {cause}"))
+    }
+}
+
+impl error::Error for TaskError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
+
+/// An error that caused another, as its words.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cause {
+    /// The error in words.
+    pub message: String,
+    /// What caused it in turn.
+    pub cause: Option<Box<Self>>,
+}
+
+impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl error::Error for TaskError {}
+impl error::Error for Cause {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}

@@ -17,7 +17,7 @@ use wasmp_abi::Status;
 use self::job::{Inner, deadline};
 pub use self::{
     call::Call,
-    error::{PoolError, TaskError},
+    error::{Cause, PoolError, TaskError},
     imap::IMap,
     result::{AsyncResult, as_completed},
 };

@@ -14,6 +14,9 @@ pub(crate) struct Failure {
     /// One of the library's kinds, or `input`.
     pub(crate) kind: &'static str,
     pub(crate) message: String,
+    /// What caused it, then what caused that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) causes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) backtrace: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,6 +37,7 @@ impl Failure {
         Self {
             kind,
             message,
+            causes: Vec::new(),
             backtrace: None,
             exit_code: None,
             signal: None,
@@ -47,6 +51,7 @@ impl Failure {
     pub(crate) fn from_library(error: wasmp::Error) -> Result<Self, wasmp::Error> {
         match error {
             wasmp::Error::Task(error) => {
+                let causes = error.causes().map(|cause| cause.message.clone()).collect();
                 let wasmp::TaskError {
                     kind,
                     message,
@@ -59,6 +64,7 @@ impl Failure {
                 } = *error;
                 let attempts = (worker != 0).then_some(attempt);
                 Ok(Self {
+                    causes,
                     backtrace,
                     exit_code,
                     signal,
@@ -75,18 +81,35 @@ impl Failure {
         }
     }
 
+    /// What went wrong and why, in one line.
+    pub(crate) fn in_brief(&self) -> String {
+        let mut text = format!("{}: {}", self.kind, self.message);
+        for cause in &self.causes {
+            text.push_str(": ");
+            text.push_str(cause);
+        }
+        text
+    }
+
     /// All there is to say, over several lines: for where there is only one failure.
     pub(crate) fn in_full(&self) -> String {
         let Self {
             kind,
             message,
+            causes,
             backtrace,
             ..
         } = self;
-        match backtrace {
-            Some(backtrace) => format!("{kind}: {message}\n{backtrace}"),
-            None => format!("{kind}: {message}"),
+        let mut text = format!("{kind}: {message}");
+        for cause in causes {
+            text.push_str("\n  caused by: ");
+            text.push_str(cause);
         }
+        if let Some(backtrace) = backtrace {
+            text.push('\n');
+            text.push_str(backtrace);
+        }
+        text
     }
 
     /// The same failure, which says where its input stands.

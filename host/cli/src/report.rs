@@ -91,7 +91,7 @@ impl<W: Write> Report<W> {
                 let failure = failure.at(item.place);
                 // Whoever reads both streams expects the results before it first.
                 self.flush(messages)?;
-                messages.failure(&format!("{item}: {}: {}", failure.kind, failure.message));
+                messages.failure(&format!("{item}: {}", failure.in_brief()));
                 if self.envelope {
                     let mut error = Vec::new();
                     json::write(&mut error, &failure)?;

@@ -23,6 +23,7 @@ pub fn monotonic() -> u64 {
 #[repr(C)]
 #[derive(Debug)]
 struct Words {
+    memory: AtomicU64,
     peak_memory: AtomicU64,
     waited: AtomicU64,
     /// When the wait began that goes on; 0 if there is none.
@@ -55,9 +56,15 @@ impl Gauges {
     /// So many bytes of memory are in use.
     #[inline]
     pub fn uses_memory(&self, bytes: u64) {
+        self.0.memory.store(bytes, Ordering::Relaxed);
         if bytes > self.0.peak_memory.load(Ordering::Relaxed) {
             self.0.peak_memory.store(bytes, Ordering::Relaxed);
         }
+    }
+
+    /// The bytes of memory that are in use.
+    pub fn memory(&self) -> u64 {
+        self.0.memory.load(Ordering::Relaxed)
     }
 
     /// The most bytes of memory that ever were in use.
@@ -105,7 +112,7 @@ mod tests {
         for bytes in [3, 70_000, 5] {
             gauges.uses_memory(bytes);
         }
-        assert_eq!(gauges.peak_memory(), 70_000);
+        assert_eq!((gauges.memory(), gauges.peak_memory()), (5, 70_000));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! [`Error`] is what a call on the library returns; [`TaskError`] is what became of one item: every item that is not a
 //! value is one of these, whatever its task or its worker did.
 
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, iter};
 
 use serde::{Serialize, Serializer};
 
@@ -104,8 +104,9 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Module(error) => Some(error),
-            Self::Task(error) => Some(error.as_ref()),
+            // Their words are this error's words.
+            Self::Module(error) => error.source(),
+            Self::Task(error) => error.source(),
             Self::Grant { source, .. } | Self::Start { source, .. } => Some(source),
             Self::Write(source) | Self::Trace(source) => Some(source),
             _ => None,
@@ -134,6 +135,8 @@ pub struct TaskError {
     pub kind: ErrorKind,
     /// The failure in words: the guest's own message where there is one.
     pub message: String,
+    /// What caused the error that the task returned, if it knows: also its [`source`](std::error::Error::source).
+    pub cause: Option<Box<Cause>>,
     /// The guest's stack when it failed, innermost call first, one frame a line; for traps and panics.
     pub backtrace: Option<String>,
     /// The task's name.
@@ -150,6 +153,42 @@ pub struct TaskError {
     pub exit_code: Option<i32>,
     /// The signal that killed the worker, for [`ErrorKind::WorkerLost`].
     pub signal: Option<i32>,
+    /// The most bytes that the memory of an instance of this worker had until then; 0 if it never ran.
+    pub peak_memory: u64,
+}
+
+impl TaskError {
+    /// A failure about which no more is known than this.
+    pub(crate) fn new(kind: ErrorKind, message: String, task: &str, index: u64) -> Self {
+        Self {
+            kind,
+            message,
+            cause: None,
+            backtrace: None,
+            task: task.to_owned(),
+            index,
+            worker: 0,
+            pid: 0,
+            attempt: 0,
+            exit_code: None,
+            signal: None,
+            peak_memory: 0,
+        }
+    }
+
+    /// What caused it, then what caused that.
+    ///
+    /// ```
+    /// # fn show(error: &wasmp::TaskError) {
+    /// println!("{}", error.message);
+    /// for cause in error.causes() {
+    ///     println!("  caused by: {}", cause.message);
+    /// }
+    /// # }
+    /// ```
+    pub fn causes(&self) -> impl Iterator<Item = &Cause> {
+        iter::successors(self.cause.as_deref(), |cause| cause.cause.as_deref())
+    }
 }
 
 /// A kind as the number by which guests know it.
@@ -159,12 +198,53 @@ fn code<S: Serializer>(kind: &ErrorKind, serializer: S) -> std::result::Result<S
 }
 
 impl fmt::Display for TaskError {
+    /// The message; with `{:#}` also what caused it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if !f.alternate() {
+            return Ok(());
+        }
+        self.causes().try_for_each(|cause| write!(f, ": {cause}"))
+    }
+}
+
+impl std::error::Error for TaskError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
+
+/// An error of the guest's that caused another, as its words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Cause {
+    /// The error in words.
+    pub message: String,
+    /// What caused it in turn.
+    pub cause: Option<Box<Self>>,
+}
+
+impl Cause {
+    /// The chain that these words are, the first of which is nearest to the failure.
+    pub(crate) fn chain(words: Vec<String>) -> Option<Box<Self>> {
+        words
+            .into_iter()
+            .rev()
+            .fold(None, |cause, message| Some(Box::new(Self { message, cause })))
+    }
+}
+
+impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for TaskError {}
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
 
 /// The candidate that `name` is most likely a misspelling of: at most a third of its letters differ.
 fn closest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a str> {

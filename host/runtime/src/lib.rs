@@ -203,7 +203,7 @@ mod wire;
 mod worker;
 
 pub use context::{Context, Process, ProcessBuilder};
-pub use error::{Error, ErrorKind, Result, TaskError};
+pub use error::{Cause, Error, ErrorKind, Result, TaskError};
 pub use identity::StartMethod;
 pub use insight::{PoolStats, SlowItem, WorkerStats, WorkerTimes};
 pub use module::{

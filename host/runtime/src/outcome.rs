@@ -4,16 +4,24 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{ErrorKind, TaskError};
+use crate::error::{Cause, ErrorKind, TaskError};
 use crate::wire::Fault;
 
 /// An item that has no result, and whose fault that was.
 #[derive(Deserialize, Serialize, Debug)]
 pub(crate) struct Failure {
     pub(crate) what: What,
+    pub(crate) runner: Runner,
+}
+
+/// Who ran an item that failed.
+#[derive(Deserialize, Serialize, Clone, Copy, Debug)]
+pub(crate) struct Runner {
     pub(crate) worker: u32,
     pub(crate) pid: u32,
     pub(crate) attempt: u32,
+    /// Bytes of memory that it had, as far as is known of one that cannot tell any more.
+    pub(crate) memory: u64,
 }
 
 /// Why there is no result.
@@ -30,7 +38,11 @@ pub(crate) enum What {
 /// How a worker went.
 #[derive(Deserialize, Serialize, Clone, Debug)]
 pub(crate) enum Loss {
-    Signaled(i32),
+    Signaled {
+        signal: i32,
+        /// Whether the system has killed processes meanwhile as it was out of memory; `None`: it does not say.
+        out_of_memory: Option<bool>,
+    },
     Exited(i32),
     /// It broke the protocol and was killed for it.
     Violation(String),
@@ -64,29 +76,27 @@ impl End {
 
 /// What became of item `index` of a call of `task`, in words.
 pub(crate) fn task_error(task: &str, index: u64, failure: &Failure) -> TaskError {
-    let Failure {
-        what,
+    let Failure { what, runner } = failure;
+    let Runner {
         worker,
         pid,
         attempt,
-    } = failure;
+        memory,
+    } = *runner;
     let mut error = TaskError {
-        kind: ErrorKind::WorkerLost,
-        message: String::new(),
-        backtrace: None,
-        task: task.to_owned(),
-        index,
-        worker: *worker,
-        pid: *pid,
-        attempt: *attempt,
-        exit_code: None,
-        signal: None,
+        worker,
+        pid,
+        attempt,
+        peak_memory: memory,
+        ..TaskError::new(ErrorKind::WorkerLost, String::new(), task, index)
     };
     match what {
         What::Reported(bytes) => {
             let fault = Fault::from_bytes(bytes);
             error.kind = fault.kind();
             error.message = fault.message;
+            error.cause = Cause::chain(fault.causes);
+            error.peak_memory = fault.memory;
             error.backtrace = fault.backtrace;
             error.exit_code = fault.exit_code;
         }
@@ -96,9 +106,13 @@ pub(crate) fn task_error(task: &str, index: u64, failure: &Failure) -> TaskError
         }
         What::Lost(loss) => {
             let how = match loss {
-                Loss::Signaled(signal) => {
+                Loss::Signaled { signal, out_of_memory } => {
                     error.signal = Some(*signal);
-                    format!("was killed by signal {signal}{}", describe_signal(*signal))
+                    let cause = match signal {
+                        &libc::SIGKILL => describe_kill(*out_of_memory),
+                        other => describe_signal(*other),
+                    };
+                    format!("was killed by signal {signal}{cause}")
                 }
                 Loss::Exited(code) => {
                     error.exit_code = Some(*code);
@@ -113,10 +127,20 @@ pub(crate) fn task_error(task: &str, index: u64, failure: &Failure) -> TaskError
     error
 }
 
+/// What lies behind a SIGKILL that was not the pool's.
+fn describe_kill(out_of_memory: Option<bool>) -> &'static str {
+    match out_of_memory {
+        Some(true) => {
+            " (SIGKILL: the system ran out of memory and killed processes; fewer workers or a smaller memory limit may help)"
+        }
+        Some(false) => " (SIGKILL: somebody killed it; the system was not out of memory)",
+        None => " (SIGKILL: somebody killed it, or the system was out of memory)",
+    }
+}
+
 /// The signal's name, and what may lie behind it.
 fn describe_signal(signal: i32) -> &'static str {
     match signal {
-        libc::SIGKILL => " (SIGKILL: somebody killed it, or the system was out of memory)",
         libc::SIGTERM => " (SIGTERM)",
         libc::SIGSEGV => " (SIGSEGV)",
         libc::SIGBUS => " (SIGBUS)",
@@ -133,23 +157,66 @@ fn describe_signal(signal: i32) -> &'static str {
 mod tests {
     use super::*;
 
+    const RUNNER: Runner = Runner {
+        worker: 2,
+        pid: 123,
+        attempt: 1,
+        memory: 70_000,
+    };
+
+    fn killed(out_of_memory: Option<bool>) -> TaskError {
+        let loss = Loss::Signaled {
+            signal: 9,
+            out_of_memory,
+        };
+        let failure = Failure {
+            what: What::Lost(loss),
+            runner: RUNNER,
+        };
+        task_error("square", 4, &failure)
+    }
+
     #[test]
     fn a_killed_worker_is_reported_with_its_signal() {
-        let failure = Failure {
-            what: What::Lost(Loss::Signaled(9)),
-            worker: 2,
-            pid: 123,
-            attempt: 1,
-        };
-        let error = task_error("square", 4, &failure);
+        let error = killed(Some(false));
         assert_eq!(
-            (error.kind, error.signal, error.index),
-            (ErrorKind::WorkerLost, Some(9), 4)
+            (error.kind, error.signal, error.index, error.peak_memory),
+            (ErrorKind::WorkerLost, Some(9), 4, 70_000)
         );
-        assert!(
-            error.message.contains("worker 2 (pid 123) was killed by signal 9"),
-            "{}",
-            error.message
+        assert_eq!(
+            error.message,
+            "worker 2 (pid 123) was killed by signal 9 (SIGKILL: somebody killed it; the system was not out of memory) \
+             while it ran this item"
+        );
+    }
+
+    #[test]
+    fn a_kill_of_a_system_without_memory_says_so() {
+        let message = killed(Some(true)).message;
+        assert!(message.contains("the system ran out of memory"), "{message}");
+        let message = killed(None).message;
+        assert!(message.contains("or the system was out of memory"), "{message}");
+    }
+
+    #[test]
+    fn causes_are_a_chain() {
+        let fault = Fault {
+            causes: vec!["cannot open it".into(), "no such file".into()],
+            memory: 65_536,
+            ..Fault::new(ErrorKind::Error, "cannot read it")
+        };
+        let failure = Failure {
+            what: What::Reported(fault.to_bytes()),
+            runner: RUNNER,
+        };
+        let error = task_error("read", 0, &failure);
+        assert_eq!(error.to_string(), "cannot read it");
+        assert_eq!(format!("{error:#}"), "cannot read it: cannot open it: no such file");
+        assert_eq!(error.peak_memory, 65_536);
+        let sources = std::iter::successors(std::error::Error::source(&error), |error| error.source());
+        assert_eq!(
+            sources.map(ToString::to_string).collect::<Vec<_>>(),
+            ["cannot open it", "no such file"]
         );
     }
 }

@@ -183,32 +183,37 @@ impl ReplyHead {
     }
 }
 
-/// When an item ran, on the monotonic clock that host and worker share, in nanoseconds: before the body of its outcome, if
-/// the pool wants to know.
+/// What an item took, before the body of its outcome, if the pool wants to know. Times are nanoseconds of the monotonic
+/// clock that host and worker share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) began: u64,
     pub(crate) ended: u64,
+    /// Bytes that the memory of the instance had when it ended.
+    pub(crate) memory: u64,
 }
 
 impl Stamp {
     /// How many bytes it has.
-    pub(crate) const LEN: usize = 16;
+    pub(crate) const LEN: usize = 24;
 
     /// Its bytes.
     pub(crate) fn bytes(self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
-        bytes[..8].copy_from_slice(&self.began.to_le_bytes());
-        bytes[8..].copy_from_slice(&self.ended.to_le_bytes());
+        let words = [self.began, self.ended, self.memory];
+        for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
+            *bytes = word.to_le_bytes();
+        }
         bytes
     }
 
     /// Reads one: any bytes are.
     pub(crate) fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
-        let bits = u128::from_le_bytes(bytes);
+        let word = |at: usize| u64_at(&bytes, 8 * at).unwrap_or_default();
         Self {
-            began: bits as u64,
-            ended: (bits >> 64) as u64,
+            began: word(0),
+            ended: word(1),
+            memory: word(2),
         }
     }
 }
@@ -219,8 +224,12 @@ pub(crate) struct Fault {
     /// Number of an [`ErrorKind`].
     pub(crate) kind: u16,
     pub(crate) message: String,
+    /// What caused it, then what caused that.
+    pub(crate) causes: Vec<String>,
     pub(crate) backtrace: Option<String>,
     pub(crate) exit_code: Option<i32>,
+    /// Bytes that the memory of the instance had.
+    pub(crate) memory: u64,
 }
 
 impl Fault {
@@ -293,6 +302,7 @@ mod tests {
         let stamp = Stamp {
             began: 1 << 40,
             ended: 3,
+            memory: 70_000,
         };
         assert_eq!(Stamp::from_bytes(stamp.bytes()), stamp);
     }

@@ -56,6 +56,15 @@ fn a_failure_is_told_in_full() {
 }
 
 #[test]
+fn a_failure_is_told_with_its_causes() {
+    call("fail_for_reasons").run().ends(
+        1,
+        "",
+        "wasmp: error: cannot sum up\n  caused by: cannot open the list\n  caused by: no such file\n",
+    );
+}
+
+#[test]
 fn control_characters_of_a_failure_are_escaped() {
     call("misbehave")
         .arg("\u{1b}[2J\r")

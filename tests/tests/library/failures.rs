@@ -46,6 +46,54 @@ fn an_error_that_is_returned() {
 }
 
 #[test]
+fn what_caused_an_error_comes_with_it() {
+    isolated(|| {
+        let error = task_error(pool(1).apply::<_, ()>("fail_for_reasons", ()));
+        assert_eq!(error.to_string(), "cannot sum up");
+        let causes: Vec<_> = error.causes().map(|cause| cause.message.as_str()).collect();
+        assert_eq!(causes, ["cannot open the list", "no such file"]);
+        let error = wasmp::Error::from(error);
+        assert_eq!(
+            format!("{error:#}"),
+            "cannot sum up: cannot open the list: no such file"
+        );
+        let source = std::error::Error::source(&error).expect("a cause");
+        assert_eq!(source.to_string(), "cannot open the list");
+    });
+}
+
+#[test]
+fn an_error_of_a_nested_pool_passes_its_causes_on() {
+    isolated(|| {
+        let error = task_error(pool(1).apply::<_, ()>("nested_reasons", ()));
+        assert_eq!(
+            format!("{error:#}"),
+            "cannot sum up: cannot open the list: no such file"
+        );
+    });
+}
+
+#[test]
+fn a_failed_item_tells_how_much_memory_it_had() {
+    isolated(|| {
+        let pool = builder(1)
+            .isolation(wasmp::Isolation::Task)
+            .on_output(|_| ())
+            .build()
+            .unwrap();
+        let small = task_error(pool.apply::<_, i64>("misbehave", ("error",))).peak_memory;
+        let large = task_error(pool.apply::<_, i64>("allocate_and", (40, "panic"))).peak_memory;
+        let again = task_error(pool.apply::<_, i64>("misbehave", ("error",))).peak_memory;
+        assert!(small > 0 && small == again, "{small} {again}");
+        assert!((40 << 20..80 << 20).contains(&large), "{large}");
+        let call = pool.task("allocate_and").timeout(std::time::Duration::from_millis(300));
+        let stopped = task_error(call.apply::<_, i64>((40, "loop")));
+        assert_eq!(stopped.kind, ErrorKind::Timeout);
+        assert!((40 << 20..80 << 20).contains(&stopped.peak_memory), "{stopped:?}");
+    });
+}
+
+#[test]
 fn pl_20_a_panic_has_its_message_its_place_and_a_backtrace() {
     isolated(|| {
         let error = only_this_fails("panic");

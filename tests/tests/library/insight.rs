@@ -89,6 +89,23 @@ fn the_peak_of_memory_is_seen_and_outlives_its_worker() {
 }
 
 #[test]
+fn the_slowest_items_tell_how_much_memory_they_had() {
+    isolated(|| {
+        let pool = builder(1)
+            .insight(true)
+            .isolation(wasmp::Isolation::Task)
+            .build()
+            .unwrap();
+        let _: i64 = pool.apply("square", (1,)).unwrap();
+        let _: i64 = pool.apply("allocate", (40,)).unwrap();
+        let stats = pool.stats();
+        let peak = |task| stats.slowest.iter().find(|item| item.task == task).unwrap().peak_memory;
+        assert!((40 << 20..80 << 20).contains(&peak("allocate")), "{stats:?}");
+        assert!(peak("square") > 0 && peak("square") < 20 << 20, "{stats:?}");
+    });
+}
+
+#[test]
 fn busy_times_and_the_slowest_items_are_measured() {
     isolated(|| {
         let pool = builder(1).insight(true).build().unwrap();

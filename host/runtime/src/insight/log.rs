@@ -84,7 +84,7 @@ impl Times {
         let began = stamp.began.min(ended).max(self.settled);
         self.settled = ended;
         self.busy += ended - began;
-        Stamp { began, ended }
+        Stamp { began, ended, ..stamp }
     }
 
     /// How long its processes have lived until now.
@@ -163,11 +163,12 @@ impl Log {
     /// An item ran, and says when.
     pub(crate) fn ran(&mut self, ran: Ran, stamp: Stamp, fate: Fate) {
         let Some(times) = &mut self.times else { return };
-        let Stamp { began, ended } = times.account(stamp);
+        let Stamp { began, ended, memory } = times.account(stamp);
         let slow = Slow {
             ran,
             worker: self.worker,
             took: ended - began,
+            memory: memory.min(self.max_memory),
         };
         rank(&mut times.slowest, slow);
         if self.trace.is_some() {
@@ -184,15 +185,15 @@ impl Log {
         }
     }
 
-    /// An item had run for so long when its process ended under it.
-    pub(crate) fn perished(&mut self, ran: Ran, took: Duration, fate: Fate) {
+    /// An item had run for so long, and had so much memory, when its process ended under it.
+    pub(crate) fn perished(&mut self, ran: Ran, took: Duration, memory: u64, fate: Fate) {
         if self.times.is_none() {
             return;
         }
         let ended = monotonic();
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let began = ended.saturating_sub(took);
-        self.ran(ran, Stamp { began, ended }, fate);
+        self.ran(ran, Stamp { began, ended, memory }, fate);
         if fate == Fate::Timeout {
             self.note(What::Timeout { ran });
         }
@@ -213,8 +214,13 @@ impl Log {
         }
     }
 
+    /// What a worker says of its memory, as far as it can be true.
+    pub(crate) fn believable(&self, memory: u64) -> u64 {
+        memory.min(self.max_memory)
+    }
+
     fn peak(&self, gauges: &Gauges) -> u64 {
-        self.peak_memory.max(gauges.peak_memory().min(self.max_memory))
+        self.peak_memory.max(self.believable(gauges.peak_memory()))
     }
 
     pub(crate) fn slowest(&self) -> &[Slow] {
@@ -283,7 +289,15 @@ mod tests {
         let start = monotonic();
         while monotonic() < start + 10_000 {}
         for (began, ended) in [(start, start + 3000), (start + 4000, start + 5000)] {
-            log.ran(RAN, Stamp { began, ended }, Fate::Done);
+            log.ran(
+                RAN,
+                Stamp {
+                    began,
+                    ended,
+                    memory: 0,
+                },
+                Fate::Done,
+            );
         }
         assert_eq!(times(&log).busy, Duration::from_nanos(4000));
         assert_eq!(log.slowest()[0].took, 3000);
@@ -303,7 +317,7 @@ mod tests {
                 (now.saturating_add_signed(began), now.saturating_add_signed(ended))
             });
             for (began, ended) in stamps.into_iter().chain(near) {
-                log.ran(RAN, Stamp { began, ended }, Fate::Done);
+                log.ran(RAN, Stamp { began, ended, memory: 0 }, Fate::Done);
             }
             let WorkerTimes { busy, .. } = times(&log);
             prop_assert!(busy <= Duration::from_nanos(monotonic() - before));

@@ -96,6 +96,9 @@ pub struct SlowItem {
     pub worker: u32,
     /// How long it ran.
     pub took: Duration,
+    /// The most bytes that the memory of its instance had until it ended. A wasm memory never shrinks: with
+    /// [`Isolation::Worker`](crate::Isolation::Worker) it may be another item that needed them.
+    pub peak_memory: u64,
 }
 
 /// The same, as it is remembered.
@@ -105,6 +108,7 @@ pub(crate) struct Slow {
     pub(crate) worker: u32,
     /// Nanoseconds.
     pub(crate) took: u64,
+    pub(crate) memory: u64,
 }
 
 /// Puts an item among the slowest, if it is one of them.
@@ -131,7 +135,15 @@ mod tests {
                 index,
                 attempt: 1,
             };
-            rank(&mut slowest, Slow { ran, worker: 1, took });
+            rank(
+                &mut slowest,
+                Slow {
+                    ran,
+                    worker: 1,
+                    took,
+                    memory: 0,
+                },
+            );
         }
         let found: Vec<_> = slowest.iter().map(|slow| (slow.took, slow.ran.index)).collect();
         let expected = [

@@ -72,18 +72,7 @@ pub(crate) fn ended(task: &str, index: u64, end: &End) -> Error {
         End::Refused(why) => return Error::Invalid(why.clone()),
         End::Broken(why) => return Error::Broken(why.clone()),
     }
-    Error::from(TaskError {
-        kind: ErrorKind::Cancelled,
-        message: end.words().into(),
-        backtrace: None,
-        task: task.to_owned(),
-        index,
-        worker: 0,
-        pid: 0,
-        attempt: 0,
-        exit_code: None,
-        signal: None,
-    })
+    TaskError::new(ErrorKind::Cancelled, end.words().into(), task, index).into()
 }
 
 #[cfg(test)]

@@ -121,6 +121,7 @@ impl Pool {
             attempt: slow.ran.attempt,
             worker: slow.worker,
             took: Duration::from_nanos(slow.took),
+            peak_memory: slow.memory,
         });
         PoolStats {
             done: workers.iter().map(|worker| worker.done).sum(),

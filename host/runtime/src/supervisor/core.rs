@@ -20,7 +20,7 @@ use super::slot::{Cause, Drained, Limits, Process, Slot, Violation};
 use super::solo::{Owner, Solo};
 use super::{Shared, Supervisor};
 use crate::insight::{Insight, Slow, WorkerStats, rank};
-use crate::outcome::End;
+use crate::outcome::{End, Runner};
 use crate::process::message::Status;
 
 /// How long callers may go on collecting items for a block while a worker is idle.
@@ -55,9 +55,7 @@ pub(super) struct Mourned {
     pub(super) birth: u64,
     pub(super) job: JobKey,
     pub(super) index: u64,
-    pub(super) worker: u32,
-    pub(super) pid: u32,
-    pub(super) attempt: u32,
+    pub(super) runner: Runner,
     /// When to stop waiting for the exit status.
     pub(super) until: Instant,
 }

@@ -16,7 +16,7 @@ use super::core::{Core, Mourned};
 use super::job::{Pending, Verdict};
 use super::slot::{Cause, Link, Process, file_failure};
 use crate::insight::Fate;
-use crate::outcome::{End, Failure, Loss, What};
+use crate::outcome::{End, Failure, Loss, Runner, What};
 use crate::process::message::{Status, ToZygote};
 use crate::retry::Mishap;
 
@@ -202,8 +202,12 @@ impl Core {
                 rest.first += 1;
                 self.put_back(rest);
                 let fate = fate(cause.as_ref());
-                self.slots[at].log.perished(flight.running(), ran_for, fate);
-                let verdict = self.charge(flight.head(), cause.as_ref(), Mourner { birth, worker, pid }, now);
+                let head = flight.head();
+                let runner = self.slots[at].runner(head.attempts);
+                self.slots[at]
+                    .log
+                    .perished(flight.running(), ran_for, runner.memory, fate);
+                let verdict = self.charge(head, cause.as_ref(), birth, runner, now);
                 if let Some(again) = verdict {
                     self.slots[at].log.failed(again);
                 }
@@ -254,15 +258,20 @@ impl Core {
 
     /// The item that a dead worker was running pays: with another attempt if it has one, else with its outcome. Returns
     /// whether it is tried again; `None` if its job is over.
-    fn charge(&mut self, victim: Pending, cause: Option<&Cause>, mourner: Mourner, now: Instant) -> Option<bool> {
+    fn charge(
+        &mut self,
+        victim: Pending,
+        cause: Option<&Cause>,
+        birth: u64,
+        runner: Runner,
+        now: Instant,
+    ) -> Option<bool> {
         if self.solo.is_some() {
             // The call of a process has no outcome but how the process ended.
             return None;
         }
         let job = self.jobs.get(victim.job)?;
         let index = victim.block.base + u64::from(victim.first);
-        let attempt = victim.attempts + 1;
-        let Mourner { birth, worker, pid } = mourner;
         let what = match cause {
             Some(Cause::Timeout { limit, .. }) => Some(What::Timeout(*limit)),
             Some(Cause::Violation(why)) => Some(What::Lost(Loss::Violation(why.clone()))),
@@ -279,12 +288,7 @@ impl Core {
         }
         match what {
             Some(what) => {
-                let failure = Failure {
-                    what,
-                    worker,
-                    pid,
-                    attempt,
-                };
+                let failure = Failure { what, runner };
                 file_failure(&mut self.jobs, &mut self.touched, key, index, failure);
             }
             None => {
@@ -293,9 +297,7 @@ impl Core {
                     birth,
                     job: key,
                     index,
-                    worker,
-                    pid,
-                    attempt,
+                    runner,
                     until,
                 });
             }
@@ -308,7 +310,12 @@ impl Core {
         let mut at = 0;
         while at < self.mourned.len() {
             let loss = match self.statuses.remove(&self.mourned[at].birth) {
-                Some(Status::Signaled(signal)) => Loss::Signaled(signal),
+                Some(Status::Signaled(signal)) => Loss::Signaled {
+                    signal,
+                    out_of_memory: (signal == Signal::KILL.as_raw())
+                        .then(|| self.supervisor.oom_kills().any_more())
+                        .flatten(),
+                },
                 Some(Status::Exited(code)) => Loss::Exited(code),
                 None if self.mourned[at].until <= now => Loss::Unknown,
                 None => {
@@ -316,20 +323,9 @@ impl Core {
                     continue;
                 }
             };
-            let Mourned {
-                job,
-                index,
-                worker,
-                pid,
-                attempt,
-                ..
-            } = self.mourned.swap_remove(at);
-            let failure = Failure {
-                what: What::Lost(loss),
-                worker,
-                pid,
-                attempt,
-            };
+            let Mourned { job, index, runner, .. } = self.mourned.swap_remove(at);
+            let what = What::Lost(loss);
+            let failure = Failure { what, runner };
             file_failure(&mut self.jobs, &mut self.touched, job, index, failure);
         }
     }
@@ -358,14 +354,6 @@ fn reason_to_end(cause: Option<&Cause>, unable: bool) -> &'static str {
         Some(Cause::Stopped) => "stopped",
         Some(Cause::Dismissed) => "dismissed",
     }
-}
-
-/// Who died.
-#[derive(Clone, Copy)]
-struct Mourner {
-    birth: u64,
-    worker: u32,
-    pid: u32,
 }
 
 /// How long to wait before the next attempt to start a worker, after this many failures in a row.

@@ -10,7 +10,7 @@
 //! The path of a task: [`core`] puts it into a [`slot`]'s ring, as far ahead as the slot's [`pace`] allows; the worker
 //! replies; [`slot`] files the outcome with its [`job`]; the job hands it to whoever waits. [`life`] is birth and death
 //! of workers, [`nursery`] where they come from, [`size`] how many there are; [`solo`] is a pool that is a process, and
-//! [`sentinel`] how its end is waited for. [`requests`] is what they ask for beside their
+//! [`sentinel`] how its end is waited for; [`oom`] tells who killed a worker. [`requests`] is what they ask for beside their
 //! work: objects, and pools of their own, whose [`customer`] is a guest. Pools of one [`family`] lock themselves only from
 //! the top: a pool acts on those of its workers, never the other way round.
 
@@ -22,6 +22,7 @@ pub(crate) mod feed;
 pub(crate) mod job;
 mod life;
 pub(crate) mod nursery;
+mod oom;
 mod pace;
 mod requests;
 pub(crate) mod sentinel;

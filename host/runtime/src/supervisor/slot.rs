@@ -28,6 +28,7 @@ use super::sentinel::Life;
 use crate::identity::Identity;
 use crate::insight::{Log, Ran, WorkerStats};
 use crate::objects::registry::Seat;
+use crate::outcome::Runner;
 use crate::output::Stream;
 use crate::process::control::Channel;
 use crate::process::lifeline::Lifeline;
@@ -450,6 +451,17 @@ impl Slot {
         match (self.flights.front(), &self.link) {
             (Some(flight), Some(link)) => flight.done > 0 || link.tasks.is_taken(&flight.ticket),
             _ => false,
+        }
+    }
+
+    /// Who runs an item that was tried so often before.
+    pub(super) fn runner(&self, attempts: u32) -> Runner {
+        let memory = self.link.as_ref().map_or(0, |link| link.gauges.memory());
+        Runner {
+            worker: self.number,
+            pid: self.pid(),
+            attempt: attempts + 1,
+            memory: self.log.believable(memory),
         }
     }
 

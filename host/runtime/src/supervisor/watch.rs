@@ -16,6 +16,7 @@ use super::Shared;
 use super::core::Core;
 use super::family::Family;
 use super::nursery::Zygote;
+use super::oom::OomKills;
 use super::slot::Process;
 use crate::error::Result;
 use crate::objects::registry::Seat;
@@ -111,6 +112,7 @@ pub(crate) struct Supervisor {
     correspondents: Mutex<HashMap<u32, Correspondent>>,
     births: Mutex<Births>,
     graves: Mutex<HashMap<u32, Grave>>,
+    oom_kills: OomKills,
 }
 
 /// What is left of a worker that has to be dead before its seat may be cleared.
@@ -147,6 +149,7 @@ impl Supervisor {
             correspondents: Mutex::default(),
             births: Mutex::default(),
             graves: Mutex::default(),
+            oom_kills: OomKills::watch(),
         }));
         supervisor.watch(&supervisor.bell, Watched::Wake)?;
         std::thread::Builder::new()
@@ -154,6 +157,11 @@ impl Supervisor {
             .spawn(|| supervisor.run())?;
         *current = Some(supervisor);
         Ok(supervisor)
+    }
+
+    /// What may have killed a worker.
+    pub(super) fn oom_kills(&self) -> &OomKills {
+        &self.oom_kills
     }
 
     /// A number for a new pool.

@@ -202,7 +202,15 @@ impl Link {
 
     /// Commits the failure of the running item.
     pub(super) fn fail(&mut self, fault: &Fault) -> io::Result<()> {
-        self.commit(ReplyKind::Failed, &fault.to_bytes())
+        let memory = self.gauges.memory();
+        self.commit(
+            ReplyKind::Failed,
+            &Fault {
+                memory,
+                ..fault.clone()
+            }
+            .to_bytes(),
+        )
     }
 
     fn commit(&mut self, kind: ReplyKind, body: &[u8]) -> io::Result<()> {
@@ -260,6 +268,7 @@ impl Link {
         let stamp = Stamp {
             began: self.began,
             ended: monotonic(),
+            memory: self.gauges.memory(),
         };
         let most = self.replies.max_record() - ReplyHead::LEN - Stamp::LEN;
         let (part, rest) = body.split_at(body.len().min(most));

@@ -44,6 +44,28 @@ fn slow_square(x: i64, rounds: u32) -> i64 {
     x * x
 }
 
+/// Fails with an error that has two causes.
+#[task]
+fn fail_for_reasons() -> wasmp_guest::Result<()> {
+    #[derive(Debug)]
+    struct Because(&'static str, Option<Box<Because>>);
+
+    impl std::fmt::Display for Because {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Because {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            self.1.as_deref().map(|cause| cause as _)
+        }
+    }
+
+    let cause = Because("cannot open the list", Some(Box::new(Because("no such file", None))));
+    Err(Because("cannot sum up", Some(Box::new(cause))))?
+}
+
 /// Fails as it is told to, or returns 1 if that is `fine`.
 #[task]
 fn misbehave(how: &str) -> Result<i64, String> {
@@ -82,6 +104,13 @@ fn descend(depth: i64) -> i64 {
 fn allocate(mebibytes: usize) -> i64 {
     let memory = black_box(vec![1_u8; mebibytes << 20]);
     (memory.len() >> 20) as i64
+}
+
+/// Uses so much memory, and then does as it is told.
+#[task]
+fn allocate_and(mebibytes: usize, how: &str) -> Result<i64, String> {
+    allocate(mebibytes);
+    misbehave(how)
 }
 
 /// Asks for so much memory, and does without if there is none.

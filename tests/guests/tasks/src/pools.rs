@@ -37,6 +37,12 @@ fn nested_depth(depth: u32) -> Result<i64, PoolError> {
     Ok(halves.iter().sum())
 }
 
+/// Fails as the task of its pool does.
+#[task]
+fn nested_reasons() -> Result<(), PoolError> {
+    Pool::new(1)?.task("fail_for_reasons").apply(())
+}
+
 /// Every way to call a task.
 #[task]
 fn nested_calls() -> Result<()> {

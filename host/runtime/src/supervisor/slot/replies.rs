@@ -268,31 +268,19 @@ impl Slot {
         what: What,
     ) -> Result<Verdict, Violation> {
         let head = self.flights.front().map(Flight::head);
-        let (worker, pid) = (self.number, self.pid());
         let (key, index) = settle(&mut self.flights, seq)?;
         self.under_way -= 1;
         let mishap = match self.warned {
             Some((warned, _)) if warned == seq => Mishap::Timeout,
             _ => Mishap::Error,
         };
-        let attempt = head.as_ref().map_or(0, |head| head.attempts) + 1;
+        let runner = self.runner(head.as_ref().map_or(0, |head| head.attempts));
         if let (Some(head), Some(job)) = (head, jobs.get(key))
             && let again @ Verdict::Again(..) = head.judge(&job.terms.retry, mishap)
         {
             return Ok(again);
         }
-        file_failure(
-            jobs,
-            touched,
-            key,
-            index,
-            Failure {
-                what,
-                worker,
-                pid,
-                attempt,
-            },
-        );
+        file_failure(jobs, touched, key, index, Failure { what, runner });
         Ok(Verdict::Final)
     }
 }

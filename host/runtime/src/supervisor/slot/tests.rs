@@ -196,6 +196,7 @@ fn the_time_of_an_item_is_taken_from_its_outcome_only_when_asked_for() {
     let stamp = Stamp {
         began: u64::MAX,
         ended: 7,
+        memory: 0,
     };
     let mut stage = Stage::timed();
     assert!(stage.give(3, 8));
@@ -222,7 +223,7 @@ fn the_time_of_an_item_is_taken_from_its_outcome_only_when_asked_for() {
 
 #[test]
 fn a_stamp_that_is_cut_short_or_on_something_else_is_a_violation() {
-    for (kind, stamp) in [(ReplyKind::Done, 15), (ReplyKind::Stdout, 16), (ReplyKind::Ready, 16)] {
+    for (kind, stamp) in [(ReplyKind::Done, 23), (ReplyKind::Stdout, 24), (ReplyKind::Ready, 24)] {
         let mut stage = Stage::timed();
         assert!(stage.give(1, 8));
         stamped(&mut stage, kind, 0, &vec![0; stamp]);

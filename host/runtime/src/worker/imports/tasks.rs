@@ -1,6 +1,6 @@
 //! Items and their outcomes.
 
-use wasmp_abi::{END, ErrorKind, FAIL_ARGUMENTS, FAIL_ERROR, FAIL_RESULT, IMPORT_MODULE, import};
+use wasmp_abi::{END, ErrorKind, FAIL_ARGUMENTS, FAIL_CAUSE, FAIL_ERROR, FAIL_RESULT, IMPORT_MODULE, import};
 use wasmtime::{Caller, Linker, Result, bail};
 
 use super::super::interruption;
@@ -10,6 +10,9 @@ use crate::wire::Fault;
 
 /// Longest message of a failure that is taken from a guest; the rest of a longer one is cut off.
 const MAX_MESSAGE: usize = 64 * 1024;
+
+/// Most causes of a failure that are taken from a guest.
+const MAX_CAUSES: usize = 32;
 
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     linker
@@ -71,7 +74,7 @@ fn task_return(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<()> 
 fn task_fail(mut caller: Caller<'_, State>, kind: i32, ptr: u32, len: u32) -> Result<()> {
     let memory = memory(&mut caller)?;
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
-    let message = message(slice(bytes, &state.objects, ptr, len as usize)?);
+    let text = message(slice(bytes, &state.objects, ptr, len as usize)?);
     let kind = match kind {
         FAIL_ERROR => ErrorKind::Error,
         FAIL_ARGUMENTS => ErrorKind::Arguments,
@@ -79,11 +82,17 @@ fn task_fail(mut caller: Caller<'_, State>, kind: i32, ptr: u32, len: u32) -> Re
         _ => bail!("`task_fail` was called with the unknown kind {kind}"),
     };
     expect_running(state, "task_fail")?;
+    let mut parts = text.split(FAIL_CAUSE);
+    let message = parts.next().unwrap_or_default();
+    let fault = Fault {
+        causes: parts.take(MAX_CAUSES).map(str::to_owned).collect(),
+        ..Fault::new(kind, message)
+    };
     if let Some(apart) = &mut state.apart {
-        apart.outcome = Some(Err(Fault::new(kind, message)));
+        apart.outcome = Some(Err(fault));
         return Ok(());
     }
-    Ok(state.link.fail(&Fault::new(kind, message))?)
+    Ok(state.link.fail(&fault)?)
 }
 
 fn task_panic(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<()> {

@@ -105,6 +105,9 @@ impl Session<'_> {
     fn report(&mut self, fault: &Fault) -> io::Result<()> {
         let mut text = format!("Process {}:\n", self.who.identity.name);
         let _ = writeln!(text, "{}: {}", fault.kind().name(), fault.message);
+        for cause in &fault.causes {
+            let _ = writeln!(text, "  caused by: {cause}");
+        }
         if let Some(backtrace) = &fault.backtrace {
             let _ = writeln!(text, "{backtrace}");
         }
