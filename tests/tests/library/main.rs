@@ -9,6 +9,7 @@ mod crowd;
 mod deaths;
 mod embed;
 mod failures;
+mod inline;
 mod insight;
 mod kinds;
 mod lifecycle;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,9 +30,9 @@ use crate::supervisor::core::{Core, Terms};
 use crate::supervisor::errands::Errands;
 use crate::supervisor::family::{Family, MAX_PROCESSES_OF_GUESTS, Preparation};
 use crate::supervisor::feed::Refused;
-use crate::supervisor::nursery::Nursery;
 use crate::supervisor::size::Size;
 use crate::supervisor::slot::Limits;
+use crate::supervisor::source::Source;
 
 /// Most workers of one pool.
 const MAX_PROCESSES: usize = 1000;
@@ -129,6 +129,7 @@ pub struct PoolBuilder {
     env: Vec<(String, String)>,
     args: Vec<String>,
     worker_exe: Option<PathBuf>,
+    inline: bool,
     output: Option<OutputHandler>,
     insight: bool,
     trace: Option<Box<dyn Write + Send>>,
@@ -172,6 +173,7 @@ impl PoolBuilder {
             env: Vec::new(),
             args: Vec::new(),
             worker_exe: None,
+            inline: false,
             output: None,
             insight: false,
             trace: None,
@@ -309,6 +311,27 @@ impl PoolBuilder {
         self
     }
 
+    /// Has the pool's workers be threads of this process, for debugging: a debugger, a profiler or a sanitizer that looks at
+    /// this process sees them. Everything else is as ever. CPython: `multiprocessing.dummy`, and joblib's inline mode.
+    ///
+    /// Guests are as confined as WebAssembly confines them, and by nothing else: there is no second wall around code that
+    /// you do not trust. A worker cannot be killed from outside; a deadline and [`terminate`](Pool::terminate) still end
+    /// its task, at its next loop or call. Its tasks can have pools, whose workers are threads, too, but no processes.
+    /// Compiled code differs, as guests can be stopped in it, and tight loops are slower. Default: no.
+    ///
+    /// ```no_run
+    /// # fn main() -> wasmp::Result<()> {
+    /// let pool = wasmp::Pool::builder("tasks.wasm").processes(1).inline(true).build()?;
+    /// assert_eq!(pool.worker_pids(), [std::process::id()]);
+    /// assert_eq!(pool.apply::<_, i64>("square", (7,))?, 49);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn inline(mut self, inline: bool) -> Self {
+        self.inline = inline;
+        self
+    }
+
     /// Where to pass on what guests write to their standard streams: whole lines, one at a time, on a thread of their
     /// own. Default: to the host's own streams.
     pub fn on_output(mut self, handler: impl FnMut(GuestOutput<'_>) + Send + 'static) -> Self {
@@ -365,7 +388,7 @@ impl PoolBuilder {
         family.set_head(pool);
         let trace = terms.insight.trace.clone();
         let output = family.output.clone();
-        let nursery = Arc::clone(&family.nursery);
+        let source = family.source.clone();
         let core = Core::new(pool, &family, Terms { size, ..terms }, stdin, preparation);
         let shared = Arc::new(Shared::new(pool, family, core, None));
         shared.supervisor().add_pool(&shared);
@@ -378,7 +401,7 @@ impl PoolBuilder {
             output,
             trace,
         };
-        nursery.wait_until_ready()?;
+        source.wait_until_ready()?;
         Ok(pool)
     }
 
@@ -390,8 +413,11 @@ impl PoolBuilder {
     ///
     /// Those of [`build`](Self::build).
     pub fn context(self) -> Result<Context> {
+        if self.inline {
+            return Err(Error::Invalid("a process cannot be inline: only a pool can".into()));
+        }
         let founded = self.found(true)?;
-        founded.family.nursery.wait_until_ready()?;
+        founded.family.source.wait_until_ready()?;
         Ok(Context::new(founded))
     }
 
@@ -414,15 +440,17 @@ impl PoolBuilder {
             Isolation::Worker => Allocation::OnDemand,
             Isolation::Task | Isolation::Every(_) => Allocation::Pooling,
         };
-        if self.soft_timeout.is_some() && module.is_precompiled() {
+        let interruptible = self.soft_timeout.is_some() || self.inline;
+        if interruptible && module.is_precompiled() {
             return Err(Error::Invalid(
-                "a module that was compiled ahead of time cannot be stopped by a soft timeout".into(),
+                "a module that was compiled ahead of time cannot be stopped by a soft timeout, nor in an inline pool"
+                    .into(),
             ));
         }
         let preparation = prepare(self.initializer, &module)?;
         let options = EngineOptions {
             allocation: module.allocation(wanted),
-            interruptible: self.soft_timeout.is_some(),
+            interruptible,
         };
         let spec = Spec {
             options,
@@ -449,24 +477,12 @@ impl PoolBuilder {
             timed: self.insight || self.trace.is_some(),
         };
         let timed = spec.timed;
-        let (spec_fd, spec_bytes) = spec::to_memfd("wasmp-spec", &spec).map_err(start("pass the settings on"))?;
-        let mut key = spec_bytes;
-        let spec_len = key.len() as u64;
-        key.extend_from_slice(&module.id());
-        let mut fds = vec![Arc::new(spec_fd)];
-        for dir in &self.dirs {
-            let fd = dir.open()?;
-            let stat = rustix::fs::fstat(fd.as_fd()).map_err(|error| Error::Grant {
-                path: dir.host.clone(),
-                source: error.into(),
-            })?;
-            key.extend_from_slice(format!("{}:{};", stat.st_dev, stat.st_ino).as_bytes());
-            fds.push(Arc::new(fd));
-        }
-        let nursery = Nursery::open(supervisor, &keeper, key, spec_len, fds)?;
-        let artifact = compile::artifact(&module, supervisor, &keeper, self.soft_timeout.is_some())?;
-        nursery.give(&artifact);
-        supervisor.meet(&keeper)?;
+        let dirs = self.dirs.iter().map(DirGrant::open).collect::<Result<_>>()?;
+        let source = if self.inline {
+            Source::threads(supervisor, &keeper, spec, dirs, &module)?
+        } else {
+            Source::processes(supervisor, &keeper, &spec, dirs, &module)?
+        };
 
         let scope = Scope::new(Quota {
             max_message: self.max_message,
@@ -490,7 +506,7 @@ impl PoolBuilder {
             id,
             supervisor,
             module.clone(),
-            nursery,
+            source,
             scope,
             output,
             errands,

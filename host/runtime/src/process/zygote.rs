@@ -9,7 +9,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::control::Channel;
 use super::message::{FromZygote, MAX_MESSAGE, ToZygote, decode, encode};
 use super::reaper::{ChildSignal, fork, reap};
-use crate::worker::{self, Belongings, Template};
+use crate::spec::{self, Spec};
+use crate::worker::{self, Belongings, Draft, Template, Walls};
 
 /// Serves the host until it closes its end. Never returns.
 pub(super) fn main(control: &Channel) -> ! {
@@ -29,8 +30,8 @@ fn serve(control: &Channel) -> io::Result<()> {
     let ToZygote::Prepare { spec_len } = decode(&buffer[..len])? else {
         return Err(out_of_turn());
     };
-    let template = match Template::load(fds, spec_len, || receive_module(control)) {
-        Ok(template) => template,
+    let (walls, template) = match load(fds, spec_len, || receive_module(control)) {
+        Ok(loaded) => loaded,
         Err(why) => return control.send(&encode(&FromZygote::Unusable { why }), &[]),
     };
     control.send(&encode(&FromZygote::Ready), &[])?;
@@ -64,9 +65,22 @@ fn serve(control: &Channel) -> io::Result<()> {
             let Some(belongings) = Belongings::from_order(slot, identity, fds, stdin, initializer, snapshot) else {
                 return Err(out_of_turn());
             };
-            start_worker(control, &template, belongings, birth)?;
+            start_worker(control, (&template, &walls), belongings, birth)?;
         }
     }
+}
+
+/// Makes everything ready. Descriptors: the spec, and the granted directories.
+fn load(
+    fds: Vec<OwnedFd>,
+    spec_len: u64,
+    receive_module: impl FnOnce() -> io::Result<OwnedFd>,
+) -> Result<(Walls, Template), String> {
+    let mut fds = fds.into_iter();
+    let spec = fds.next().ok_or("the settings did not arrive")?;
+    let spec: Spec =
+        spec::from_memfd(spec, spec_len).map_err(|error| format!("the settings are unreadable: {error}"))?;
+    Walls::around(Draft::new(spec, fds)?, receive_module)
 }
 
 fn receive_module(control: &Channel) -> io::Result<OwnedFd> {
@@ -80,11 +94,16 @@ fn receive_module(control: &Channel) -> io::Result<OwnedFd> {
     }
 }
 
-fn start_worker(control: &Channel, template: &Template, belongings: Belongings, birth: u64) -> io::Result<()> {
+fn start_worker(
+    control: &Channel,
+    (template, walls): (&Template, &Walls),
+    belongings: Belongings,
+    birth: u64,
+) -> io::Result<()> {
     match fork() {
         Ok(0) => {
             // Signals stay blocked until the worker has made up its mind about them. The first thing a worker does is to close every descriptor that is not its own.
-            worker::main(template, belongings)
+            worker::main(template, walls, belongings)
         }
         Ok(pid) => {
             // This process is the parent and has not waited for the child, so the number cannot be another's.

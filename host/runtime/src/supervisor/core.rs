@@ -10,8 +10,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-
 use super::customer::Customer;
 use super::family::{Family, Preparation, Processes};
 use super::job::{Block, ChunkRule, Job, JobKey, Jobs, Pending, Sink};
@@ -145,11 +143,11 @@ impl Drop for Core {
                 },
             );
             match (process, slot.seat.take()) {
-                (Process::Running { pidfd, .. }, seat) => {
+                (Process::Running { body, .. }, seat) => {
                     // Not all of them are killed by their lifeline: a hostile one may have closed it.
-                    let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+                    body.kill();
                     if let Some(seat) = seat {
-                        self.supervisor.bury(pidfd, seat);
+                        self.supervisor.bury(body, seat);
                     }
                 }
                 // It has had nothing, or is dead.

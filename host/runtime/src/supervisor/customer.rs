@@ -485,6 +485,10 @@ impl Core {
         method: Option<StartMethod>,
         snapshot: Option<u64>,
     ) -> Result<(Answer, Vec<OwnedFd>), Status> {
+        // `Unsupported` would be about forking.
+        if !self.family.source.has_processes() {
+            return Err(Status::ProcessLimit);
+        }
         let own = self.identity(at);
         // Counted also if it comes to nothing: a number is never used twice.
         let owner = self.owner_at(at);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use super::Supervisor;
 use super::errands::Errands;
-use super::nursery::Nursery;
+use super::source::Source;
 use crate::module::Module;
 use crate::objects::Scope;
 use crate::output::OutputSender;
@@ -23,7 +23,7 @@ pub(crate) struct Family {
     pub(crate) supervisor: &'static Supervisor,
     pub(crate) module: Module,
     /// Where all of their workers come from.
-    pub(crate) nursery: Arc<Nursery>,
+    pub(crate) source: Source,
     /// The objects of their workers.
     pub(crate) scope: Scope,
     pub(crate) output: OutputSender,
@@ -45,7 +45,7 @@ impl Family {
         id: u32,
         supervisor: &'static Supervisor,
         module: Module,
-        nursery: Arc<Nursery>,
+        source: Source,
         scope: Scope,
         output: OutputSender,
         errands: Errands,
@@ -55,7 +55,7 @@ impl Family {
             id,
             supervisor,
             module,
-            nursery,
+            source,
             scope,
             output,
             errands,

@@ -1,17 +1,18 @@
 //! Birth and death of workers: what is started, what is killed, and who pays for a death.
 //!
-//! A death is seen on the worker's pidfd, which becomes readable when the process can no longer write anything. Then its
+//! A death is seen on the worker's [body](Body): a pidfd, which becomes readable when the process can no longer write anything. Then its
 //! reply ring is read to the end: what it committed stands. The one item that it was running is charged, every other
 //! goes back to the backlog as if nothing had happened, and a replacement is ordered at once. How the process ended
 //! comes a moment later, from whoever is its parent; only the charged item waits for that.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use super::Watched;
+use super::body::Body;
 use super::core::{Core, Mourned};
 use super::job::{Pending, Verdict};
 use super::slot::{Cause, Link, Process, file_failure};
@@ -70,7 +71,7 @@ impl Core {
                 snapshot: snapshot.map(|(_, bytes)| *bytes),
                 identity,
             };
-            self.nursery().fork(&order, birth, &fds)
+            self.source().order(order, birth, &fds)
         });
         let Err(error) = ordered else { return };
         self.supervisor.forget_birth(birth);
@@ -86,7 +87,7 @@ impl Core {
     }
 
     /// A worker runs.
-    pub(super) fn on_forked(&mut self, at: usize, birth: u64, pid: u32, pidfd: OwnedFd) {
+    pub(super) fn on_forked(&mut self, at: usize, birth: u64, pid: u32, body: Body) {
         let slot = &mut self.slots[at];
         if slot.birth != birth || !matches!(slot.process, Process::Ordered) {
             return;
@@ -94,7 +95,7 @@ impl Core {
         if self
             .supervisor
             .watch(
-                &pidfd,
+                &body,
                 Watched::Death {
                     pool: self.pool,
                     slot: at,
@@ -106,16 +107,15 @@ impl Core {
             self.bury(at, Instant::now(), "a worker cannot be watched");
             return;
         }
-        slot.process = Process::Running { pid, pidfd };
+        slot.process = Process::Running { pid, body };
         slot.log.started(pid);
         if slot.cause.is_some() {
             self.signal(at);
         }
         if std::mem::take(&mut self.slots[at].interrupted)
-            && let Process::Running { pidfd, .. } = &self.slots[at].process
+            && let Process::Running { body, .. } = &self.slots[at].process
         {
-            // As in `signal`.
-            let _ = rustix::process::pidfd_send_signal(pidfd, Signal::INT);
+            body.interrupt();
         }
         if let Some(solo) = &mut self.solo {
             solo.pid = Some(pid);
@@ -161,9 +161,8 @@ impl Core {
 
     fn signal(&mut self, at: usize) {
         let slot = &mut self.slots[at];
-        if let Process::Running { pidfd, .. } = &slot.process {
-            // It can only fail if the process is gone, and then its pidfd says so.
-            let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+        if let Process::Running { body, .. } = &slot.process {
+            body.kill();
         }
         // One that is being forked is killed when its pidfd comes.
     }

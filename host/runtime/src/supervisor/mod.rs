@@ -9,11 +9,12 @@
 //!
 //! The path of a task: [`core`] puts it into a [`slot`]'s ring, as far ahead as the slot's [`pace`] allows; the worker
 //! replies; [`slot`] files the outcome with its [`job`]; the job hands it to whoever waits. [`life`] is birth and death
-//! of workers, [`nursery`] where they come from, [`size`] how many there are; [`solo`] is a pool that is a process, and
+//! of workers, [`source`] where they come from ([`nursery`], or [`threads`]), [`body`] what they run in, [`size`] how many there are; [`solo`] is a pool that is a process, and
 //! [`sentinel`] how its end is waited for; [`oom`] tells who killed a worker. [`requests`] is what they ask for beside their
 //! work: objects, and pools of their own, whose [`customer`] is a guest. Pools of one [`family`] lock themselves only from
 //! the top: a pool acts on those of its workers, never the other way round.
 
+mod body;
 pub(crate) mod core;
 mod customer;
 pub(crate) mod errands;
@@ -30,6 +31,8 @@ pub(crate) mod shot;
 pub(crate) mod size;
 pub(crate) mod slot;
 pub(crate) mod solo;
+pub(crate) mod source;
+pub(crate) mod threads;
 mod watch;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -22,6 +22,7 @@ use wasmp_ipc::{Doorbell, Gauges, Mapping};
 use self::replies::Partial;
 pub(super) use self::replies::{Drained, file_failure};
 use super::Shared;
+use super::body::Body;
 use super::job::{Block, JobKey, Pending};
 use super::pace::Pace;
 use super::sentinel::Life;
@@ -95,7 +96,7 @@ pub(super) enum Process {
     Ordered,
     Running {
         pid: u32,
-        pidfd: OwnedFd,
+        body: Body,
     },
 }
 
@@ -439,10 +440,9 @@ impl Slot {
 
     /// Tells the worker that the item which it runs has had its time.
     pub(super) fn warn(&mut self, now: Instant) {
-        if let (Some(flight), Process::Running { pidfd, .. }) = (self.flights.front(), &self.process) {
+        if let (Some(flight), Process::Running { body, .. }) = (self.flights.front(), &self.process) {
             self.warned = Some((flight.next_seq(), now));
-            // It can only fail if the process is gone, and then its pidfd says so.
-            let _ = rustix::process::pidfd_send_signal(pidfd, crate::worker::interruption::DEADLINE);
+            body.warn();
         }
     }
 

@@ -1,7 +1,7 @@
 //! A process of its own, as Python's `Process` is one: a pool of one worker that is started once, runs one call, and is over
 //! with it, and of which it is known how it ended.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -15,9 +15,9 @@ use super::Shared;
 use super::core::{Core, State};
 use super::customer::Customer;
 use super::job::{Block, ChunkRule, Job, Sink, Terms};
-use super::nursery::Nursery;
 use super::sentinel::Life;
 use super::slot::{Cause, Process};
+use super::source::Source;
 use crate::error::{Error, Result};
 use crate::identity::{Identity, StartMethod};
 use crate::outcome::End;
@@ -80,7 +80,7 @@ pub(crate) struct Solo {
     /// Its process id, once it has been started.
     pub(super) pid: Option<u32>,
     /// Where it comes from, if from nowhere else.
-    nursery: Option<Arc<Nursery>>,
+    source: Option<Source>,
     /// What it is a copy of, until it has been started: memory that its parent writes, and how many bytes of it.
     pub(super) snapshot: Option<(OwnedFd, u64)>,
     /// Its number among all workers, once it is dead, and when to stop waiting for how.
@@ -105,7 +105,7 @@ impl Solo {
             life: Arc::default(),
             called: false,
             pid: None,
-            nursery: None,
+            source: None,
             snapshot: None,
             died: None,
             said: None,
@@ -131,7 +131,7 @@ impl Solo {
 
     /// Whether it can be started: it was not before, it has its call, and there is somebody to start it.
     pub(super) fn is_due(&self) -> bool {
-        let has_origin = self.identity.method != StartMethod::Spawn || self.nursery.is_some();
+        let has_origin = self.identity.method != StartMethod::Spawn || self.source.is_some();
         self.called && self.died.is_none() && has_origin
     }
 
@@ -156,9 +156,9 @@ impl Core {
     }
 
     /// Where workers come from.
-    pub(super) fn nursery(&self) -> &Arc<Nursery> {
-        let own = self.solo.as_ref().and_then(|solo| solo.nursery.as_ref());
-        own.unwrap_or(&self.family.nursery)
+    pub(super) fn source(&self) -> &Source {
+        let own = self.solo.as_ref().and_then(|solo| solo.source.as_ref());
+        own.unwrap_or(&self.family.source)
     }
 
     /// This is a process of the host's, which calls this task.
@@ -263,7 +263,7 @@ impl Core {
             (None, sentence) if until <= now => Some(sentence.unwrap_or(-libc::SIGKILL)),
             (None, _) => return,
         };
-        solo.nursery = None;
+        solo.source = None;
         self.end(&End::Terminated);
     }
 
@@ -304,8 +304,8 @@ impl Core {
     pub(crate) fn signal_all(&mut self, signal: Signal) {
         for slot in &mut self.slots {
             match &slot.process {
-                // It can only fail if the process is gone, and then its pidfd says so.
-                Process::Running { pidfd, .. } => drop(rustix::process::pidfd_send_signal(pidfd.as_fd(), signal)),
+                Process::Running { body, .. } if signal == Signal::INT => body.interrupt(),
+                Process::Running { body, .. } => body.kill(),
                 Process::Absent { .. } | Process::Ordered if signal == Signal::INT => slot.interrupted = true,
                 Process::Ordered => slot.cause = Some(Cause::Dismissed),
                 Process::Absent { .. } => {}
@@ -337,13 +337,13 @@ pub(crate) fn prepare_spawn(process: &Arc<Shared>) {
     let (family, waiting) = (Arc::clone(&process.family), Arc::clone(process));
     let prepare = move || {
         let wanted = waiting.read(Core::is_running);
-        let opened = wanted.then(|| family.nursery.like_it());
+        let opened = wanted.then(|| family.source.like_it());
         waiting.act(|core, _| {
             let runs = core.is_running();
             let Some(solo) = &mut core.solo else { return };
             solo.spawning = false;
             match opened {
-                Some(Ok(nursery)) if runs => solo.nursery = Some(nursery),
+                Some(Ok(source)) if runs => solo.source = Some(source),
                 Some(Err(error)) => core.end(&End::Broken(error.to_string())),
                 Some(Ok(_)) | None => {}
             }

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wasmp_ipc::Doorbell;
 
 use super::Shared;
+use super::body::Body;
 use super::core::Core;
 use super::family::Family;
 use super::nursery::Zygote;
@@ -118,7 +119,7 @@ pub(crate) struct Supervisor {
 /// What is left of a worker that has to be dead before its seat may be cleared.
 #[derive(Debug)]
 struct Grave {
-    _pidfd: OwnedFd,
+    _body: Body,
     _seat: Seat,
 }
 
@@ -246,13 +247,13 @@ impl Supervisor {
     }
 
     /// Clears the seat of a worker whose pool is no more, once it is dead.
-    pub(super) fn bury(&self, pidfd: OwnedFd, seat: Seat) {
+    pub(super) fn bury(&self, body: Body, seat: Seat) {
         let id = self.next_control.fetch_add(1, Ordering::Relaxed);
         // Known before it can be reported. It was watched for its pool, which nobody hears about any more.
         let mut graves = lock(&self.graves);
-        let watched = epoll::delete(&self.epoll, &pidfd).and_then(|()| {
+        let watched = epoll::delete(&self.epoll, &body).and_then(|()| {
             let event = EventData::new_u64(Watched::Grave { id }.token());
-            epoll::add(&self.epoll, &pidfd, event, EventFlags::IN)
+            epoll::add(&self.epoll, &body, event, EventFlags::IN)
         });
         if watched.is_err() {
             // It was killed, but nobody will tell when it is gone: its number is never used again.
@@ -262,7 +263,7 @@ impl Supervisor {
         graves.insert(
             id,
             Grave {
-                _pidfd: pidfd,
+                _body: body,
                 _seat: seat,
             },
         );
@@ -421,8 +422,8 @@ impl Supervisor {
         pool.act(|core, now| {
             // The event may be about the process before this one.
             if let Some(slot) = core.slots.get(at)
-                && let Process::Running { pidfd, .. } = &slot.process
-                && poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&Timespec::default()))
+                && let Process::Running { body, .. } = &slot.process
+                && poll(&mut [PollFd::new(body, PollFlags::IN)], Some(&Timespec::default()))
                     .is_ok_and(|ready| ready > 0)
             {
                 core.on_death(at, now);
@@ -542,17 +543,25 @@ impl Supervisor {
     fn on_forked(&self, birth: u64, pid: u32, fds: Vec<OwnedFd>) {
         let Some(pidfd) = fds.into_iter().next() else { return };
         let mut births = lock(&self.births);
-        let Some(place) = births.places.get(&birth).copied() else {
-            return;
-        };
-        births.by_pid.insert(pid, birth);
+        if births.places.contains_key(&birth) {
+            births.by_pid.insert(pid, birth);
+        }
         drop(births);
-        if let Some(pool) = self.pool(place.pool) {
-            pool.act(|core, _| core.on_forked(place.slot, birth, pid, pidfd));
+        self.on_born(birth, pid, Body::Process(pidfd));
+    }
+
+    /// A worker runs. One that nobody expects ends as its body is dropped.
+    pub(super) fn on_born(&self, birth: u64, pid: u32, body: Body) {
+        let place = lock(&self.births).places.get(&birth).copied();
+        if let Some(place) = place
+            && let Some(pool) = self.pool(place.pool)
+        {
+            pool.act(|core, _| core.on_forked(place.slot, birth, pid, body));
         }
     }
 
-    fn on_not_forked(&self, birth: u64, why: &str) {
+    /// A worker will not come, for this reason.
+    pub(super) fn on_not_forked(&self, birth: u64, why: &str) {
         let place = lock(&self.births).places.remove(&birth);
         if let Some(place) = place
             && let Some(pool) = self.pool(place.pool)
@@ -563,12 +572,15 @@ impl Supervisor {
     }
 
     fn on_exited(&self, pid: u32, status: Status) {
-        let mut births = lock(&self.births);
-        let Some(birth) = births.by_pid.remove(&pid) else {
-            return;
-        };
-        let place = births.places.remove(&birth);
-        drop(births);
+        let birth = lock(&self.births).by_pid.remove(&pid);
+        if let Some(birth) = birth {
+            self.on_ended(birth, status);
+        }
+    }
+
+    /// It is known how a worker has ended.
+    pub(super) fn on_ended(&self, birth: u64, status: Status) {
+        let place = lock(&self.births).places.remove(&birth);
         if let Some(place) = place
             && let Some(pool) = self.pool(place.pool)
         {
@@ -583,7 +595,7 @@ impl Supervisor {
         let how = keeper.bury();
         for pool in self.all_pools() {
             pool.act(|core, _| {
-                if core.nursery().is_of(keeper) {
+                if core.source().is_of(keeper) {
                     core.end(&End::Broken(format!(
                         "the keeper process, which starts its workers, ended ({how})"
                     )));

@@ -1,15 +1,20 @@
-//! What ends whatever a guest is doing: its soft deadline, and SIGINT.
+//! What ends whatever a guest is doing: its soft deadline, and SIGINT; and, if its worker is a thread, its end.
 //!
-//! Each is a signal whose handler raises the interrupt that ends the waits of this worker. At a soft deadline it also moves
-//! the engine's epoch on, upon which the guest traps at its next loop or call, so that it can be told where that was. The
-//! signal may come when the item that it was meant for has just ended, so the handler asks the clock whether the item that
-//! runs now has had its time. SIGINT, as Ctrl-C sends it, ends one wait, which tells the guest so, or one sleep, which has
-//! nobody to tell and traps.
+//! For a process each is a signal whose handler raises the interrupt that ends the waits of this worker. At a soft deadline
+//! it also moves the engine's epoch on, upon which the guest traps at its next loop or call, so that it can be told where
+//! that was. The signal may come when the item that it was meant for has just ended, so the handler asks the clock whether
+//! the item that runs now has had its time. SIGINT, as Ctrl-C sends it, ends one wait, which tells the guest so, or one
+//! sleep, which has nobody to tell and traps.
+//!
+//! A thread gets no signals: the supervisor does what the handlers would do. It cannot be killed either, so its end is a
+//! deadline that all of its items have passed: the guest traps, no outcome is committed any more, and whatever it waits
+//! for in another way than by the interrupt it [looks](check) after now and then.
 
+use std::cell::OnceCell;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use wasmp_ipc::{Interrupt, Mapping};
@@ -20,9 +25,14 @@ use super::state::State;
 /// The signal by which the host says that the soft deadline is over.
 pub(crate) const DEADLINE: rustix::process::Signal = rustix::process::Signal::USR1;
 
-/// What the handlers need. There is one for each worker process, made before any guest runs.
-struct Watch {
+/// How often a worker that waits in a way that nothing interrupts looks whether it should not.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What it takes to interrupt one worker. There is one for each, made before any guest runs.
+#[derive(Debug)]
+pub(crate) struct Watch {
     engine: Engine,
+    memory: Arc<Mapping>,
     interrupt: Interrupt,
     /// Nanoseconds that an item may run, if it is told to stop.
     limit: Option<u64>,
@@ -34,9 +44,23 @@ struct Watch {
     signals: bool,
     /// SIGINT has come, and the guest does not know.
     asked: AtomicBool,
+    /// The worker is a thread.
+    thread: bool,
+    /// It is to end.
+    killed: AtomicBool,
 }
 
-static WATCH: OnceLock<Watch> = OnceLock::new();
+thread_local! {
+    /// That of the worker that runs in this thread.
+    static WATCH: OnceCell<Arc<Watch>> = const { OnceCell::new() };
+}
+
+/// That of this process, for its signal handlers.
+static SIGNALLED: OnceLock<Arc<Watch>> = OnceLock::new();
+
+fn watch<T>(look: impl FnOnce(&Watch) -> T) -> Option<T> {
+    WATCH.with(|watch| watch.get().map(|watch| look(watch)))
+}
 
 fn now() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
@@ -48,36 +72,91 @@ impl Watch {
         let ran = now().saturating_sub(self.began.load(Ordering::Relaxed));
         self.limit.is_some_and(|limit| ran >= limit)
     }
+
+    /// The running item has had its time, if it has.
+    pub(crate) fn deadline(&self) {
+        if self.is_late() {
+            self.overdue.store(true, Ordering::Relaxed);
+            self.stop();
+        }
+    }
+
+    /// The thread is to end, as soon as it can.
+    pub(crate) fn kill(&self) {
+        self.killed.store(true, Ordering::SeqCst);
+        self.stop();
+    }
+
+    fn stop(&self) {
+        self.interrupt.raise();
+        self.engine.increment_epoch();
+    }
+
+    fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::SeqCst)
+    }
+
+    /// Raises again what the guest has not heard of.
+    fn remind(&self) {
+        if self.asked.load(Ordering::Relaxed) || self.is_killed() {
+            self.interrupt.raise();
+        }
+    }
+
+    /// Sets the store up to be stopped.
+    fn arm(&self, mut store: impl AsContextMut<Data = State>) {
+        let mut store = store.as_context_mut();
+        store.set_epoch_deadline(1);
+        // It may have been killed before that counted.
+        if self.is_killed() {
+            store.set_epoch_deadline(0);
+        }
+    }
 }
 
-/// Makes what the handlers need, while memory can still be made; returns what ends the waits of this worker, if anything
-/// does.
-pub(super) fn prepare(engine: &Engine, limit: Option<Duration>, signals: bool) -> io::Result<Option<Interrupt>> {
-    if limit.is_none() && !signals {
+/// Makes what it takes to interrupt this worker, while memory can still be made. `None`: nothing does.
+pub(super) fn prepare(
+    engine: &Engine,
+    limit: Option<Duration>,
+    signals: bool,
+    thread: bool,
+) -> io::Result<Option<Arc<Watch>>> {
+    if limit.is_none() && !signals && !thread {
         return Ok(None);
     }
     let (_, mapping) = Mapping::create("wasmp-interrupt", Interrupt::BYTES)?;
-    let mapping = Arc::new(mapping);
-    let watch = Watch {
+    let memory = Arc::new(mapping);
+    let made = Arc::new(Watch {
         engine: engine.clone(),
-        interrupt: Interrupt::open(&mapping, 0)?,
+        interrupt: Interrupt::open(&memory, 0)?,
+        memory,
         limit: limit.map(|limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
         began: AtomicU64::new(u64::MAX),
         overdue: AtomicBool::new(false),
         signals,
         asked: AtomicBool::new(false),
-    };
-    if WATCH.set(watch).is_err() {
-        return Err(io::Error::other("a second watch in one process"));
+        thread,
+        killed: AtomicBool::new(false),
+    });
+    match WATCH.with(|watch| watch.set(Arc::clone(&made))) {
+        Ok(()) => Ok(Some(made)),
+        Err(_) => Err(io::Error::other("a second worker in one thread")),
     }
-    Interrupt::open(&mapping, 0).map(Some)
 }
 
-/// Listens from now on, if there is anything to listen to. After the lockdown, which forgets all handlers.
-pub(super) fn arm() -> io::Result<()> {
-    let Some(watch) = WATCH.get() else {
+impl Watch {
+    /// What ends the waits of this worker.
+    pub(super) fn interrupt(&self) -> io::Result<Interrupt> {
+        Interrupt::open(&self.memory, 0)
+    }
+}
+
+/// Has this process listen from now on, if there is anything to listen to. After the lockdown, which forgets all handlers.
+pub(super) fn arm(watch: Option<&Arc<Watch>>) -> io::Result<()> {
+    let Some(watch) = watch else {
         return hear(libc::SIGINT);
     };
+    let watch = SIGNALLED.get_or_init(|| Arc::clone(watch));
     if watch.limit.is_some() {
         listen(DEADLINE.as_raw(), on_deadline)?;
     }
@@ -118,17 +197,13 @@ fn listen(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> io::Resul
 }
 
 extern "C" fn on_deadline(_signal: libc::c_int) {
-    if let Some(watch) = WATCH.get()
-        && watch.is_late()
-    {
-        watch.overdue.store(true, Ordering::Relaxed);
-        watch.interrupt.raise();
-        watch.engine.increment_epoch();
+    if let Some(watch) = SIGNALLED.get() {
+        watch.deadline();
     }
 }
 
 extern "C" fn on_interrupt(_signal: libc::c_int) {
-    if let Some(watch) = WATCH.get() {
+    if let Some(watch) = SIGNALLED.get() {
         watch.asked.store(true, Ordering::Relaxed);
         watch.interrupt.raise();
     }
@@ -136,69 +211,85 @@ extern "C" fn on_interrupt(_signal: libc::c_int) {
 
 /// An item begins in this store.
 #[inline]
-pub(super) fn begin(mut store: impl AsContextMut<Data = State>) {
-    if let Some(watch) = WATCH.get()
-        && watch.limit.is_some()
-    {
-        watch.began.store(now(), Ordering::Relaxed);
-        watch.overdue.store(false, Ordering::Relaxed);
-        watch.interrupt.clear();
-        // One that the guest has not heard of is not lost.
-        if watch.asked.load(Ordering::Relaxed) {
-            watch.interrupt.raise();
+pub(super) fn begin(store: impl AsContextMut<Data = State>) {
+    watch(|watch| {
+        if watch.limit.is_some() {
+            watch.began.store(now(), Ordering::Relaxed);
+            watch.overdue.store(false, Ordering::Relaxed);
+            watch.interrupt.clear();
+            watch.remind();
         }
-        store.as_context_mut().set_epoch_deadline(1);
-    }
+        if watch.limit.is_some() || watch.thread {
+            watch.arm(store);
+        }
+    });
 }
 
-/// No item is running: nothing is to be stopped.
+/// No item is running: nothing is to be stopped, but a thread that is to end.
 pub(super) fn end(mut store: impl AsContextMut<Data = State>) {
-    if let Some(watch) = WATCH.get()
-        && watch.limit.is_some()
-    {
+    watch(|watch| {
         watch.began.store(u64::MAX, Ordering::Relaxed);
-        store.as_context_mut().set_epoch_deadline(u64::MAX / 2);
-    }
+        if watch.thread {
+            watch.arm(store);
+        } else if watch.limit.is_some() {
+            store.as_context_mut().set_epoch_deadline(u64::MAX / 2);
+        }
+    });
 }
 
 /// Whether the running item was told to stop.
 pub(super) fn is_overdue() -> bool {
-    WATCH.get().is_some_and(|watch| watch.overdue.load(Ordering::Relaxed))
-}
-
-/// Whether SIGINT is listened to: what waits in other ways than the interrupt ends must look again now and then.
-pub(super) fn is_armed() -> bool {
-    WATCH.get().is_some_and(|watch| watch.signals)
+    watch(|watch| watch.overdue.load(Ordering::Relaxed) || watch.is_killed()).unwrap_or_default()
 }
 
 /// Whether SIGINT has come that the guest does not know of.
 pub(super) fn is_asked() -> bool {
-    WATCH.get().is_some_and(|watch| watch.asked.load(Ordering::Relaxed))
+    watch(|watch| watch.asked.load(Ordering::Relaxed)).unwrap_or_default()
+}
+
+/// How long one may wait in other ways than the interrupt ends, before one has to look again. `None`: as long as it takes.
+pub(super) fn look_interval() -> Option<Duration> {
+    watch(|watch| watch.signals || watch.thread)
+        .unwrap_or_default()
+        .then_some(LOOK_INTERVAL)
+}
+
+/// Until when that is.
+pub(super) fn next_look() -> Option<Instant> {
+    look_interval().map(|interval| Instant::now() + interval)
+}
+
+/// Whether this worker may go on.
+pub(super) fn check() -> io::Result<()> {
+    match watch(Watch::is_killed) {
+        Some(true) => Err(io::Error::other("the worker was told to end")),
+        _ => Ok(()),
+    }
 }
 
 /// The same; the guest is about to be told. What it does then may wait again.
 pub(super) fn take() -> bool {
-    let Some(watch) = WATCH.get() else { return false };
-    let asked = watch.asked.swap(false, Ordering::Relaxed);
-    if asked && !watch.overdue.load(Ordering::Relaxed) {
-        watch.interrupt.clear();
-        // One that came in between is not lost.
-        if watch.asked.load(Ordering::Relaxed) {
-            watch.interrupt.raise();
+    watch(|watch| {
+        let asked = watch.asked.swap(false, Ordering::Relaxed);
+        if asked && !watch.overdue.load(Ordering::Relaxed) {
+            watch.interrupt.clear();
+            // One that came in between is not lost.
+            watch.remind();
         }
-    }
-    asked
+        asked
+    })
+    .unwrap_or_default()
 }
 
 /// The guest was not told of what was [taken](take), and is to hear of it some other time.
 pub(super) fn again() {
-    if let Some(watch) = WATCH.get() {
+    watch(|watch| {
         watch.asked.store(true, Ordering::Relaxed);
         watch.interrupt.raise();
-    }
+    });
 }
 
 /// How long an item may run, if it is told to stop.
 pub(super) fn limit() -> Option<Duration> {
-    WATCH.get()?.limit.map(Duration::from_nanos)
+    watch(|watch| watch.limit.map(Duration::from_nanos))?
 }

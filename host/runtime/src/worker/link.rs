@@ -12,6 +12,7 @@ use wasmp_abi::ErrorKind;
 use wasmp_ipc::ring::{Consumer, Corrupt, Producer};
 use wasmp_ipc::{Doorbell, Gauges, Mapping, Spinner, monotonic};
 
+use super::interruption;
 use crate::wire::{
     Call, Fault, GAUGES_AT, ITEM_PREFIX, LINK_BYTES, REPLIES_AT, RING_CAPACITY, ReplyHead, ReplyKind, Stamp, TaskHead,
 };
@@ -214,6 +215,7 @@ impl Link {
     }
 
     fn commit(&mut self, kind: ReplyKind, body: &[u8]) -> io::Result<()> {
+        interruption::check()?;
         let seq = self.running.take().ok_or_else(out_of_turn)?;
         // A guest may answer without having looked at its arguments.
         if let Some(len) = self.announced.take() {
@@ -306,7 +308,10 @@ impl Link {
         while self.replies.try_write(parts).map_err(nonsense)?.is_none() {
             self.publish();
             let len = parts.iter().map(|part| part.len()).sum();
-            self.replies.park_for_space(len, None).map_err(nonsense)?;
+            self.replies
+                .park_for_space(len, interruption::next_look())
+                .map_err(nonsense)?;
+            interruption::check()?;
         }
         Ok(())
     }
@@ -442,8 +447,9 @@ impl Link {
             }
             self.release();
             if self.tasks.prepare_park() {
-                self.tasks.park(None);
+                self.tasks.park(interruption::next_look());
             }
+            interruption::check()?;
         }
     }
 }

@@ -29,6 +29,7 @@ use wasmp_ipc::Spinner;
 use wasmtime::{Engine, InstancePre, Linker, Module};
 
 use self::copy::Snapshot;
+use self::interruption::Watch;
 use self::link::Link;
 use self::objects::Objects;
 use self::session::Session;
@@ -41,34 +42,34 @@ use crate::process::control::Channel;
 use crate::process::lifeline;
 use crate::spec::{self, Spec};
 
-/// What a zygote prepares once, and every worker inherits.
+/// What is prepared before there is a worker: once by a zygote for all that it forks, or by a thread for itself.
 pub(crate) struct Template {
     spec: Spec,
     engine: Engine,
     module: InstancePre<State>,
     wasi: Arc<WasiSpec>,
+}
+
+/// What a zygote prepares beside that: how its workers are locked down.
+pub(crate) struct Walls {
     filter: Filter,
     /// Descriptors that wasmtime maps the initial memory of instances from.
     images: Vec<RawFd>,
 }
 
-impl Template {
-    /// Makes everything ready, receives the compiled module, and links it. `fds`: the spec, and the granted directories.
-    pub(crate) fn load(
-        fds: Vec<OwnedFd>,
-        spec_len: u64,
-        receive_module: impl FnOnce() -> io::Result<OwnedFd>,
-    ) -> Result<Self, String> {
-        let mut fds = fds.into_iter();
-        let Some(spec) = fds.next() else {
-            return Err("the settings did not arrive".into());
-        };
-        let spec: Spec =
-            spec::from_memfd(spec, spec_len).map_err(|error| format!("the settings are unreadable: {error}"))?;
+/// A template without its module.
+pub(crate) struct Draft {
+    spec: Spec,
+    wasi: Arc<WasiSpec>,
+}
+
+impl Draft {
+    /// Makes ready all that needs no module. `dirs`: those that the spec speaks of.
+    pub(crate) fn new(spec: Spec, dirs: impl IntoIterator<Item = OwnedFd>) -> Result<Self, String> {
         let grants: Vec<GrantedDir> = spec
             .dirs
             .iter()
-            .zip(fds)
+            .zip(dirs)
             .map(|(dir, fd)| GrantedDir {
                 dir: fd,
                 guest: dir.guest.clone(),
@@ -81,25 +82,42 @@ impl Template {
                 WasiSpec::new(args, env, &grants)
             })
             .map_err(|error| format!("the guest cannot be given what it was granted: {error}"))?;
-        let filter = Filter::compile(Role::Worker, !grants.is_empty())
-            .map_err(|error| format!("the system call filter cannot be made: {error}"))?;
         Spinner::assume_cpus(spec.cpus);
-        lockdown::prepare().map_err(|error| error.to_string())?;
-        let (linked, images) = lockdown::opened_by(|| link_module(&spec, receive_module))
-            .map_err(|error| format!("open descriptors cannot be listed: {error}"))?;
-        let (engine, module) = linked.map_err(|error| format!("the module cannot be loaded: {error:#}"))?;
         Ok(Self {
             spec,
+            wasi: Arc::new(wasi),
+        })
+    }
+
+    /// Receives the compiled module and links it.
+    pub(crate) fn complete(self, receive_module: impl FnOnce() -> io::Result<OwnedFd>) -> Result<Template, String> {
+        let (engine, module) = link_module(&self.spec, receive_module)
+            .map_err(|error| format!("the module cannot be loaded: {error:#}"))?;
+        Ok(Template {
+            spec: self.spec,
             engine,
             module,
-            wasi: Arc::new(wasi),
-            filter,
-            images,
+            wasi: self.wasi,
         })
     }
 }
 
-/// Opens whatever wasmtime keeps open, and nothing else.
+impl Walls {
+    /// Prepares the lockdown of workers, does what can be done to their zygote already, and completes the template.
+    pub(crate) fn around(
+        draft: Draft,
+        receive_module: impl FnOnce() -> io::Result<OwnedFd>,
+    ) -> Result<(Self, Template), String> {
+        let filter = Filter::compile(Role::Worker, !draft.spec.dirs.is_empty())
+            .map_err(|error| format!("the system call filter cannot be made: {error}"))?;
+        lockdown::prepare().map_err(|error| error.to_string())?;
+        // This opens whatever wasmtime keeps open, and nothing else.
+        let (template, images) = lockdown::opened_by(|| draft.complete(receive_module))
+            .map_err(|error| format!("open descriptors cannot be listed: {error}"))?;
+        Ok((Self { filter, images }, template?))
+    }
+}
+
 fn link_module(
     spec: &Spec,
     receive_module: impl FnOnce() -> io::Result<OwnedFd>,
@@ -170,13 +188,27 @@ impl Belongings {
 }
 
 /// Runs as a worker until the host says stop. Never returns.
-pub(crate) fn main(template: &Template, belongings: Belongings) -> ! {
-    let code = run(template, belongings).unwrap_or(1);
+pub(crate) fn main(template: &Template, walls: &Walls, belongings: Belongings) -> ! {
+    let code = run(template, Some(walls), belongings, |_| ()).unwrap_or(1);
     // SAFETY: ends this process at once; nothing in it has to be cleaned up.
     unsafe { libc::_exit(code) }
 }
 
-fn run(template: &Template, belongings: Belongings) -> io::Result<i32> {
+/// The same in a thread, which is its own zygote, and has no walls around it. `born` gets what it takes to end it.
+pub(crate) fn run_in_thread(
+    template: &Template,
+    belongings: Belongings,
+    born: impl FnOnce(Arc<Watch>),
+) -> io::Result<i32> {
+    run(template, None, belongings, |watch| born(Arc::clone(watch)))
+}
+
+fn run(
+    template: &Template,
+    walls: Option<&Walls>,
+    belongings: Belongings,
+    born: impl FnOnce(&Arc<Watch>),
+) -> io::Result<i32> {
     let Belongings {
         slot,
         identity,
@@ -188,13 +220,16 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<i32> {
         initializer,
         snapshot,
     } = belongings;
-    lifeline::arm(lifeline.as_fd())?;
+    if walls.is_some() {
+        lifeline::arm(lifeline.as_fd())?;
+    }
     let once = identity.once;
     let pid = std::process::id();
+    let spec = &template.spec;
     let who = Arc::new(Who {
         identity,
         pid,
-        cpus: template.spec.cpus,
+        cpus: spec.cpus,
     });
     let initializer = match initializer {
         Some((memory, len)) => Some(spec::from_memfd(memory, len)?),
@@ -204,34 +239,23 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<i32> {
         Some((memory, len)) => Some(Snapshot::open(&memory, len)?),
         None => None,
     };
-    let interrupt = interruption::prepare(&template.engine, template.spec.soft_timeout, template.spec.signals)?;
-    let link = Link::open(rings.as_fd(), doorbell, template.spec.max_message, template.spec.timed)?;
+    let watch = interruption::prepare(&template.engine, spec.soft_timeout, spec.signals, walls.is_none())?;
+    let interrupt = watch.as_deref().map(Watch::interrupt).transpose()?;
+    let link = Link::open(rings.as_fd(), doorbell, spec.max_message, spec.timed)?;
     drop(rings);
-
-    let mut keep = vec![link.doorbell(), lifeline.as_fd()];
-    keep.extend(stdin.as_ref().map(AsFd::as_fd));
-    let dirs: Vec<Dir<'_>> = template
-        .wasi
-        .dirs()
-        .iter()
-        .zip(&template.spec.dirs)
-        .map(|(fd, dir)| Dir {
-            // SAFETY: the template owns these descriptors, and lives as long as this process.
-            fd: unsafe { BorrowedFd::borrow_raw(*fd) },
-            writable: dir.writable,
-        })
-        .collect();
-    lockdown::lock_down(&Profile {
-        role: Role::Worker,
-        keep: &keep,
-        control: Some(control.as_fd()),
-        images: &template.images,
-        dirs: &dirs,
-        max_memory: template.spec.max_memory,
-        filter: &template.filter,
-    })
-    .map_err(io::Error::other)?;
-    interruption::arm()?;
+    match walls {
+        Some(walls) => {
+            let mut keep = vec![link.doorbell(), lifeline.as_fd()];
+            keep.extend(stdin.as_ref().map(AsFd::as_fd));
+            walls.close(template, &keep, control.as_fd())?;
+            interruption::arm(watch.as_ref())?;
+        }
+        None => {
+            if let Some(watch) = &watch {
+                born(watch);
+            }
+        }
+    }
     Engine::tls_eager_initialize();
     let host = Host {
         objects: Objects::new(Channel::from(control), interrupt, link.clock().cloned()),
@@ -242,4 +266,31 @@ fn run(template: &Template, belongings: Belongings) -> io::Result<i32> {
         return session.serve_once(snapshot);
     }
     session.serve().map(|()| 0)
+}
+
+impl Walls {
+    /// Locks this process down, with nothing left open but these.
+    fn close(&self, template: &Template, keep: &[BorrowedFd<'_>], control: BorrowedFd<'_>) -> io::Result<()> {
+        let dirs: Vec<Dir<'_>> = template
+            .wasi
+            .dirs()
+            .iter()
+            .zip(&template.spec.dirs)
+            .map(|(fd, dir)| Dir {
+                // SAFETY: the template owns these descriptors, and lives as long as this process.
+                fd: unsafe { BorrowedFd::borrow_raw(*fd) },
+                writable: dir.writable,
+            })
+            .collect();
+        lockdown::lock_down(&Profile {
+            role: Role::Worker,
+            keep,
+            control: Some(control),
+            images: &self.images,
+            dirs: &dirs,
+            max_memory: template.spec.max_memory,
+            filter: &self.filter,
+        })
+        .map_err(io::Error::other)
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use wasmp_abi::Status;
 use wasmp_ipc::ring::{Consumer, Corrupt, Producer};
@@ -128,9 +128,6 @@ pub(super) enum Asked {
     /// Nothing will come any more.
     Over,
 }
-
-/// How often a wait that a signal is to end looks whether it has come: it wakes the wait, unless it comes just before.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 impl Pools {
     /// Makes a pool; the number by which the guest knows it, from 1.
@@ -350,6 +347,7 @@ impl Pool {
         mut look: impl FnMut(&mut Self) -> Option<T>,
     ) -> io::Result<Result<T, Status>> {
         loop {
+            interruption::check()?;
             self.collect(link)?;
             if let Some(found) = look(self) {
                 return Ok(Ok(found));
@@ -364,9 +362,9 @@ impl Pool {
             if self.spinner.spin(|| !news.is_empty()) {
                 continue;
             }
-            let look_again = interruption::is_armed().then(|| Instant::now() + LOOK_INTERVAL);
             if self.news.prepare_park() {
-                self.news.park(deadline.into_iter().chain(look_again).min());
+                self.news
+                    .park(deadline.into_iter().chain(interruption::next_look()).min());
             }
             self.news.cancel_park();
         }

@@ -15,7 +15,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use wasmp_guest::{
-    Connection, Event, Queue, Result, StartMethod, current_process, main, parent_process, set_start_method, task,
+    Connection, Event, Process, Queue, Result, StartMethod, current_process, main, parent_process, set_start_method,
+    task,
 };
 
 /// Long enough for everything that happens at all.
@@ -45,6 +46,12 @@ fn main() -> Result<()> {
 /// Does nothing.
 #[task]
 pub(crate) fn nothing() {}
+
+/// Starts a process and waits for its end.
+#[task]
+fn start_one() -> Result<()> {
+    Ok(Process::new(nothing).start()?.join()?)
+}
 
 /// Puts its arguments, and who it is, into a queue.
 #[task]

@@ -1,7 +1,7 @@
 //! `poll_oneoff`: how a guest sleeps.
 //!
 //! Standard streams and files never make a guest wait, so only clocks do. The sleep is one system call with an absolute
-//! deadline: no timer thread, and nothing is lost when a signal interrupts it.
+//! deadline: no timer thread, and nothing is lost when a signal interrupts it. Where no signal does, there are several.
 
 use rustix::thread::clock_nanosleep_absolute;
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -50,15 +50,20 @@ impl Deadline {
     }
 
     fn sleep(&self) {
-        let request = Timespec {
-            tv_sec: (self.at / 1_000_000_000).cast_signed(),
-            tv_nsec: (self.at % 1_000_000_000) as _,
-        };
-        while clock_nanosleep_absolute(self.clock, &request) == Err(rustix::io::Errno::INTR) {
-            // The guest is stopped as soon as it is back.
-            if interruption::is_overdue() || interruption::is_asked() {
+        // The guest is stopped as soon as it is back.
+        while !interruption::is_overdue() && !interruption::is_asked() {
+            let left = self.left();
+            if left == 0 {
                 return;
             }
+            let most = interruption::look_interval().map_or(left, |most| left.min(most.as_nanos() as u64));
+            let until = self.at - (left - most);
+            let request = Timespec {
+                tv_sec: (until / 1_000_000_000).cast_signed(),
+                tv_nsec: (until % 1_000_000_000) as _,
+            };
+            // A signal is a reason to look again.
+            let _ = clock_nanosleep_absolute(self.clock, &request);
         }
     }
 }
