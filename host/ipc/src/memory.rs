@@ -14,7 +14,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags};
 
 /// What keeps the size of a mapped memfd as it is: a file truncated under a mapping kills whoever touches it (SIGBUS).
-const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
+pub(crate) const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
 /// Alignment of what different processes write alternately. Processors fetch cache lines in pairs.
 pub(crate) const LINE: usize = 128;
@@ -48,13 +48,7 @@ impl Mapping {
     /// [`open`](Self::open); the mapping does not need it. Pages come when they are first touched: filling them in advance
     /// is cheaper for each, but a ring of which little is used would pay for all of it whenever a worker starts.
     pub fn create(name: &str, len: usize) -> io::Result<(OwnedFd, Mapping)> {
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let fd = match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
-            // Before Linux 6.3.
-            Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create(name, flags)?,
-            result => result?,
-        };
-        rustix::fs::ftruncate(&fd, len as u64)?;
+        let fd = sealable_memfd(name, len)?;
         rustix::fs::fcntl_add_seals(&fd, SIZE_SEALS | SealFlags::SEAL)?;
         let mapping = Mapping::map(fd.as_fd(), len)?;
         Ok((fd, mapping))
@@ -172,6 +166,18 @@ impl Mapping {
     }
 }
 
+/// A memfd of `len` zeroed bytes.
+pub(crate) fn sealable_memfd(name: &str, len: usize) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let fd = match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        // Before Linux 6.3.
+        Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create(name, flags)?,
+        result => result?,
+    };
+    rustix::fs::ftruncate(&fd, len as u64)?;
+    Ok(fd)
+}
+
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the range came from `mmap`; views and regions keep the mapping alive, so nothing points into it now.
@@ -274,6 +280,13 @@ impl Region {
         // SAFETY: `bytes` checked the bounds; `target` is private memory, so the two do not overlap.
         unsafe { ptr::copy_nonoverlapping(source.as_ptr(), target.as_mut_ptr(), target.len()) };
         compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Has the system make all pages of a range at once, which is cheaper than one by one.
+    pub fn populate(&self, at: usize, len: usize) {
+        let range = self.bytes(at, len).as_ptr();
+        // SAFETY: inside of the mapping, whose contents it does not change. If the system refuses, pages come one by one.
+        let _ = unsafe { rustix::mm::madvise(range.cast(), len, Advice::LinuxPopulateWrite) };
     }
 
     /// Copies `len` bytes from byte `from` to byte `to`. The two ranges do not overlap.

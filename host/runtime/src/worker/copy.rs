@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use wasmp_abi::{ObjectKind, Status};
-use wasmp_ipc::{Mapping, Region};
+use wasmp_ipc::{Duplicate, Mapping};
 use wasmtime::{Instance, Store};
 
 use super::objects::OpenError;
@@ -123,6 +123,7 @@ impl Copying {
             // What is in a window is not the guest's alone, and comes to the child as a window. Both are in whole pieces.
             let shown = state.objects.windows.touch(number * PIECE, piece.len());
             if !shown && piece.iter().any(|byte| *byte != 0) {
+                target.populate(number * PIECE, piece.len());
                 target.write(number * PIECE, piece);
             }
         }
@@ -137,7 +138,7 @@ impl Copying {
 
 /// What a process is to be a copy of.
 #[derive(Debug)]
-pub(super) struct Snapshot(Region);
+pub(super) struct Snapshot(Duplicate);
 
 fn nonsense(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{what} makes no sense"))
@@ -146,26 +147,26 @@ fn nonsense(what: &str) -> io::Error {
 impl Snapshot {
     pub(super) fn open(memory: &OwnedFd, len: u64) -> io::Result<Self> {
         let len = usize::try_from(len).map_err(io::Error::other)?;
-        let mapping = Arc::new(Mapping::of_host(memory.as_fd(), len)?);
-        Ok(Self(mapping.region(0, len).ok_or_else(|| nonsense("a copy"))?))
+        Ok(Self(Duplicate::of_host(memory.as_fd(), len)?))
     }
 
     /// Puts it in the place of what this instance began with.
-    pub(super) fn restore(&self, store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<()> {
+    pub(super) fn restore(self, store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<()> {
         let beside = self.beside()?;
         let memory = instance.get_memory(&mut *store, "memory");
         let memory = memory.ok_or_else(|| nonsense("a copy without a memory"))?;
         let (size, now) = (usize::try_from(beside.memory)?, memory.data_size(&*store));
         memory.grow(&mut *store, (size.saturating_sub(now) / PIECE) as u64)?;
         let base = memory.data_ptr(&*store);
-        let (bytes, state) = memory.data_and_store_mut(&mut *store);
-        let bytes = bytes
-            .get_mut(..size)
-            .ok_or_else(|| nonsense("the size of its memory"))?;
-        if size > self.0.len() {
+        if size != memory.data_size(&*store) || !size.is_multiple_of(PIECE) {
             return Err(nonsense("the size of its memory").into());
         }
-        self.0.read(0, bytes);
+        // SAFETY: all of the instance's memory, which nothing else looks at while it is not running. wasmtime never moves it,
+        // and unmaps whatever is there when the instance is dropped: this is the one instance of a process.
+        if !unsafe { self.0.move_to(size, base) } {
+            return Err(nonsense("the size of its memory").into());
+        }
+        let state = store.data_mut();
         for Copied { number, kind, token } in beside.handles {
             let kind = ObjectKind::from_code(kind).ok_or_else(|| nonsense("a handle"))?;
             match state.objects.open_as(number, kind, token) {
@@ -183,15 +184,12 @@ impl Snapshot {
     }
 
     fn beside(&self) -> io::Result<Beside> {
-        let mut length = [0; LENGTH];
-        let end = self.0.len();
-        let at = end.checked_sub(LENGTH).ok_or_else(|| nonsense("a copy"))?;
-        self.0.read(at, &mut length);
-        let len = usize::try_from(u64::from_le_bytes(length)).map_err(io::Error::other)?;
-        let start = at.checked_sub(len).ok_or_else(|| nonsense("a copy"))?;
-        let mut beside = vec![0; len];
-        self.0.read(start, &mut beside);
-        decode(&beside)
+        let beside = || {
+            let (rest, length) = self.0.bytes().split_last_chunk::<LENGTH>()?;
+            let len = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+            rest.get(rest.len().checked_sub(len)?..)
+        };
+        decode(beside().ok_or_else(|| nonsense("a copy"))?)
     }
 }
 

@@ -1,0 +1,177 @@
+//! Memory that one process writes, and that others then have copies of, page by page as they change them.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::{self, NonNull};
+
+use rustix::fs::SealFlags;
+use rustix::mm::{MapFlags, MprotectFlags, MremapFlags, ProtFlags};
+
+use crate::memory::{SIZE_SEALS, sealable_memfd};
+
+/// A memfd that is being written. Who writes it has it mapped, as a [`Mapping`](crate::Mapping).
+#[derive(Debug)]
+pub struct Original(OwnedFd);
+
+impl Original {
+    /// One of so many bytes, all zero.
+    ///
+    /// # Errors
+    ///
+    /// What the system has against it.
+    pub fn create(name: &str, len: usize) -> io::Result<Original> {
+        let fd = sealable_memfd(name, len)?;
+        rustix::fs::fcntl_add_seals(&fd, SIZE_SEALS)?;
+        Ok(Original(fd))
+    }
+
+    /// Sees to it that nobody changes it any more.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceBusy` if somebody still has it mapped.
+    pub fn seal(&self) -> io::Result<()> {
+        Ok(rustix::fs::fcntl_add_seals(&self.0, SealFlags::WRITE)?)
+    }
+}
+
+impl AsFd for Original {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A sealed [`Original`] as it will be copied: nobody changes it.
+#[derive(Debug)]
+pub struct Duplicate {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: it owns its range of memory, which nobody changes.
+unsafe impl Send for Duplicate {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Duplicate {}
+
+impl Duplicate {
+    /// Maps one of `len` bytes, as its creator describes it, who is trusted to have sealed it.
+    ///
+    /// # Errors
+    ///
+    /// What the system has against it.
+    pub fn of_host(fd: BorrowedFd<'_>, len: usize) -> io::Result<Duplicate> {
+        // Not writable yet, so that it does not count as memory of this process.
+        // SAFETY: a null hint without MAP_FIXED: the kernel picks an unused range, so that no memory in use changes.
+        let start = unsafe { rustix::mm::mmap(ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, fd, 0)? };
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Duplicate { start, len })
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: mapped until `self` is dropped, and sealed, so that nobody changes it.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+
+    /// Puts the first `len` bytes, whole pages, in place of what is at `address`. False if there are not so many, or if the
+    /// system refuses; what is there then is nobody's to use.
+    ///
+    /// # Safety
+    ///
+    /// The `len` bytes at `address` belong to the caller, and may be written.
+    pub unsafe fn move_to(mut self, len: usize, address: *mut u8) -> bool {
+        if len == 0 || len > self.len {
+            return false;
+        }
+        let start = self.start.as_ptr();
+        // SAFETY: the whole pages at `start` are this value's, which gives them up below, and the target is the caller's.
+        let moved = unsafe { rustix::mm::mremap_fixed(start.cast(), len, len, MremapFlags::MAYMOVE, address.cast()) };
+        if moved.is_err() {
+            return false;
+        }
+        self.len -= len;
+        // SAFETY: inside of the old range, or one past it; what is left to drop is what was not moved.
+        self.start = unsafe { self.start.add(len) };
+        // SAFETY: what was moved is there now, and the caller's.
+        unsafe { rustix::mm::mprotect(address.cast(), len, MprotectFlags::READ | MprotectFlags::WRITE) }.is_ok()
+    }
+}
+
+impl Drop for Duplicate {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            // SAFETY: the range came from `mmap` and was not moved away; no borrow of its bytes outlives this value.
+            let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.len) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{Mapping, map_zeroes};
+
+    const PAGES: usize = 64 << 10;
+
+    fn written(bytes: &[u8]) -> Original {
+        let original = Original::create("original", PAGES + bytes.len()).unwrap();
+        let mapping = Arc::new(Mapping::of_host(original.as_fd(), PAGES + bytes.len()).unwrap());
+        mapping.region(0, 4).unwrap().write(0, b"page");
+        mapping.region(PAGES, bytes.len()).unwrap().write(0, bytes);
+        original
+    }
+
+    #[test]
+    fn a_copy_has_what_was_written_and_changes_by_itself() {
+        let original = written(b"rest");
+        original.seal().unwrap();
+        let copies = [(); 2].map(|()| Duplicate::of_host(original.as_fd(), PAGES + 4).unwrap());
+        assert_eq!(&copies[0].bytes()[PAGES..], b"rest");
+        let (_, target) = Mapping::create("target", PAGES).unwrap();
+        let target = Arc::new(target);
+        let place = target.region(0, PAGES).unwrap();
+        let [first, second] = copies;
+        // SAFETY: the whole of the mapping, which nothing else uses.
+        unsafe {
+            assert!(first.move_to(PAGES, place_of(&target)));
+        }
+        let mut bytes = [0; 4];
+        place.read(0, &mut bytes);
+        assert_eq!(&bytes, b"page");
+        place.write(0, b"mine");
+        assert_eq!(&second.bytes()[..4], b"page");
+        // SAFETY: as above.
+        unsafe { assert!(map_zeroes(place_of(&target), PAGES)) };
+    }
+
+    fn place_of(mapping: &Mapping) -> *mut u8 {
+        mapping
+            .slice::<std::sync::atomic::AtomicU8>(0, 1)
+            .unwrap()
+            .as_ptr()
+            .cast_mut()
+            .cast()
+    }
+
+    #[test]
+    fn what_is_still_mapped_cannot_be_sealed() {
+        let original = written(b"rest");
+        let mapping = Mapping::of_host(original.as_fd(), PAGES + 4).unwrap();
+        assert_eq!(original.seal().unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        drop(mapping);
+        original.seal().unwrap();
+        assert!(Mapping::of_host(original.as_fd(), PAGES + 4).is_err());
+    }
+
+    #[test]
+    fn more_than_there_is_cannot_be_moved() {
+        let original = written(b"rest");
+        original.seal().unwrap();
+        let copy = Duplicate::of_host(original.as_fd(), PAGES + 4).unwrap();
+        let (_, target) = Mapping::create("target", 2 * PAGES).unwrap();
+        // SAFETY: as above.
+        unsafe { assert!(!copy.move_to(2 * PAGES, place_of(&target))) };
+    }
+}
