@@ -30,7 +30,7 @@ pub fn chaos_time() -> Duration {
 }
 
 /// What wasmp keeps warm for the next pool, until its host ends.
-const KEPT: [&str; 2] = ["wasmp-keeper", "wasmp-zygote"];
+const KEPT: [&str; 3] = ["wasmp-keeper", "wasmp-zygote", "wasmp-spare"];
 
 /// Runs `test` in a process of its own: this very program, told to run the one test that called this.
 ///

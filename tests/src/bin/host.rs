@@ -37,7 +37,7 @@ fn busy(module: &str) -> Result<()> {
     for _ in 0..2 {
         let _ = wait.recv();
     }
-    for name in ["wasmp-keeper", "wasmp-zygote", "wasmp-worker"] {
+    for name in ["wasmp-keeper", "wasmp-zygote", "wasmp-spare", "wasmp-worker"] {
         for process in descendants(std::process::id(), name) {
             println!("{}", process.pid());
         }

@@ -16,7 +16,7 @@ fn run(words: &str) -> Wasmp {
 
 /// Everything that the command has started.
 fn everything_of(running: &Running) -> Vec<Process> {
-    ["wasmp-keeper", "wasmp-zygote", "wasmp-worker"]
+    ["wasmp-keeper", "wasmp-zygote", "wasmp-spare", "wasmp-worker"]
         .iter()
         .flat_map(|name| running.processes(name))
         .collect()
@@ -148,7 +148,8 @@ fn no_process_outlives_a_command_that_was_killed() {
     let running = run("kill_main").start();
     running.stdout.next();
     let all = everything_of(&running);
-    assert_eq!(all.len(), 4, "{all:?}");
+    // Perhaps a worker stands by, too.
+    assert!(all.len() >= 4, "{all:?}");
     running.process().kill();
     for process in all {
         process.wait_until_gone();

@@ -14,11 +14,12 @@ use crate::run::{Running, call, map, wasmp};
 /// Waits until guests run in this many workers; everything that the command has started.
 fn everything_of(running: &Running, workers: usize) -> Vec<Process> {
     running.stderr.wait_for_begun(workers);
-    let all: Vec<Process> = ["wasmp-keeper", "wasmp-zygote", "wasmp-worker"]
+    let mut all: Vec<Process> = ["wasmp-keeper", "wasmp-zygote", "wasmp-worker"]
         .iter()
         .flat_map(|name| running.processes(name))
         .collect();
     assert_eq!(all.len(), workers + 2, "{all:?}");
+    all.extend(running.processes("wasmp-spare"));
     all
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use wasmp::{DirGrant, Error, Pool, PoolBuilder, Result, Stream, TaskError};
-use wasmp_tests::{Process, eventually, tasks};
+use wasmp_tests::{Process, descendants, eventually, tasks};
 
 /// A line that a guest printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,24 @@ pub(crate) fn workers(pool: &Pool) -> Vec<Process> {
 pub(crate) fn worker(pool: &Pool) -> Process {
     assert_eq!(pool.processes(), 1);
     workers(pool).remove(0)
+}
+
+/// The one process of this name that this one has started, directly or not.
+#[track_caller]
+pub(crate) fn one(name: &str) -> Process {
+    // A process that was forked a moment ago still has the name of the other.
+    eventually(name, || {
+        let mut found = descendants(std::process::id(), name);
+        (found.len() == 1).then(|| found.remove(0))
+    })
+}
+
+/// Has the worker that stands by replace the one worker of a pool.
+#[track_caller]
+pub(crate) fn replace_by_spare(pool: &Pool) {
+    let spare = one("wasmp-spare");
+    worker(pool).kill();
+    assert_eq!(worker(pool).pid(), spare.pid());
 }
 
 /// What became of the item that failed.

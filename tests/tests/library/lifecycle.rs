@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use wasmp::{DirGrant, Error, Pool};
 use wasmp_tests::{Process, descendants, eventually, isolated, own_fds, tasks};
 
-use crate::common::{Gate, builder, close, kill_the_begun, listen, pool, worker, workers};
+use crate::common::{Gate, builder, close, kill_the_begun, listen, one, pool, replace_by_spare, worker, workers};
 
 /// Much longer than anything takes that happens at once, much shorter than forever.
 const A_MOMENT: Duration = Duration::from_secs(2);
@@ -28,11 +28,18 @@ fn host(how: &str) -> Command {
 fn busy_host() -> (Child, Vec<Process>) {
     let mut host = host("busy").spawn().unwrap();
     let said = BufReader::new(host.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let pids = said.take_while(|line| line != "ready").map(|pid| pid.parse().unwrap());
-    let processes: Vec<Process> = pids.map(|pid| Process::open(pid).unwrap()).collect();
-    let mut names: Vec<&str> = processes.iter().map(Process::name).collect();
-    names.sort_unstable();
-    assert_eq!(names, ["wasmp-keeper", "wasmp-worker", "wasmp-worker", "wasmp-zygote"]);
+    let pids: Vec<u32> = said
+        .take_while(|line| line != "ready")
+        .map(|pid| pid.parse().unwrap())
+        .collect();
+    let processes = eventually("all of its processes go by their names", || {
+        let processes: Vec<Process> = pids.iter().map(|pid| Process::open(*pid).unwrap()).collect();
+        let mut names: Vec<&str> = processes.iter().map(Process::name).collect();
+        names.sort_unstable();
+        // It may be there already.
+        names.retain(|name| *name != "wasmp-spare");
+        (names == ["wasmp-keeper", "wasmp-worker", "wasmp-worker", "wasmp-zygote"]).then_some(processes)
+    });
     (host, processes)
 }
 
@@ -41,12 +48,6 @@ fn assert_all_end(processes: &[Process]) {
     for process in processes {
         assert!(process.ends_within(A_MOMENT), "{} goes on", process.name());
     }
-}
-
-fn one(name: &str) -> Process {
-    let mut found = descendants(std::process::id(), name);
-    assert_eq!(found.len(), 1, "{found:?}");
-    found.remove(0)
 }
 
 #[test]
@@ -163,11 +164,8 @@ fn pools_come_and_go_without_a_trace() {
         eventually("no descriptor is left", || {
             (settled()?.len() == before.len()).then_some(())
         });
-        assert_eq!(
-            descendants(std::process::id(), "wasmp-zygote").len(),
-            1,
-            "pools of one kind share a zygote"
-        );
+        // Pools of one kind share it.
+        one("wasmp-zygote");
     });
 }
 
@@ -215,7 +213,40 @@ fn killing_the_zygote_disturbs_no_running_task() {
         workers(&pool)[slot as usize - 1].kill();
         assert_eq!(pool.map::<_, i64>("square", 0..100).unwrap().len(), 100);
         assert!(workers(&pool).iter().any(|worker| !before.contains(&worker.pid())));
-        assert_eq!(descendants(std::process::id(), "wasmp-zygote").len(), 1);
+        one("wasmp-zygote");
+    });
+}
+
+#[test]
+fn a_worker_that_stands_by_is_the_next() {
+    isolated(|| {
+        let pool = pool(1);
+        for _ in 0..3 {
+            replace_by_spare(&pool);
+            assert_eq!(pool.apply::<_, i64>("square", (3,)).unwrap(), 9);
+        }
+    });
+}
+
+#[test]
+fn a_worker_that_stands_by_and_is_killed_is_not_missed() {
+    isolated(|| {
+        let pool = pool(1);
+        one("wasmp-spare").kill();
+        worker(&pool).kill();
+        assert_eq!(pool.apply::<_, i64>("square", (3,)).unwrap(), 9);
+        // And there is another.
+        one("wasmp-spare");
+    });
+}
+
+#[test]
+fn a_worker_that_stands_by_ends_with_its_zygote() {
+    isolated(|| {
+        let _pool = pool(1);
+        let spare = one("wasmp-spare");
+        one("wasmp-zygote").kill();
+        assert!(spare.ends_within(A_MOMENT));
     });
 }
 

@@ -5,17 +5,21 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use wasmp::{DirGrant, Error, ErrorKind, Pool};
-use wasmp_tests::{descendants, isolated};
+use wasmp_tests::{Process, descendants, eventually, isolated};
 
-use crate::common::{builder, pool, task_error, worker, workers};
+use crate::common::{builder, pool, replace_by_spare, task_error, worker, workers};
 
 #[test]
 fn a_worker_has_one_thread_no_privileges_and_a_system_call_filter() {
     isolated(|| {
-        let pool = pool(2);
-        // After the first result a worker has certainly locked itself down.
-        let _: Vec<i64> = pool.map("square", 0..100).unwrap();
-        for worker in workers(&pool) {
+        let pool = pool(1);
+        for stood_by in [false, true] {
+            if stood_by {
+                replace_by_spare(&pool);
+            }
+            // After the first result a worker has certainly locked itself down.
+            let _: Vec<i64> = pool.map("square", 0..100).unwrap();
+            let worker = worker(&pool);
             let expected = [
                 ("Threads", "1"),
                 ("NoNewPrivs", "1"),
@@ -37,9 +41,17 @@ fn keeper_zygote_and_workers_go_by_their_names_and_have_one_thread() {
     isolated(|| {
         let pool = pool(2);
         workers(&pool);
-        for (name, count) in [("wasmp-keeper", 1), ("wasmp-zygote", 1), ("wasmp-worker", 2)] {
-            let found = descendants(std::process::id(), name);
-            assert_eq!(found.len(), count, "{name}");
+        let all = [
+            ("wasmp-keeper", 1),
+            ("wasmp-zygote", 1),
+            ("wasmp-spare", 1),
+            ("wasmp-worker", 2),
+        ];
+        for (name, count) in all {
+            let found = eventually(name, || {
+                let found = descendants(std::process::id(), name);
+                (found.len() == count).then_some(found)
+            });
             assert!(found.iter().all(|process| process.status("Threads") == "1"), "{name}");
         }
     });
@@ -51,24 +63,33 @@ fn a_worker_has_no_descriptors_but_its_own() {
         // Something of the host's that must not leak.
         let _secret = tempfile::tempfile().unwrap();
         let pool = pool(1);
-        assert_eq!(pool.apply::<_, i64>("square", (3,)).unwrap(), 9);
-        let Ok(listing) = fs::read_dir(format!("/proc/{}/fd", worker(&pool).pid())) else {
-            // Only root may look: to everybody else, this user included, the worker is closed.
-            assert!(!rustix::process::geteuid().is_root());
-            return;
-        };
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for fd in listing {
-            let target = fs::read_link(fd.unwrap().path()).unwrap().display().to_string();
-            let kind = target.split(['[', ' ']).next().unwrap_or_default();
-            *counts.entry(kind.to_owned()).or_default() += 1;
+        for stood_by in [false, true] {
+            if stood_by {
+                replace_by_spare(&pool);
+            }
+            assert_eq!(pool.apply::<_, i64>("square", (3,)).unwrap(), 9);
+            assert_only_its_own_descriptors(&worker(&pool));
         }
-        // Standard streams to nowhere, doorbell, lifeline, control socket, and the file that memories are mapped from.
-        let image = counts.remove("/memfd:wasmp-module").unwrap_or_default();
-        let expected = [("/dev/null", 3), ("anon_inode:", 1), ("pipe:", 1), ("socket:", 1)];
-        assert_eq!(counts, expected.map(|(kind, count)| (kind.to_owned(), count)).into());
-        assert!(image <= 2, "{image} files of the module");
     });
+}
+
+fn assert_only_its_own_descriptors(worker: &Process) {
+    let Ok(listing) = fs::read_dir(format!("/proc/{}/fd", worker.pid())) else {
+        // Only root may look: to everybody else, this user included, the worker is closed.
+        assert!(!rustix::process::geteuid().is_root());
+        return;
+    };
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for fd in listing {
+        let target = fs::read_link(fd.unwrap().path()).unwrap().display().to_string();
+        let kind = target.split(['[', ' ']).next().unwrap_or_default();
+        *counts.entry(kind.to_owned()).or_default() += 1;
+    }
+    // Standard streams to nowhere, doorbell, lifeline, control socket, and the file that memories are mapped from.
+    let image = counts.remove("/memfd:wasmp-module").unwrap_or_default();
+    let expected = [("/dev/null", 3), ("anon_inode:", 1), ("pipe:", 1), ("socket:", 1)];
+    assert_eq!(counts, expected.map(|(kind, count)| (kind.to_owned(), count)).into());
+    assert!(image <= 2, "{image} files of the module");
 }
 
 #[test]

@@ -176,10 +176,10 @@ fn storm(pool: &Pool, seed: u64, time: Duration) -> (u64, u64) {
             let mut random = Random(seed ^ 1);
             while blows() {
                 thread::sleep(Duration::from_micros(random.below(50_000)));
-                let kind = if random.below(20) == 0 {
-                    "wasmp-zygote"
-                } else {
-                    "wasmp-worker"
+                let kind = match random.below(20) {
+                    0 => "wasmp-zygote",
+                    1 => "wasmp-spare",
+                    _ => "wasmp-worker",
                 };
                 let mut victims = descendants(std::process::id(), kind);
                 if !victims.is_empty() {

@@ -8,10 +8,8 @@ use std::os::fd::{IntoRawFd, RawFd};
 /// First descriptor that is not standard input, output or error.
 const FIRST: RawFd = 3;
 
-/// Closes every descriptor but `keep`, and points the standard three at `/dev/null` unless they are kept.
-pub(super) fn keep_only(keep: impl Iterator<Item = RawFd>) -> io::Result<()> {
-    let keep: BTreeSet<RawFd> = keep.collect();
-    silence_stdio(&keep)?;
+/// Closes every descriptor but `keep` and the standard three.
+pub(super) fn keep_only(keep: &BTreeSet<RawFd>) -> io::Result<()> {
     let mut first = FIRST;
     for &fd in keep.range(FIRST..) {
         close_range(first, fd - 1)?;
@@ -20,7 +18,8 @@ pub(super) fn keep_only(keep: impl Iterator<Item = RawFd>) -> io::Result<()> {
     close_range(first, RawFd::MAX)
 }
 
-fn silence_stdio(keep: &BTreeSet<RawFd>) -> io::Result<()> {
+/// Points standard input, output and error at `/dev/null`, unless they are kept. While that can be opened.
+pub(super) fn silence_stdio(keep: &BTreeSet<RawFd>) -> io::Result<()> {
     // Not owned: a process started without standard descriptors gets one of their numbers here, and must keep it. Any
     // other number falls to `close_range`.
     let null = File::options().read(true).write(true).open("/dev/null")?.into_raw_fd();

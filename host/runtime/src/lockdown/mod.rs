@@ -5,10 +5,10 @@
 //! descriptor, file, network, process, executable memory or privilege it was not handed.
 //!
 //! ```text
-//! fork → fds → session → oom score, limits → name, timer → privileges → Landlock → seccomp → guest
-//!        close  setsid,    /proc is still      capabilities,   needs        last: every step
-//!        the    signals    reachable           no_new_privs    no_new_privs above needs system
-//!        rest                                                               calls it forbids
+//! fork → fds → session → oom score, limits → privileges → Landlock → fds again, name → seccomp → guest
+//!        close  setsid,    /proc is still  capabilities,   needs        what came    last: every step
+//!        the    signals    reachable       no_new_privs    no_new_privs meanwhile    above needs system
+//!        rest                                                                        calls it forbids
 //! ```
 //!
 //! Each wall stands alone: seccomp denies `openat` without a directory grant, and Landlock would deny the file anyway.
@@ -25,6 +25,7 @@ mod session;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -81,14 +82,15 @@ pub(crate) fn prepare() -> Result<(), LockdownError> {
 /// Descriptors that are not kept are closed under whatever owned them, hence: call it once, in a forked child that
 /// uses nothing of its parent but what the profile names, and end the child if it fails.
 pub(crate) fn lock_down(profile: &Profile<'_>) -> Result<(), LockdownError> {
-    let named = profile
-        .keep
-        .iter()
-        .copied()
-        .chain(profile.control)
-        .chain(profile.dirs.iter().map(|dir| dir.fd));
-    let keep = named.map(|fd| fd.as_raw_fd()).chain(profile.images.iter().copied());
-    fds::keep_only(keep).map_err(LockdownError::Fds)?;
+    confine(profile)?;
+    seal(profile)
+}
+
+/// All but the last step, for a process that does not know yet what it will be given: it keeps what `profile` names for now,
+/// and can still receive descriptors, and use those.
+pub(crate) fn confine(profile: &Profile<'_>) -> Result<(), LockdownError> {
+    fds::silence_stdio(&profile.kept()).map_err(LockdownError::Fds)?;
+    fds::keep_only(&profile.kept()).map_err(LockdownError::Fds)?;
     session::detach().map_err(LockdownError::Session)?;
     limits::volunteer_for_oom_kill();
     limits::apply(
@@ -97,10 +99,33 @@ pub(crate) fn lock_down(profile: &Profile<'_>) -> Result<(), LockdownError> {
         profile.dirs.iter().any(|dir| dir.writable),
     )
     .map_err(LockdownError::Limits)?;
-    session::name(profile.role);
     privileges::renounce().map_err(LockdownError::Privileges)?;
-    landlock::restrict(profile.dirs).map_err(|error| LockdownError::Landlock(Box::new(error)))?;
+    landlock::restrict(profile.dirs)
+        .map(drop)
+        .map_err(|error| LockdownError::Landlock(Box::new(error)))
+}
+
+/// The last step of a process that is [confined](confine). What it has received meanwhile and does not keep is closed, too.
+pub(crate) fn seal(profile: &Profile<'_>) -> Result<(), LockdownError> {
+    fds::keep_only(&profile.kept()).map_err(LockdownError::Fds)?;
+    session::name(profile.role);
     profile.filter.apply(profile.control).map_err(LockdownError::Seccomp)
+}
+
+impl Profile<'_> {
+    /// The numbers of the descriptors that stay open.
+    fn kept(&self) -> BTreeSet<RawFd> {
+        let named = self
+            .keep
+            .iter()
+            .copied()
+            .chain(self.control)
+            .chain(self.dirs.iter().map(|dir| dir.fd));
+        named
+            .map(|fd| fd.as_raw_fd())
+            .chain(self.images.iter().copied())
+            .collect()
+    }
 }
 
 /// The step of [`lock_down`] that failed, and why.

@@ -36,7 +36,7 @@ fn serve(nonce: &str) -> io::Result<()> {
 
     let mut buffer = vec![0; MAX_MESSAGE];
     loop {
-        let attention = children.wait(&control)?;
+        let attention = children.wait(&control, None)?;
         if attention.child {
             let mut lost = Ok(());
             reap(|pid, status| {

@@ -7,7 +7,7 @@
 //!
 //! The keeper is this program executed again ([`executable`]): a clean, single-threaded process without the host's
 //! memory, that everything else is forked from. One zygote per module holds it mapped and linked, so that a worker
-//! starts in well under a millisecond. The [`launcher`] is the host's end of it; the other files run in the process
+//! starts in well under a millisecond, and forks one ahead ([`spare`]). The [`launcher`] is the host's end of it; the other files run in the process
 //! that they are named after.
 
 pub(crate) mod compiler;
@@ -18,4 +18,5 @@ pub(crate) mod launcher;
 pub(crate) mod lifeline;
 pub(crate) mod message;
 mod reaper;
+mod spare;
 pub(crate) mod zygote;

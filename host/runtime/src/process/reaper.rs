@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::control::Channel;
 use super::message::Status;
@@ -40,11 +40,11 @@ impl ChildSignal {
         }
     }
 
-    /// Waits for an order on `control`, or for a child to end.
-    pub(super) fn wait(&self, control: &Channel) -> io::Result<Attention> {
+    /// Waits for an order on `control`, or for a child to end, or until nothing of that has happened for so long.
+    pub(super) fn wait(&self, control: &Channel, patience: Option<Timespec>) -> io::Result<Attention> {
         let mut fds = [PollFd::new(control, PollFlags::IN), PollFd::new(&self.0, PollFlags::IN)];
         loop {
-            match poll(&mut fds, None) {
+            match poll(&mut fds, patience.as_ref()) {
                 Ok(_) => break,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),

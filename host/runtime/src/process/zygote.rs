@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::control::Channel;
 use super::message::{FromZygote, MAX_MESSAGE, ToZygote, decode, encode};
 use super::reaper::{ChildSignal, fork, reap};
+use super::spare::Spare;
+use crate::identity::Identity;
 use crate::spec::{self, Spec};
 use crate::worker::{self, Belongings, Draft, Template, Walls};
 
@@ -36,12 +38,13 @@ fn serve(control: &Channel) -> io::Result<()> {
     };
     control.send(&encode(&FromZygote::Ready), &[])?;
 
+    let mut spare = Spare::new();
     loop {
-        let attention = children.wait(control)?;
+        let attention = children.wait(control, spare.due())?;
         if attention.child {
             let mut lost = Ok(());
             reap(|pid, status| {
-                if lost.is_ok() {
+                if lost.is_ok() && !spare.was(pid) {
                     lost = control.send(&encode(&FromZygote::Exited { pid, status }), &[]);
                 }
             });
@@ -51,22 +54,65 @@ fn serve(control: &Channel) -> io::Result<()> {
             let Some((len, fds)) = control.recv(&mut buffer)? else {
                 return Ok(());
             };
-            let ToZygote::Fork {
+            let order = Order::parse(&buffer[..len])?;
+            let birth = order.birth;
+            let worker = match spare.hand(&buffer[..len], &fds) {
+                Some(pid) => Ok(pid),
+                None => order
+                    .belongings(fds)
+                    .and_then(|belongings| start_worker(&template, &walls, belongings)),
+            };
+            report(control, birth, worker)?;
+        }
+        if !attention.child && !attention.order {
+            spare.prepare((&template, &walls), |order, fds| Order::parse(order)?.belongings(fds));
+        }
+    }
+}
+
+/// An order to start a worker.
+struct Order {
+    birth: u64,
+    slot: u32,
+    stdin: bool,
+    initializer: Option<u64>,
+    snapshot: Option<u64>,
+    identity: Identity,
+}
+
+impl Order {
+    fn parse(bytes: &[u8]) -> io::Result<Self> {
+        match decode(bytes)? {
+            ToZygote::Fork {
                 birth,
                 slot,
                 stdin,
                 initializer,
                 snapshot,
                 identity,
-            } = decode(&buffer[..len])?
-            else {
-                return Err(out_of_turn());
-            };
-            let Some(belongings) = Belongings::from_order(slot, identity, fds, stdin, initializer, snapshot) else {
-                return Err(out_of_turn());
-            };
-            start_worker(control, (&template, &walls), belongings, birth)?;
+            } => Ok(Self {
+                birth,
+                slot,
+                stdin,
+                initializer,
+                snapshot,
+                identity,
+            }),
+            _ => Err(out_of_turn()),
         }
+    }
+
+    /// What the worker is given, of the descriptors that came with the order.
+    fn belongings(self, fds: Vec<OwnedFd>) -> io::Result<Belongings> {
+        Belongings::from_order(
+            self.slot,
+            self.identity,
+            fds,
+            self.stdin,
+            self.initializer,
+            self.snapshot,
+        )
+        .ok_or_else(out_of_turn)
     }
 }
 
@@ -94,30 +140,27 @@ fn receive_module(control: &Channel) -> io::Result<OwnedFd> {
     }
 }
 
-fn start_worker(
-    control: &Channel,
-    (template, walls): (&Template, &Walls),
-    belongings: Belongings,
-    birth: u64,
-) -> io::Result<()> {
-    match fork() {
-        Ok(0) => {
-            // Signals stay blocked until the worker has made up its mind about them. The first thing a worker does is to close every descriptor that is not its own.
-            worker::main(template, walls, belongings)
-        }
+fn start_worker(template: &Template, walls: &Walls, belongings: Belongings) -> io::Result<u32> {
+    match fork()? {
+        // Signals stay blocked until the worker has made up its mind about them. The first thing a worker does is to close every descriptor that is not its own.
+        0 => worker::main(template, walls, belongings),
+        pid => Ok(pid),
+    }
+}
+
+/// Tells the host what has become of its order.
+fn report(control: &Channel, birth: u64, worker: io::Result<u32>) -> io::Result<()> {
+    match worker {
         Ok(pid) => {
             // This process is the parent and has not waited for the child, so the number cannot be another's.
             let child = rustix::process::Pid::from_raw(pid.cast_signed()).ok_or_else(out_of_turn)?;
             let pidfd = rustix::process::pidfd_open(child, rustix::process::PidfdFlags::empty())?;
             control.send(&encode(&FromZygote::Forked { birth, pid }), &[pidfd.as_fd()])
         }
-        Err(error) => control.send(
-            &encode(&FromZygote::NotForked {
-                birth,
-                why: error.to_string(),
-            }),
-            &[],
-        ),
+        Err(error) => {
+            let why = error.to_string();
+            control.send(&encode(&FromZygote::NotForked { birth, why }), &[])
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use rustix::time::{ClockId, clock_gettime};
 use wasmp_ipc::{Interrupt, Mapping};
 use wasmtime::{AsContextMut, Engine};
 
+use super::Template;
 use super::state::State;
 
 /// The signal by which the host says that the soft deadline is over.
@@ -115,19 +116,15 @@ impl Watch {
 }
 
 /// Makes what it takes to interrupt this worker, while memory can still be made. `None`: nothing does.
-pub(super) fn prepare(
-    engine: &Engine,
-    limit: Option<Duration>,
-    signals: bool,
-    thread: bool,
-) -> io::Result<Option<Arc<Watch>>> {
+pub(super) fn prepare(template: &Template, thread: bool) -> io::Result<Option<Arc<Watch>>> {
+    let (limit, signals) = (template.spec.soft_timeout, template.spec.signals);
     if limit.is_none() && !signals && !thread {
         return Ok(None);
     }
     let (_, mapping) = Mapping::create("wasmp-interrupt", Interrupt::BYTES)?;
     let memory = Arc::new(mapping);
     let made = Arc::new(Watch {
-        engine: engine.clone(),
+        engine: template.engine.clone(),
         interrupt: Interrupt::open(&memory, 0)?,
         memory,
         limit: limit.map(|limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
@@ -152,10 +149,14 @@ impl Watch {
 }
 
 /// Has this process listen from now on, if there is anything to listen to. After the lockdown, which forgets all handlers.
+/// A thread is told in other ways.
 pub(super) fn arm(watch: Option<&Arc<Watch>>) -> io::Result<()> {
     let Some(watch) = watch else {
         return hear(libc::SIGINT);
     };
+    if watch.thread {
+        return Ok(());
+    }
     let watch = SIGNALLED.get_or_init(|| Arc::clone(watch));
     if watch.limit.is_some() {
         listen(DEADLINE.as_raw(), on_deadline)?;
