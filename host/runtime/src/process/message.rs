@@ -46,17 +46,23 @@ pub(crate) enum ToZygote {
     /// The second message. Descriptor: the compiled module. It comes by itself so that a zygote can start while the module is
     /// still being compiled or verified.
     Load,
-    /// Start a worker. Descriptors: ring memory, doorbell, control socket, lifeline, a pipe for the guest's stdin if
-    /// `stdin`, the initializer in a memfd of so many bytes, if there is one, and so what it is a copy of. `birth` names the worker among all that this
-    /// host ever starts.
-    Fork {
-        birth: u64,
-        slot: u32,
-        stdin: bool,
-        initializer: Option<u64>,
-        snapshot: Option<u64>,
-        identity: Identity,
-    },
+    /// Start a worker.
+    Fork(Order),
+}
+
+/// An order to start a worker. Descriptors: ring memory, doorbell, control socket, lifeline; then, as far as the order speaks of
+/// them, a pipe for the guest's stdin, the initializer and what the worker is a copy of, both in memfds.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Order {
+    /// Names the worker among all that this host ever starts.
+    pub(crate) birth: u64,
+    pub(crate) slot: u32,
+    pub(crate) stdin: bool,
+    /// How many bytes it has.
+    pub(crate) initializer: Option<u64>,
+    /// How many bytes it has.
+    pub(crate) snapshot: Option<u64>,
+    pub(crate) identity: Identity,
 }
 
 /// Zygote to host.

@@ -7,10 +7,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::control::Channel;
-use super::message::{FromZygote, MAX_MESSAGE, ToZygote, decode, encode};
+use super::message::{FromZygote, MAX_MESSAGE, Order, ToZygote, decode, encode};
 use super::reaper::{ChildSignal, fork, reap};
 use super::spare::Spare;
-use crate::identity::Identity;
 use crate::spec::{self, Spec};
 use crate::worker::{self, Belongings, Draft, Template, Walls};
 
@@ -54,66 +53,29 @@ fn serve(control: &Channel) -> io::Result<()> {
             let Some((len, fds)) = control.recv(&mut buffer)? else {
                 return Ok(());
             };
-            let order = Order::parse(&buffer[..len])?;
+            let order = parse(&buffer[..len])?;
             let birth = order.birth;
             let worker = match spare.hand(&buffer[..len], &fds) {
                 Some(pid) => Ok(pid),
-                None => order
-                    .belongings(fds)
-                    .and_then(|belongings| start_worker(&template, &walls, belongings)),
+                None => belongings(order, fds).and_then(|belongings| start_worker(&template, &walls, belongings)),
             };
             report(control, birth, worker)?;
         }
         if !attention.child && !attention.order {
-            spare.prepare((&template, &walls), |order, fds| Order::parse(order)?.belongings(fds));
+            spare.prepare((&template, &walls), |order, fds| belongings(parse(order)?, fds));
         }
     }
 }
 
-/// An order to start a worker.
-struct Order {
-    birth: u64,
-    slot: u32,
-    stdin: bool,
-    initializer: Option<u64>,
-    snapshot: Option<u64>,
-    identity: Identity,
+fn parse(message: &[u8]) -> io::Result<Order> {
+    match decode(message)? {
+        ToZygote::Fork(order) => Ok(order),
+        _ => Err(out_of_turn()),
+    }
 }
 
-impl Order {
-    fn parse(bytes: &[u8]) -> io::Result<Self> {
-        match decode(bytes)? {
-            ToZygote::Fork {
-                birth,
-                slot,
-                stdin,
-                initializer,
-                snapshot,
-                identity,
-            } => Ok(Self {
-                birth,
-                slot,
-                stdin,
-                initializer,
-                snapshot,
-                identity,
-            }),
-            _ => Err(out_of_turn()),
-        }
-    }
-
-    /// What the worker is given, of the descriptors that came with the order.
-    fn belongings(self, fds: Vec<OwnedFd>) -> io::Result<Belongings> {
-        Belongings::from_order(
-            self.slot,
-            self.identity,
-            fds,
-            self.stdin,
-            self.initializer,
-            self.snapshot,
-        )
-        .ok_or_else(out_of_turn)
-    }
+fn belongings(order: Order, fds: Vec<OwnedFd>) -> io::Result<Belongings> {
+    Belongings::from_order(order, fds).ok_or_else(out_of_turn)
 }
 
 /// Makes everything ready. Descriptors: the spec, and the granted directories.

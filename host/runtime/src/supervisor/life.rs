@@ -18,7 +18,7 @@ use super::job::{Pending, Verdict};
 use super::slot::{Cause, Link, Process, file_failure};
 use crate::insight::Fate;
 use crate::outcome::{End, Failure, Loss, Runner, What};
-use crate::process::message::{Status, ToZygote};
+use crate::process::message::{Order, Status};
 use crate::retry::Mishap;
 
 /// How long a charged item waits to learn how its worker ended.
@@ -67,7 +67,7 @@ impl Core {
                 memory.seal()?;
                 fds.push(memory.as_fd());
             }
-            let order = ToZygote::Fork {
+            let order = Order {
                 birth,
                 slot: at as u32 + 1,
                 stdin: self.stdin.is_some(),
@@ -75,7 +75,7 @@ impl Core {
                 snapshot: snapshot.map(|(_, bytes)| *bytes),
                 identity,
             };
-            self.source().order(order, birth, &fds)
+            self.source().order(order, &fds)
         });
         let Err(error) = ordered else { return };
         self.supervisor.forget_birth(birth);

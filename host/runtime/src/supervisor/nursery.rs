@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::module::Artifact;
 use crate::process::control::Channel;
 use crate::process::launcher::Keeper;
-use crate::process::message::{MAX_MESSAGE, ToZygote, encode};
+use crate::process::message::{MAX_MESSAGE, Order, ToZygote, encode};
 
 /// How long a zygote may take to load a module that is compiled already.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -204,8 +204,9 @@ impl Nursery {
     }
 
     /// Orders a worker. It is heard of through the supervisor.
-    pub(super) fn fork(&self, order: &ToZygote, birth: u64, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let message = encode(order);
+    pub(super) fn fork(&self, order: Order, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let birth = order.birth;
+        let message = encode(&ToZygote::Fork(order));
         if message.len() > MAX_MESSAGE {
             return Err(io::ErrorKind::InvalidInput.into());
         }

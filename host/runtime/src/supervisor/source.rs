@@ -13,7 +13,7 @@ use crate::compile;
 use crate::error::{Error, Result};
 use crate::module::Module;
 use crate::process::launcher::Keeper;
-use crate::process::message::ToZygote;
+use crate::process::message::Order;
 use crate::spec::{self, Spec};
 
 /// Processes, or threads of this one.
@@ -72,10 +72,10 @@ impl Source {
     }
 
     /// Orders a worker. It is heard of through the supervisor.
-    pub(super) fn order(&self, order: ToZygote, birth: u64, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub(super) fn order(&self, order: Order, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         match self {
-            Self::Processes(nursery) => nursery.fork(&order, birth, fds),
-            Self::Threads(threads) => threads.start(order, birth, fds),
+            Self::Processes(nursery) => nursery.fork(order, fds),
+            Self::Threads(threads) => threads.start(order, fds),
         }
     }
 

@@ -14,7 +14,7 @@ use super::Supervisor;
 use super::body::Body;
 use crate::engine::MAX_WASM_STACK;
 use crate::module::Artifact;
-use crate::process::message::{Status, ToZygote};
+use crate::process::message::{Order, Status};
 use crate::spec::Spec;
 use crate::worker::{self, Belongings, Draft};
 
@@ -33,24 +33,13 @@ pub(crate) struct Threads {
 
 impl Threads {
     /// Starts a worker, as a zygote would. It is heard of through the supervisor.
-    pub(super) fn start(self: &Arc<Self>, order: ToZygote, birth: u64, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let ToZygote::Fork {
-            slot,
-            stdin,
-            initializer,
-            snapshot,
-            identity,
-            ..
-        } = order
-        else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
+    pub(super) fn start(self: &Arc<Self>, order: Order, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let (birth, slot) = (order.birth, order.slot);
         let fds = fds
             .iter()
             .map(BorrowedFd::try_clone_to_owned)
             .collect::<Result<_, _>>()?;
-        let belongings = Belongings::from_order(slot, identity, fds, stdin, initializer, snapshot)
-            .ok_or(io::ErrorKind::InvalidInput)?;
+        let belongings = Belongings::from_order(order, fds).ok_or(io::ErrorKind::InvalidInput)?;
         let (end, alive) = pipe_with(PipeFlags::CLOEXEC)?;
         let this = Arc::clone(self);
         thread::Builder::new()

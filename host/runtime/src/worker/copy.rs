@@ -122,7 +122,7 @@ impl Copying {
         for (number, piece) in memory.chunks(PIECE).enumerate() {
             // What is in a window is not the guest's alone, and comes to the child as a window. Both are in whole pieces.
             let shown = state.objects.windows.touch(number * PIECE, piece.len());
-            if !shown && piece.iter().any(|byte| *byte != 0) {
+            if !shown && !is_zero(piece) {
                 target.populate(number * PIECE, piece.len());
                 target.write(number * PIECE, piece);
             }
@@ -134,6 +134,13 @@ impl Copying {
         );
         Ok(())
     }
+}
+
+/// Whether all bytes are zero. Part by part, each of them without a branch: that takes many bytes at a time.
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes
+        .chunks(4096)
+        .all(|part| part.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
 /// What a process is to be a copy of.

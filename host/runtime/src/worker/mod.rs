@@ -38,6 +38,7 @@ use crate::identity::Identity;
 use crate::lockdown;
 use crate::process::control::Channel;
 use crate::process::lifeline;
+use crate::process::message::Order;
 use crate::spec;
 
 /// What one worker is given at birth.
@@ -58,14 +59,15 @@ pub(crate) struct Belongings {
 
 impl Belongings {
     /// From the descriptors that came with the order to fork. `None` if they are not what the order says.
-    pub(crate) fn from_order(
-        slot: u32,
-        identity: Identity,
-        fds: Vec<OwnedFd>,
-        stdin: bool,
-        initializer: Option<u64>,
-        snapshot: Option<u64>,
-    ) -> Option<Self> {
+    pub(crate) fn from_order(order: Order, fds: Vec<OwnedFd>) -> Option<Self> {
+        let Order {
+            slot,
+            stdin,
+            initializer,
+            snapshot,
+            identity,
+            ..
+        } = order;
         let mut fds = fds.into_iter();
         let (rings, doorbell) = (fds.next()?, fds.next()?);
         let (control, lifeline) = (fds.next()?, fds.next()?);
