@@ -29,7 +29,7 @@ pub struct Call<'p> {
     pool: &'p Pool,
     /// Its name, or why it has none.
     task: Result<Rc<str>, String>,
-    chunksize: u32,
+    chunksize: Option<u32>,
     timeout: Duration,
     retry: Retry,
     buffersize: u64,
@@ -57,16 +57,16 @@ impl<'p> Call<'p> {
         Self {
             pool,
             task: task.map(|name| name.as_ref().into()),
-            chunksize: 0,
+            chunksize: None,
             timeout: pool.timeout,
             retry: pool.retry,
             buffersize: AHEAD,
         }
     }
 
-    /// How many items make one call of a worker; it is at least 1. Default: the host's choice, by how long items take.
+    /// How many items make one call of a worker, 1 or more. Default: the host's choice, by how long items take.
     pub fn chunksize(mut self, items: u32) -> Self {
-        self.chunksize = items.max(1);
+        self.chunksize = Some(items);
         self
     }
 
@@ -88,11 +88,15 @@ impl<'p> Call<'p> {
         self
     }
 
-    fn begin(&self, chunksize: u32) -> Result<Rc<Job>, PoolError> {
+    fn begin(&self, chunksize: Option<u32>) -> Result<Rc<Job>, PoolError> {
+        if chunksize == Some(0) {
+            let why = "a chunksize of 0 makes no sense: it must be 1 or more";
+            return Err(PoolError::Invalid(why.to_owned()));
+        }
         let task = self.task.as_ref().map_err(|why| PoolError::Invalid(why.clone()))?;
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let mut options = Vec::with_capacity(32);
-        options.extend_from_slice(&chunksize.to_le_bytes());
+        options.extend_from_slice(&chunksize.unwrap_or(0).to_le_bytes());
         options.extend_from_slice(&self.retry.times.to_le_bytes());
         let timeout = u32::from(self.retry.timeout) * RETRY_ON_TIMEOUT;
         let error = u32::from(self.retry.error) * RETRY_ON_ERROR;
@@ -121,7 +125,7 @@ impl<'p> Call<'p> {
     pub fn apply_async<R: DeserializeOwned>(&self, args: impl Serialize) -> Result<AsyncResult<R>, PoolError> {
         let mut item = Vec::new();
         write_item(&args, true, &mut item)?;
-        let job = self.begin(1)?;
+        let job = self.begin(Some(1))?;
         job.submit(&item)?;
         job.seal()?;
         Ok(AsyncResult::new(job, open_one))
@@ -204,7 +208,7 @@ impl<'p> Call<'p> {
     ///
     /// # Errors
     ///
-    /// If the pool takes no more work.
+    /// [`PoolError::NotRunning`] if the pool takes no more work, [`PoolError::Invalid`] for a chunksize of 0.
     pub fn imap<I, R>(&self, inputs: I) -> Result<IMap<I::IntoIter, R>, PoolError>
     where
         I: IntoIterator<Item: Serialize>,

@@ -111,8 +111,8 @@ struct Initializer {
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct PoolBuilder {
-    processes: u32,
-    max_tasks: u32,
+    processes: Option<u32>,
+    max_tasks: Option<u32>,
     initializer: Option<Initializer>,
     timeout: Duration,
     retry: Retry,
@@ -126,14 +126,13 @@ fn count(processes: usize) -> u32 {
 impl PoolBuilder {
     /// How many workers. Default: as many as the host has CPUs.
     pub fn processes(mut self, processes: usize) -> Self {
-        self.processes = count(processes);
+        self.processes = Some(count(processes));
         self
     }
 
-    /// Replaces a worker process after this many tasks (CPython: `maxtasksperchild`, which counts chunks); with 0, never,
-    /// which is the default.
+    /// Replaces a worker process after this many tasks (CPython: `maxtasksperchild`, which counts chunks). Default: never.
     pub fn max_tasks_per_child(mut self, tasks: u32) -> Self {
-        self.max_tasks = tasks;
+        self.max_tasks = Some(tasks);
         self
     }
 
@@ -166,9 +165,19 @@ impl PoolBuilder {
     /// # Errors
     ///
     /// [`PoolError::ProcessLimit`], [`PoolError::Encode`] if the initializer's arguments cannot be serialized,
-    /// [`PoolError::Invalid`] if it is no task, and
+    /// [`PoolError::Invalid`] if it is no task, or for a pool without workers or workers without tasks, and
     /// [`PoolError::Unsupported`] outside of a wasmp worker.
     pub fn build(self) -> Result<Pool, PoolError> {
+        for (setting, what) in [
+            (self.processes, "a pool of 0 processes"),
+            (self.max_tasks, "a worker that runs 0 tasks"),
+        ] {
+            if setting == Some(0) {
+                return Err(PoolError::Invalid(format!(
+                    "{what} makes no sense: it must be 1 or more"
+                )));
+            }
+        }
         let (name, args) = match self.initializer {
             Some(Initializer { task, args }) => (task.map_err(PoolError::Invalid)?, args.map_err(PoolError::Encode)?),
             None => (String::new(), Vec::new()),
@@ -176,8 +185,8 @@ impl PoolBuilder {
         let patience = u64::try_from(self.timeout.as_nanos()).unwrap_or(u64::MAX);
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("memory has 32 bits");
         let mut options = Vec::new();
-        options.extend_from_slice(&self.processes.to_le_bytes());
-        options.extend_from_slice(&self.max_tasks.to_le_bytes());
+        options.extend_from_slice(&self.processes.unwrap_or(0).to_le_bytes());
+        options.extend_from_slice(&self.max_tasks.unwrap_or(0).to_le_bytes());
         options.extend_from_slice(&patience.to_le_bytes());
         options.extend_from_slice(&length(name.as_bytes()).to_le_bytes());
         options.extend_from_slice(&length(&args).to_le_bytes());
