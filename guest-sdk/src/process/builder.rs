@@ -1,6 +1,10 @@
 //! Setting up a process.
 
-use std::{borrow::Cow, fmt};
+use std::{
+    borrow::Cow,
+    fmt,
+    io::{Write, stdout},
+};
 
 use serde::Serialize;
 use wasmp_abi::Status;
@@ -107,6 +111,9 @@ impl<F> ProcessBuilder<F> {
         options.extend_from_slice(&length(&self.name).to_le_bytes());
         options.extend_from_slice(task.as_bytes());
         options.extend_from_slice(self.name.as_bytes());
+        // A copy of this process would print once more what waits here to be printed. CPython does the same; there is nobody to
+        // tell if it cannot be written.
+        let _ = stdout().flush();
         let number = ProcessNumber::start(&options, &args).map_err(|status| match status {
             Status::NotFound => ProcessError::NoSuchTask(task.into_owned()),
             Status::Unsupported if cfg!(target_family = "wasm") => ProcessError::CannotFork,
