@@ -154,3 +154,29 @@ impl Serialize for Touchy {
         }
     }
 }
+
+/// Waits until the workers of all pools that tasks have made are gone.
+#[track_caller]
+pub(crate) fn only_outer_workers_are_left(pool: &Pool) {
+    eventually("the pools of the tasks are gone", || {
+        (descendants(std::process::id(), "wasmp-worker").len() == pool.processes()).then_some(())
+    });
+}
+
+/// Has a task check everything it is there for, a few times in the same instance, with pools of its own.
+#[track_caller]
+pub(crate) fn check(task: &str) {
+    check_in(builder(1), task);
+}
+
+/// [`check`], in a pool of one worker that is set up so.
+#[track_caller]
+pub(crate) fn check_in(builder: PoolBuilder, task: &str) {
+    let pool = builder.on_output(|_| ()).build().unwrap();
+    for _ in 0..3 {
+        pool.apply::<_, ()>(task, ())
+            .unwrap_or_else(|error| panic!("{task}: {error}"));
+    }
+    close(&pool);
+    assert!(descendants(std::process::id(), "wasmp-worker").is_empty());
+}

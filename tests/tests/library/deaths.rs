@@ -9,7 +9,7 @@ use wasmp_tests::{Process, eventually, isolated};
 use crate::common::{Gate, builder, close, kill_the_begun, listen, pool, task_error, worker, workers};
 
 #[test]
-fn g_01_a_killed_worker_fails_only_its_item() {
+fn g_01_px_11_a_killed_worker_fails_only_its_item() {
     isolated(|| {
         let (builder, lines) = listen(builder(2));
         let pool = builder.build().unwrap();
@@ -132,7 +132,7 @@ fn retries_are_for_lost_workers_only() {
 }
 
 #[test]
-fn the_signal_that_killed_a_worker_is_named() {
+fn px_13_the_signal_that_killed_a_worker_is_named() {
     isolated(|| {
         let (builder, lines) = listen(builder(1));
         let pool = builder.build().unwrap();

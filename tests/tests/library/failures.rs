@@ -46,7 +46,7 @@ fn an_error_that_is_returned() {
 }
 
 #[test]
-fn what_caused_an_error_comes_with_it() {
+fn g_03_an_error_of_a_type_that_only_the_guest_knows_comes_with_its_causes() {
     isolated(|| {
         let error = task_error(pool(1).apply::<_, ()>("fail_for_reasons", ()));
         assert_eq!(error.to_string(), "cannot sum up");
@@ -127,7 +127,7 @@ fn an_index_out_of_bounds_is_a_panic() {
 }
 
 #[test]
-fn a_trap_has_its_kind_and_a_backtrace_with_files_and_lines() {
+fn px_03_a_trap_has_its_kind_and_a_backtrace_with_files_and_lines() {
     isolated(|| {
         let error = only_this_fails("unreachable");
         assert_eq!(error.kind, ErrorKind::Trap);
@@ -146,7 +146,7 @@ fn a_stack_overflow_is_a_trap() {
 }
 
 #[test]
-fn g_02_an_exit_is_a_failure_with_its_code() {
+fn g_02_px_04_an_exit_is_a_failure_with_its_code() {
     isolated(|| {
         let error = only_this_fails("exit 3");
         assert_eq!((error.kind, error.exit_code), (ErrorKind::Exit, Some(3)));

@@ -2,7 +2,7 @@
 
 use serde_bytes::ByteBuf;
 use wasmp::{Chunksize, ErrorKind, Isolation, ModuleKind, Pool, Stream};
-use wasmp_tests::{isolated, program};
+use wasmp_tests::{descendants, eventually, isolated, program};
 
 use crate::common::{close, listen, task_error, worker};
 
@@ -415,5 +415,39 @@ fn exec_runs_a_program_once_with_the_streams_of_its_caller() {
         assert_eq!(exit.unwrap(), 42);
         let (builder, _lines) = listen(Pool::builder(program()).args(["program", "panic"]));
         assert_eq!(task_error(builder.exec(std::io::empty())).kind, ErrorKind::Trap);
+    });
+}
+
+#[test]
+fn pw_07_a_module_that_starts_processes_whenever_it_begins_comes_to_an_end() {
+    isolated(|| {
+        // Its start function runs in every process, and so would in those that it starts, without end.
+        let module = r#"(module
+            (import "wasmp_v1" "process_start" (func $start (param i32 i32 i32 i32) (result i32)))
+            (import "wasmp_v1" "task_next" (func $next (param i32 i32) (result i64)))
+            (import "wasmp_v1" "task_return" (func $return (param i32 i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "\00\00\00\00" "\00\00\00\00" "\03\00\00\00" "\00\00\00\00" "raw" "\80")
+            (global $refused (mut i32) (i32.const 0))
+            (func $begin
+                (if (i32.lt_s (call $start (i32.const 0) (i32.const 19) (i32.const 19) (i32.const 1)) (i32.const 0))
+                    (then (global.set $refused (i32.const 1)))))
+            (start $begin)
+            (func (export "wasmp_task_raw")
+                (drop (call $next (i32.const 1024) (i32.const 1024)))
+                (i32.store8 (i32.const 64) (global.get $refused))
+                (call $return (i32.const 64) (i32.const 1))))"#;
+        for (limit, refused) in [(0, 1), (8, 0)] {
+            let pool = Pool::builder(module.as_bytes().to_vec())
+                .processes(1)
+                .max_processes(limit)
+                .build()
+                .unwrap();
+            assert_eq!(pool.apply::<_, i64>("raw", ()).unwrap(), refused, "of {limit}");
+            eventually("those that it has started have ended", || {
+                (descendants(std::process::id(), "wasmp-worker").len() == 1).then_some(())
+            });
+            close(&pool);
+        }
     });
 }

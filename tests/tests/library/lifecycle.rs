@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use wasmp::{DirGrant, Error, Pool};
 use wasmp_tests::{Process, descendants, eventually, isolated, own_fds, tasks};
 
@@ -14,7 +14,7 @@ use crate::common::{Gate, builder, close, kill_the_begun, listen, one, pool, rep
 const A_MOMENT: Duration = Duration::from_secs(2);
 
 /// Another program that uses the library.
-fn host(how: &str) -> Command {
+pub(crate) fn host(how: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
     command
         .arg(tasks())
@@ -43,8 +43,9 @@ fn busy_host() -> (Child, Vec<Process>) {
     (host, processes)
 }
 
+/// All of these come to their end, and at once.
 #[track_caller]
-fn assert_all_end(processes: &[Process]) {
+pub(crate) fn assert_all_end(processes: &[Process]) {
     for process in processes {
         assert!(process.ends_within(A_MOMENT), "{} goes on", process.name());
     }
@@ -122,7 +123,30 @@ fn pw_05_a_pool_that_cannot_be_made_leaves_nothing() {
 }
 
 #[test]
-fn a_pool_that_is_dropped_ends_its_busy_workers() {
+fn pw_05_a_pool_whose_last_workers_cannot_be_started_ends_the_first() {
+    isolated(|| {
+        // What stays for all pools, so that the limit is reached by workers alone.
+        close(&pool(1));
+        let limit = Some(own_fds().len() as u64 + 60);
+        let limit = Rlimit {
+            current: limit,
+            maximum: limit,
+        };
+        setrlimit(Resource::Nofile, limit).unwrap();
+        let pool = builder(200).on_output(|_| ()).build().unwrap();
+        // Nothing gets done, which would give the missing ones another chance.
+        let error = pool.starmap::<_, ()>("sleep", [(600_000,); 200]).unwrap_err();
+        assert!(
+            matches!(&error, Error::Broken(why) if why.contains("a worker cannot be started")),
+            "{error:?}"
+        );
+        pool.join().unwrap();
+        assert!(descendants(std::process::id(), "wasmp-worker").is_empty());
+    });
+}
+
+#[test]
+fn pl_25_a_pool_that_is_dropped_ends_its_busy_workers() {
     isolated(|| {
         let (builder, lines) = listen(builder(2));
         let pool = builder.build().unwrap();
@@ -285,7 +309,7 @@ fn zygote_and_workers_die_together_and_the_pool_goes_on() {
 }
 
 #[test]
-fn killing_the_keeper_ends_the_pool_with_one_clear_error() {
+fn rt_02_killing_the_keeper_ends_the_pool_with_one_clear_error() {
     isolated(|| {
         let (builder, lines) = listen(builder(2));
         let pool = builder.build().unwrap();

@@ -6,19 +6,7 @@ use std::time::Duration;
 use wasmp::{AsyncResult, ErrorKind, Isolation, Pool};
 use wasmp_tests::{descendants, eventually, isolated};
 
-use crate::common::{builder, close, listen, pool, task_error, workers};
-
-/// Has a task check everything it is there for, a few times in the same instance.
-#[track_caller]
-fn check(task: &str) {
-    let pool = builder(1).on_output(|_| ()).build().unwrap();
-    for _ in 0..3 {
-        pool.apply::<_, ()>(task, ())
-            .unwrap_or_else(|error| panic!("{task}: {error}"));
-    }
-    close(&pool);
-    assert!(descendants(std::process::id(), "wasmp-worker").is_empty());
-}
+use crate::common::{builder, check, listen, only_outer_workers_are_left, pool, task_error, workers};
 
 #[test]
 fn g_17_a_task_has_a_pool_of_its_own() {
@@ -36,7 +24,7 @@ fn g_17_pools_inside_of_pools_inside_of_pools() {
 }
 
 #[test]
-fn pl_01_to_05_tasks_call_tasks() {
+fn pl_01_pl_02_pl_03_pl_05_tasks_call_tasks() {
     isolated(|| check("nested_calls"));
 }
 
@@ -57,17 +45,17 @@ fn pl_14_g_15_tasks_have_streams() {
 }
 
 #[test]
-fn pl_20_tasks_hear_of_the_errors_of_their_tasks() {
+fn pl_20_px_03_px_04_px_13_tasks_hear_of_the_errors_of_their_tasks() {
     isolated(|| check("nested_errors"));
 }
 
 #[test]
-fn pl_06_pe_01_tasks_have_callbacks_inside_of_their_own_calls() {
+fn pe_01_tasks_have_callbacks_inside_of_their_own_calls() {
     isolated(|| check("nested_callbacks"));
 }
 
 #[test]
-fn g_14_g_20_tasks_cancel_and_terminate() {
+fn g_14_g_20_px_25_tasks_cancel_and_terminate() {
     isolated(|| check("nested_ends"));
 }
 
@@ -95,20 +83,13 @@ fn busy(pool: impl FnOnce(wasmp::PoolBuilder) -> wasmp::PoolBuilder) -> (Pool, A
     (pool, result)
 }
 
-#[track_caller]
-fn only_the_outer_worker_is_left() {
-    eventually("the pool of the task is gone", || {
-        (descendants(std::process::id(), "wasmp-worker").len() == 1).then_some(())
-    });
-}
-
 #[test]
 fn the_pool_of_a_task_ends_with_the_worker() {
     isolated(|| {
         let (pool, result) = busy(|builder| builder);
         workers(&pool)[0].kill();
         assert_eq!(task_error(result.get()).kind, ErrorKind::WorkerLost);
-        only_the_outer_worker_is_left();
+        only_outer_workers_are_left(&pool);
         assert_eq!(pool.apply::<_, i64>("square", (3,)).unwrap(), 9);
         // The limit has room for others again.
         pool.apply::<_, ()>("nested_limit", ()).unwrap();
@@ -120,9 +101,9 @@ fn the_pool_of_a_task_ends_with_its_instance() {
     isolated(|| {
         let (pool, result) = busy(|builder| builder.isolation(Isolation::Task).timeout(Duration::from_secs(5)));
         assert!(result.cancel());
-        only_the_outer_worker_is_left();
+        only_outer_workers_are_left(&pool);
         assert_eq!(pool.apply::<_, Vec<i64>>("nested_squares", (3, 1)).unwrap(), [0, 1, 4]);
-        only_the_outer_worker_is_left();
+        only_outer_workers_are_left(&pool);
     });
 }
 
@@ -160,7 +141,7 @@ fn join_waits_for_pools_at_any_depth_and_for_nothing_else() {
 }
 
 #[test]
-fn a_worker_of_a_tasks_pool_is_replaced_like_any_other() {
+fn g_01_px_11_a_worker_of_a_tasks_pool_is_replaced_like_any_other() {
     isolated(|| {
         let (pool, result) = busy(|builder| builder);
         let outer = pool.worker_pids();

@@ -188,6 +188,17 @@ fn p_18_many_processes_at_a_time() {
 }
 
 #[test]
+fn pw_06_a_process_has_queues_and_a_pool() {
+    isolated(|| {
+        let (context, _) = context("");
+        let squares = Queue::<i64>::new(0).unwrap();
+        let process = context.process("square_in_pool").args((12, &squares)).start().unwrap();
+        assert_eq!(squares.get().unwrap(), 144);
+        assert_eq!(ended(&process), 0);
+    });
+}
+
+#[test]
 fn a_context_and_a_pool_of_the_same_module_do_not_disturb_each_other() {
     isolated(|| {
         let pool = Pool::builder(tasks()).processes(1).build().unwrap();

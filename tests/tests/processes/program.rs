@@ -35,6 +35,9 @@ macro_rules! scenarios {
 fn good(words: &str) {
     let (out, _) = run(words);
     assert!(out.ends_with(": done\n"), "{out}");
+    if words.ends_with("pw_06_pools_and_processes") {
+        assert_eq!(out, "pools, pw_06_pools_and_processes: done\n", "printed once");
+    }
 }
 
 scenarios! {
@@ -56,9 +59,12 @@ scenarios! {
     exit_codes
     interrupted_at_birth
     names
-    pools_and_processes
-    no_end_of_processes
+    pw_06_pools_and_processes
+    pw_07_no_end_of_processes
     pool_is_typed
+    rt_01_killed_with_many_locks
+    rt_04_long_names
+    rt_07_semaphore_of_the_module
     x_04_start_methods
 }
 

@@ -5,7 +5,10 @@
     clippy::print_stderr,
     reason = "what a guest prints is part of what is tested"
 )]
+#![allow(clippy::needless_pass_by_value, reason = "a task owns its arguments")]
 
+mod executor;
+mod parity;
 mod pools;
 
 use std::hint::black_box;
@@ -14,7 +17,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use wasmp_guest::{Unsupported, task, worker_slot};
 
 /// Squares a number.
@@ -132,6 +135,73 @@ impl Serialize for Stubborn {
 #[task]
 fn unencodable() -> Stubborn {
     Stubborn
+}
+
+/// A result whose encoding goes as it is told to.
+struct Packed(String);
+
+impl Serialize for Packed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value = misbehave(&self.0).map_err(serde::ser::Error::custom)?;
+        serializer.serialize_i64(value)
+    }
+}
+
+/// Returns what misbehaves when it is encoded.
+#[task]
+fn give_packed(how: String) -> Packed {
+    Packed(how)
+}
+
+/// An argument whose decoding goes as it says.
+struct Unpacked(i64);
+
+impl<'de> Deserialize<'de> for Unpacked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let how = String::deserialize(deserializer)?;
+        if how == "spin" {
+            spin();
+        }
+        misbehave(&how).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Takes what misbehaves when it is decoded.
+#[task]
+fn take_unpacked(value: Unpacked) -> i64 {
+    value.0
+}
+
+/// How many arguments there are at the moment.
+static HELD: AtomicI64 = AtomicI64::new(0);
+
+/// An argument that is counted for as long as there is it.
+struct Held;
+
+impl<'de> Deserialize<'de> for Held {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        i64::deserialize(deserializer)?;
+        HELD.fetch_add(1, Ordering::Relaxed);
+        Ok(Self)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        HELD.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How many such arguments there are while it has one.
+#[task]
+fn hold(_one: Held) -> i64 {
+    held()
+}
+
+/// How many such arguments there are.
+#[task]
+fn held() -> i64 {
+    HELD.load(Ordering::Relaxed)
 }
 
 /// Says `begun`, and never ends.

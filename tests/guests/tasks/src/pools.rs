@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use wasmp_guest::{AsyncResult, ErrorKind, Pool, PoolError, Result, Retry, TaskError, as_completed, task};
 
-const MOMENT: Duration = Duration::from_millis(20);
+pub(crate) const MOMENT: Duration = Duration::from_millis(20);
 
-fn squares(count: i64) -> Vec<i64> {
+pub(crate) fn squares(count: i64) -> Vec<i64> {
     (0..count).map(|x| x * x).collect()
 }
 
 /// What became of the item that failed.
 #[track_caller]
-fn task_error<T: std::fmt::Debug>(result: Result<T, PoolError>) -> TaskError {
+pub(crate) fn task_error<T: std::fmt::Debug>(result: Result<T, PoolError>) -> TaskError {
     match result {
         Err(PoolError::Task(error)) => *error,
         other => panic!("expected a failed item, got {other:?}"),
