@@ -6,6 +6,12 @@
 //! | `guests.rs` | builds each guest crate once |
 //! | `process.rs` | processes by descriptor: find, kill, wait for |
 //! | `isolated.rs` | a process for each test, and what must be gone after it |
+//!
+//! With the feature `peer` there is one more test: the gauntlet beside the CPython of this machine, in `tests/peer/main.rs`.
+//!
+//! ```text
+//! cargo test -p wasmp-tests --features peer --test peer
+//! ```
 
 #![cfg(target_os = "linux")]
 
