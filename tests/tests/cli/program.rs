@@ -88,9 +88,9 @@ fn a_program_whose_main_does_nothing_is_fine() {
 fn more_processes_than_allowed_are_an_error_of_the_program() {
     wasmp("run --max-processes 3")
         .arg(processes())
-        .words("no_end_of_processes")
+        .words("pw_07_no_end_of_processes")
         .run()
-        .ends(0, "no_end_of_processes: done\n", "");
+        .ends(0, "pw_07_no_end_of_processes: done\n", "");
     let outcome = wasmp("run --max-processes 3")
         .arg(processes())
         .words("p_18_many 4")

@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use super::customer::Customer;
 use super::family::{Family, Preparation, Processes};
+use super::flow::Flow;
 use super::job::{Block, ChunkRule, Job, JobKey, Jobs, Pending, Sink};
 use super::size::Size;
 use super::slot::{Cause, Drained, Limits, Process, Slot, Violation};
 use super::solo::{Owner, Solo};
-use super::{Shared, Supervisor};
+use super::{STREAM, Shared, Supervisor};
 use crate::insight::{Insight, Slow, WorkerStats, rank};
 use crate::outcome::{End, Runner};
 use crate::process::message::Status;
@@ -117,6 +118,8 @@ pub(crate) struct Core {
     pub(super) ending: Vec<Arc<Shared>>,
     /// What it is to tell about its work.
     pub(super) insight: Insight,
+    /// How dense its replies come.
+    flow: Flow,
 }
 
 impl std::fmt::Debug for Core {
@@ -201,6 +204,7 @@ impl Core {
             grudge: None,
             ending: Vec::new(),
             insight,
+            flow: Flow::new(Instant::now()),
         };
         core.resize(size.max);
         core
@@ -212,6 +216,14 @@ impl Core {
         core.owner = Some(owner);
         core.customer = Some(customer);
         core
+    }
+
+    /// Whether replies come in such a stream that they are better looked for at intervals: many at once, or dense while there
+    /// is much to come. Who waits for a single one is not to wait longer for that.
+    pub(super) fn streams(&mut self, now: Instant, collected: usize) -> bool {
+        let dense = self.flow.note(now, collected);
+        collected >= STREAM
+            || dense && self.waiting + self.slots.iter().map(|slot| slot.under_way).sum::<usize>() >= STREAM
     }
 
     /// Adds a job. Its items follow.

@@ -20,6 +20,7 @@ mod customer;
 pub(crate) mod errands;
 pub(crate) mod family;
 pub(crate) mod feed;
+mod flow;
 pub(crate) mod job;
 mod life;
 pub(crate) mod nursery;
@@ -146,7 +147,7 @@ impl Shared {
         while collected < STREAM && !core.arm() {
             collected += core.turn_apart(now);
         }
-        let streaming = collected >= STREAM;
+        let streaming = core.streams(now, collected);
         self.streaming.store(streaming, Ordering::Relaxed);
         let poll = streaming.then(|| now + POLL_INTERVAL);
         let timer = [core.next_timer(), poll].into_iter().flatten().min();
