@@ -57,7 +57,7 @@ impl Failure {
 }
 
 /// The error that a task has returned. What is known of it shows in its type alone, and the compiler picks the first of
-/// three ways that fits, as told in [`outcome`](crate::outcome): what points to an error (`anyhow::Error`,
+/// three ways that fits, as `outcome` tells: what points to an error (`anyhow::Error`,
 /// `Box<dyn Error + Send + Sync>`, [`wasmp_guest::Error`](crate::Error)), what is one, and what has words only.
 #[derive(Debug)]
 pub struct Reason<'e, E>(pub &'e E);
