@@ -15,8 +15,8 @@ pub enum StartMethod {
     Spawn,
     /// Forked, with a copy of the memory of the guest that starts it: statics have the values there that they have here, and
     /// handles to shared objects are good there, too. Locks that are held here are not held there. What is open here as a
-    /// file is not there. All of the memory is copied: each MiB takes up to 5 ms, as measured on a virtual machine with two
-    /// cores.
+    /// file is not there. What is not zero in the memory is copied once: each MiB takes 2 to 4 ms, as measured on a virtual
+    /// machine with two cores.
     Fork,
 }
 

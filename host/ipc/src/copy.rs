@@ -1,7 +1,7 @@
 //! Memory that one process writes, and that others then have copies of, page by page as they change them.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 
 use rustix::fs::SealFlags;
@@ -9,39 +9,18 @@ use rustix::mm::{MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 
 use crate::memory::{SIZE_SEALS, sealable_memfd};
 
-/// A memfd that is being written. Who writes it has it mapped, as a [`Mapping`](crate::Mapping).
-#[derive(Debug)]
-pub struct Original(OwnedFd);
-
-impl Original {
-    /// One of so many bytes, all zero.
-    ///
-    /// # Errors
-    ///
-    /// What the system has against it.
-    pub fn create(name: &str, len: usize) -> io::Result<Original> {
-        let fd = sealable_memfd(name, len)?;
-        rustix::fs::fcntl_add_seals(&fd, SIZE_SEALS)?;
-        Ok(Original(fd))
-    }
-
-    /// Sees to it that nobody changes it any more.
-    ///
-    /// # Errors
-    ///
-    /// `ResourceBusy` if somebody still has it mapped.
-    pub fn seal(&self) -> io::Result<()> {
-        Ok(rustix::fs::fcntl_add_seals(&self.0, SealFlags::WRITE)?)
-    }
+/// A memfd of so many bytes, all zero, to be written by whoever maps it, until the first [`Duplicate`] of it is made.
+///
+/// # Errors
+///
+/// What the system has against it.
+pub fn original(name: &str, len: usize) -> io::Result<OwnedFd> {
+    let fd = sealable_memfd(name, len)?;
+    rustix::fs::fcntl_add_seals(&fd, SIZE_SEALS)?;
+    Ok(fd)
 }
 
-impl AsFd for Original {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-/// A sealed [`Original`] as it will be copied: nobody changes it.
+/// An [`original`] as it will be copied: nobody changes it any more.
 #[derive(Debug)]
 pub struct Duplicate {
     start: NonNull<u8>,
@@ -54,12 +33,14 @@ unsafe impl Send for Duplicate {}
 unsafe impl Sync for Duplicate {}
 
 impl Duplicate {
-    /// Maps one of `len` bytes, as its creator describes it, who is trusted to have sealed it.
+    /// Seals and maps one of `len` bytes, as its creator describes it, who is trusted.
     ///
     /// # Errors
     ///
-    /// What the system has against it.
+    /// `ResourceBusy` if somebody still has it mapped to write.
     pub fn of_host(fd: BorrowedFd<'_>, len: usize) -> io::Result<Duplicate> {
+        // Who has filled it may not be trusted. That it can get no smaller its creator has seen to.
+        rustix::fs::fcntl_add_seals(fd, SealFlags::WRITE)?;
         // Not writable yet, so that it does not count as memory of this process.
         // SAFETY: a null hint without MAP_FIXED: the kernel picks an unused range, so that no memory in use changes.
         let start = unsafe { rustix::mm::mmap(ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, fd, 0)? };
@@ -108,6 +89,7 @@ impl Drop for Duplicate {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
     use std::sync::Arc;
 
     use super::*;
@@ -115,8 +97,8 @@ mod tests {
 
     const PAGES: usize = 64 << 10;
 
-    fn written(bytes: &[u8]) -> Original {
-        let original = Original::create("original", PAGES + bytes.len()).unwrap();
+    fn written(bytes: &[u8]) -> OwnedFd {
+        let original = original("original", PAGES + bytes.len()).unwrap();
         let mapping = Arc::new(Mapping::of_host(original.as_fd(), PAGES + bytes.len()).unwrap());
         mapping.region(0, 4).unwrap().write(0, b"page");
         mapping.region(PAGES, bytes.len()).unwrap().write(0, bytes);
@@ -126,7 +108,6 @@ mod tests {
     #[test]
     fn a_copy_has_what_was_written_and_changes_by_itself() {
         let original = written(b"rest");
-        original.seal().unwrap();
         let copies = [(); 2].map(|()| Duplicate::of_host(original.as_fd(), PAGES + 4).unwrap());
         assert_eq!(&copies[0].bytes()[PAGES..], b"rest");
         let (_, target) = Mapping::create("target", PAGES).unwrap();
@@ -156,19 +137,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_still_mapped_cannot_be_sealed() {
+    fn what_is_still_mapped_cannot_be_copied() {
         let original = written(b"rest");
         let mapping = Mapping::of_host(original.as_fd(), PAGES + 4).unwrap();
-        assert_eq!(original.seal().unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        let busy = Duplicate::of_host(original.as_fd(), PAGES + 4).unwrap_err();
+        assert_eq!(busy.kind(), io::ErrorKind::ResourceBusy);
         drop(mapping);
-        original.seal().unwrap();
+        Duplicate::of_host(original.as_fd(), PAGES + 4).unwrap();
         assert!(Mapping::of_host(original.as_fd(), PAGES + 4).is_err());
     }
 
     #[test]
     fn more_than_there_is_cannot_be_moved() {
         let original = written(b"rest");
-        original.seal().unwrap();
         let copy = Duplicate::of_host(original.as_fd(), PAGES + 4).unwrap();
         let (_, target) = Mapping::create("target", 2 * PAGES).unwrap();
         // SAFETY: as above.

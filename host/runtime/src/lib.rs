@@ -119,6 +119,8 @@
 //! executable; the `wasmp` command will do. Other constructors of the program may run in the keeper before it takes
 //! over.
 //!
+//! The zygote keeps one worker forked ahead, `wasmp-spare`, which is the next one that is needed.
+//!
 //! The workers of an [inline](PoolBuilder::inline) pool are threads of your program instead: for debugging.
 //!
 //! A worker dies with its host, also when that is killed: the kernel signals it when the last end of a pipe closes that

@@ -124,6 +124,30 @@ fn a_soft_deadline_says_where_the_task_was_stuck_and_keeps_the_worker() {
 }
 
 #[test]
+fn a_soft_deadline_stops_a_loop_in_the_very_function_that_took_the_item() {
+    isolated(|| {
+        // Compiled code looks up its deadline when a function begins, which is before there is an item.
+        let module = r#"(module
+            (import "wasmp_v1" "task_next" (func $next (param i32 i32) (result i64)))
+            (memory (export "memory") 1)
+            (func (export "wasmp_task_raw")
+                (drop (call $next (i32.const 0) (i32.const 1024)))
+                (loop $forever (br $forever))))"#;
+        let pool = Pool::builder(module.as_bytes().to_vec())
+            .processes(1)
+            .soft_timeout(Duration::from_millis(50))
+            .build()
+            .unwrap();
+        let pid = worker(&pool).pid();
+        for _ in 0..2 {
+            let error = task_error(pool.apply::<_, i64>("raw", ()));
+            assert_eq!((error.kind, error.pid), (ErrorKind::Timeout, pid));
+            assert_eq!(error.message, "ran longer than 50ms and was stopped");
+        }
+    });
+}
+
+#[test]
 fn a_soft_deadline_ends_what_a_guest_waits_for() {
     isolated(|| {
         let (pool, _lines) = stopping(Duration::from_millis(50));

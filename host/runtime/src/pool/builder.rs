@@ -316,7 +316,7 @@ impl PoolBuilder {
     ///
     /// Guests are as confined as WebAssembly confines them, and by nothing else: there is no second wall around code that
     /// you do not trust. A worker cannot be killed from outside; a deadline and [`terminate`](Pool::terminate) still end
-    /// its task, at its next loop or call. Its tasks can have pools, whose workers are threads, too, but no processes.
+    /// its task, at its next loop or call, but for a call on a file that blocks. Its tasks can have pools, whose workers are threads, too, but no processes.
     /// Compiled code differs, as guests can be stopped in it, and tight loops are slower. Default: no.
     ///
     /// ```no_run

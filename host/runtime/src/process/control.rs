@@ -3,7 +3,9 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -53,6 +55,13 @@ impl Channel {
     /// error.
     pub(crate) fn recv(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, Vec<OwnedFd>)>> {
         self.recv_with(buffer, RecvFlags::empty())
+    }
+
+    /// Waits until there is something to receive. False: not within that time.
+    pub(crate) fn wait(&self, patience: Duration) -> io::Result<bool> {
+        let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
+        let mut fds = [PollFd::new(self, PollFlags::IN)];
+        Ok(retry_on_intr(|| poll(&mut fds, Some(&patience)))? > 0)
     }
 
     /// [`recv`](Self::recv), but fails with [`WouldBlock`](io::ErrorKind::WouldBlock) where that waits.

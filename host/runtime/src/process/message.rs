@@ -42,7 +42,8 @@ pub(crate) enum FromKeeper {
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum ToZygote {
     /// The first message. Descriptors: the `Spec` in a memfd of `spec_len` bytes, then one for each granted directory.
-    Prepare { spec_len: u64 },
+    /// `once`: there will be one worker, and no other.
+    Prepare { spec_len: u64, once: bool },
     /// The second message. Descriptor: the compiled module. It comes by itself so that a zygote can start while the module is
     /// still being compiled or verified.
     Load,

@@ -27,13 +27,17 @@ pub(super) struct Spare {
     worker: Option<(u32, Channel)>,
     /// There is to be one. Whoever has asked for a worker may ask for another; one that died by itself is not replaced.
     wanted: bool,
+    /// There is never to be one.
+    useless: bool,
 }
 
 impl Spare {
-    pub(super) fn new() -> Self {
+    /// None yet. With `many` false there is no use for one.
+    pub(super) fn new(many: bool) -> Self {
         Self {
             worker: None,
-            wanted: true,
+            wanted: many,
+            useless: !many,
         }
     }
 
@@ -69,7 +73,7 @@ impl Spare {
 
     /// Hands the order on, and returns the process id of the worker that has it. `None`: nobody does.
     pub(super) fn hand(&mut self, order: &[u8], fds: &[OwnedFd]) -> Option<u32> {
-        self.wanted = true;
+        self.wanted = !self.useless;
         let (pid, channel) = self.worker.take()?;
         let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         channel.send(order, &fds).is_ok().then_some(pid)

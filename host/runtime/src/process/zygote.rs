@@ -28,7 +28,7 @@ fn serve(control: &Channel) -> io::Result<()> {
     let Some((len, fds)) = control.recv(&mut buffer)? else {
         return Ok(());
     };
-    let ToZygote::Prepare { spec_len } = decode(&buffer[..len])? else {
+    let ToZygote::Prepare { spec_len, once } = decode(&buffer[..len])? else {
         return Err(out_of_turn());
     };
     let (walls, template) = match load(fds, spec_len, || receive_module(control)) {
@@ -37,7 +37,7 @@ fn serve(control: &Channel) -> io::Result<()> {
     };
     control.send(&encode(&FromZygote::Ready), &[])?;
 
-    let mut spare = Spare::new();
+    let mut spare = Spare::new(!once);
     loop {
         let attention = children.wait(control, spare.due())?;
         if attention.child {

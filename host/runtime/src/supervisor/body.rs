@@ -29,7 +29,7 @@ impl Body {
     pub(super) fn warn(&self) {
         match self {
             Self::Process(_) => self.signal(DEADLINE),
-            Self::Thread { watch, .. } => watch.deadline(),
+            Self::Thread { watch, .. } => watch.warn(),
         }
     }
 

@@ -515,7 +515,9 @@ impl Core {
         let daemon = identity.daemon;
         let claim = Processes::claim(&self.family, 1).ok_or(Status::ProcessLimit)?;
         let mut solo = Solo::new(identity);
-        let copy = snapshot.map(|bytes| solo.set_snapshot(bytes)).transpose()?;
+        let copy = snapshot
+            .map(|bytes| solo.set_snapshot(bytes, self.insight.max_memory))
+            .transpose()?;
         let (pool, memory) = self.adopt(at, claim, 1, u64::MAX, None, Some(solo))?;
         let memories = std::iter::once(memory).chain(copy).collect();
         Ok((Answer::Process { pool, name, daemon }, memories))

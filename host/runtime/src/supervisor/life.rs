@@ -62,11 +62,7 @@ impl Core {
             fds.extend(self.stdin.as_ref().map(AsFd::as_fd));
             fds.extend(self.preparation.as_ref().map(|preparation| preparation.memory.as_fd()));
             let snapshot = self.solo.as_ref().and_then(|solo| solo.snapshot.as_ref());
-            if let Some((memory, _)) = snapshot {
-                // The parent has written it, and is to have no part in it from now on.
-                memory.seal()?;
-                fds.push(memory.as_fd());
-            }
+            fds.extend(snapshot.map(|(memory, _)| memory.as_fd()));
             let order = Order {
                 birth,
                 slot: at as u32 + 1,

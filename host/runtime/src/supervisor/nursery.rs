@@ -100,6 +100,8 @@ pub(crate) struct Nursery {
     /// Identifies module, settings and grants.
     key: Vec<u8>,
     spec_len: u64,
+    /// It is for one process.
+    once: bool,
     /// The spec and the granted directories.
     fds: Vec<Arc<OwnedFd>>,
     /// The compiled module, once it is there.
@@ -145,6 +147,7 @@ impl Nursery {
             keeper: Arc::clone(keeper),
             key,
             spec_len,
+            once: false,
             fds,
             module: OnceLock::new(),
             zygote: Mutex::new(None),
@@ -187,6 +190,7 @@ impl Nursery {
             keeper,
             key: Vec::new(),
             spec_len: self.spec_len,
+            once: true,
             fds: self.fds.clone(),
             module: self.module.clone(),
             zygote: Mutex::new(None),
@@ -236,8 +240,10 @@ impl Nursery {
             ordered: Mutex::default(),
         });
         let fds: Vec<BorrowedFd<'_>> = self.fds.iter().map(|fd| fd.as_fd()).collect();
-        let spec_len = self.spec_len;
-        zygote.control.send(&encode(&ToZygote::Prepare { spec_len }), &fds)?;
+        let (spec_len, once) = (self.spec_len, self.once);
+        zygote
+            .control
+            .send(&encode(&ToZygote::Prepare { spec_len, once }), &fds)?;
         if let Some(module) = self.module.get() {
             zygote.load(module)?;
         }

@@ -1,7 +1,7 @@
 //! A process of its own, as Python's `Process` is one: a pool of one worker that is started once, runs one call, and is over
 //! with it, and of which it is known how it ended.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::unbounded;
 use rustix::process::Signal;
 use wasmp_abi::Status;
-use wasmp_ipc::Original;
+use wasmp_ipc::original;
 
 use super::Shared;
 use super::core::{Core, State};
@@ -26,8 +26,8 @@ use crate::retry::Retry;
 use crate::shared::References;
 use crate::wire::ITEM_PREFIX;
 
-/// Most bytes of what a process can be a copy of: a whole memory, and what there is to know beside it.
-const MAX_SNAPSHOT: u64 = (4 << 30) + (64 << 20);
+/// Most bytes of what there is to know about a guest beside its memory, for one that is to be a copy of it.
+const MAX_BESIDE: u64 = 64 << 20;
 
 /// How long it may take until it is known how a dead process ended.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
@@ -82,7 +82,7 @@ pub(crate) struct Solo {
     /// Where it comes from, if from nowhere else.
     source: Option<Source>,
     /// What it is a copy of, until it has been started: memory that its parent writes, and how many bytes of it.
-    pub(super) snapshot: Option<(Original, u64)>,
+    pub(super) snapshot: Option<(OwnedFd, u64)>,
     /// Its number among all workers, once it is dead, and when to stop waiting for how.
     died: Option<(u64, Instant)>,
     /// With which code it was about to exit.
@@ -116,11 +116,12 @@ impl Solo {
         }
     }
 
-    /// It will be a copy of something that takes so many bytes. Memory for whoever knows what.
-    pub(super) fn set_snapshot(&mut self, bytes: u64) -> std::result::Result<OwnedFd, Status> {
-        let len = usize::try_from(bytes).ok().filter(|_| bytes <= MAX_SNAPSHOT);
-        let memory = Original::create("wasmp-copy", len.ok_or(Status::Invalid)?).map_err(|_| Status::ByteLimit)?;
-        let theirs = memory.as_fd().try_clone_to_owned().map_err(|_| Status::ObjectLimit)?;
+    /// It will be a copy of a guest, which takes so many bytes, and may have so much memory. Returns where to write it.
+    pub(super) fn set_snapshot(&mut self, bytes: u64, max_memory: u64) -> std::result::Result<OwnedFd, Status> {
+        let most = max_memory.saturating_add(MAX_BESIDE);
+        let len = usize::try_from(bytes).ok().filter(|_| bytes <= most);
+        let memory = original("wasmp-copy", len.ok_or(Status::Invalid)?).map_err(|_| Status::ByteLimit)?;
+        let theirs = memory.try_clone().map_err(|_| Status::ObjectLimit)?;
         self.snapshot = Some((memory, bytes));
         Ok(theirs)
     }

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
@@ -20,6 +21,9 @@ use crate::worker::{self, Belongings, Draft};
 
 /// Stack of a thread: what the guest may use, and as much for the host.
 const STACK: usize = 2 * MAX_WASM_STACK;
+
+/// The exit code of a Rust program that panics.
+const PANICKED: i32 = 101;
 
 /// What such workers are made of.
 #[derive(Debug)]
@@ -46,7 +50,12 @@ impl Threads {
             .name(format!("wasmp-worker-{slot}"))
             .stack_size(STACK)
             .spawn(move || {
-                this.run(birth, belongings, end);
+                let run = AssertUnwindSafe(|| this.run(birth, belongings, end));
+                if catch_unwind(run).is_err() {
+                    // At most one of these is news.
+                    this.supervisor.on_not_forked(birth, "it panicked");
+                    this.supervisor.on_ended(birth, Status::Exited(PANICKED));
+                }
                 drop(alive);
             })?;
         Ok(())

@@ -12,8 +12,8 @@
 
 use std::cell::OnceCell;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -29,6 +29,9 @@ pub(crate) const DEADLINE: rustix::process::Signal = rustix::process::Signal::US
 /// How often a worker that waits in a way that nothing interrupts looks whether it should not.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
+/// No item is running.
+const IDLE: u64 = u64::MAX;
+
 /// What it takes to interrupt one worker. There is one for each, made before any guest runs.
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -37,8 +40,10 @@ pub(crate) struct Watch {
     interrupt: Interrupt,
     /// Nanoseconds that an item may run, if it is told to stop.
     limit: Option<u64>,
-    /// When the running item began.
+    /// When the running item began, or [`IDLE`].
     began: AtomicU64,
+    /// Held while an item begins in a thread, and while somebody else judges whether it is late. No signal handler takes it.
+    beginning: Mutex<()>,
     /// The running item has had its time.
     overdue: AtomicBool,
     /// SIGINT is listened to.
@@ -70,12 +75,19 @@ fn now() -> u64 {
 
 impl Watch {
     fn is_late(&self) -> bool {
-        let ran = now().saturating_sub(self.began.load(Ordering::Relaxed));
-        self.limit.is_some_and(|limit| ran >= limit)
+        let began = self.began.load(Ordering::Relaxed);
+        let ran = now().saturating_sub(began);
+        began != IDLE && self.limit.is_some_and(|limit| ran >= limit)
     }
 
-    /// The running item has had its time, if it has.
-    pub(crate) fn deadline(&self) {
+    /// The running item of a thread has had its time, if it has.
+    pub(crate) fn warn(&self) {
+        // Not while the next one begins: it would be taken for the one that was late.
+        let _judging = self.beginning.lock();
+        self.deadline();
+    }
+
+    fn deadline(&self) {
         if self.is_late() {
             self.overdue.store(true, Ordering::Relaxed);
             self.stop();
@@ -85,6 +97,7 @@ impl Watch {
     /// The thread is to end, as soon as it can.
     pub(crate) fn kill(&self) {
         self.killed.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         self.stop();
     }
 
@@ -108,7 +121,8 @@ impl Watch {
     fn arm(&self, mut store: impl AsContextMut<Data = State>) {
         let mut store = store.as_context_mut();
         store.set_epoch_deadline(1);
-        // It may have been killed before that counted.
+        // It may have been killed before that counted. In `kill` the two are the other way round.
+        fence(Ordering::SeqCst);
         if self.is_killed() {
             store.set_epoch_deadline(0);
         }
@@ -128,7 +142,8 @@ pub(super) fn prepare(template: &Template, thread: bool) -> io::Result<Option<Ar
         interrupt: Interrupt::open(&memory, 0)?,
         memory,
         limit: limit.map(|limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
-        began: AtomicU64::new(u64::MAX),
+        began: AtomicU64::new(IDLE),
+        beginning: Mutex::default(),
         overdue: AtomicBool::new(false),
         signals,
         asked: AtomicBool::new(false),
@@ -214,6 +229,7 @@ extern "C" fn on_interrupt(_signal: libc::c_int) {
 #[inline]
 pub(super) fn begin(store: impl AsContextMut<Data = State>) {
     watch(|watch| {
+        let _beginning = watch.thread.then(|| watch.beginning.lock());
         if watch.limit.is_some() {
             watch.began.store(now(), Ordering::Relaxed);
             watch.overdue.store(false, Ordering::Relaxed);
@@ -226,14 +242,13 @@ pub(super) fn begin(store: impl AsContextMut<Data = State>) {
     });
 }
 
-/// No item is running: nothing is to be stopped, but a thread that is to end.
-pub(super) fn end(mut store: impl AsContextMut<Data = State>) {
+/// No item is running: nothing is to be stopped, but a thread that is to end. It is armed all the same: the code of a guest
+/// looks at its deadline only as it enters a function, and the one that takes the next item may be the one that loops.
+pub(super) fn end(store: impl AsContextMut<Data = State>) {
     watch(|watch| {
-        watch.began.store(u64::MAX, Ordering::Relaxed);
-        if watch.thread {
+        watch.began.store(IDLE, Ordering::Relaxed);
+        if watch.limit.is_some() || watch.thread {
             watch.arm(store);
-        } else if watch.limit.is_some() {
-            store.as_context_mut().set_epoch_deadline(u64::MAX / 2);
         }
     });
 }

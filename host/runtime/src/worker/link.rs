@@ -215,7 +215,6 @@ impl Link {
     }
 
     fn commit(&mut self, kind: ReplyKind, body: &[u8]) -> io::Result<()> {
-        interruption::check()?;
         let seq = self.running.take().ok_or_else(out_of_turn)?;
         // A guest may answer without having looked at its arguments.
         if let Some(len) = self.announced.take() {
@@ -305,6 +304,7 @@ impl Link {
     /// Writes a record, as soon as there is room.
     #[inline]
     fn put(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+        interruption::check()?;
         while self.replies.try_write(parts).map_err(nonsense)?.is_none() {
             self.publish();
             let len = parts.iter().map(|part| part.len()).sum();

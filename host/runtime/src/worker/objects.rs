@@ -12,6 +12,7 @@ use std::sync::{Arc, Weak};
 use wasmp_abi::{ObjectKind, Status};
 use wasmp_ipc::{Gauges, Interrupt, Mapping, Party, Slot};
 
+use super::interruption;
 use super::windows::Windows;
 use crate::objects::message::{Answer, Ask, MAX_MESSAGE, Opened, Request, TokenBytes};
 use crate::objects::{Object, Shape};
@@ -329,6 +330,12 @@ impl Objects {
     /// The same, where more than one descriptor comes with the answer.
     pub(super) fn ask_for_all(&self, request: &Ask) -> Result<(Answer, Vec<OwnedFd>), OpenError> {
         self.tell(request)?;
+        // A host that is about to end a thread does not answer it.
+        while let Some(patience) = interruption::look_interval()
+            && !self.control.wait(patience)?
+        {
+            interruption::check()?;
+        }
         let mut buffer = [0; MAX_MESSAGE];
         let Some((len, fds)) = self.control.recv(&mut buffer)? else {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());

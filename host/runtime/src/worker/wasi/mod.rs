@@ -19,8 +19,9 @@ use std::fs::File;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use tokio::runtime::Runtime;
 use wasmtime::{AsContextMut, Caller, Linker, Memory};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtx, WasiFilesystemView};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
@@ -241,9 +242,16 @@ impl WasiState {
 
 /// Makes `wasmtime-wasi` find a runtime in this thread, for good: one without threads, timers or a reactor.
 fn enter_runtime() -> io::Result<()> {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     thread_local!(static ENTERED: Cell<bool> = const { Cell::new(false) });
     if !ENTERED.get() {
-        let runtime = Box::leak(Box::new(tokio::runtime::Builder::new_current_thread().build()?));
+        let runtime = match RUNTIME.get() {
+            Some(runtime) => runtime,
+            None => {
+                let made = tokio::runtime::Builder::new_current_thread().build()?;
+                RUNTIME.get_or_init(|| made)
+            }
+        };
         mem::forget(runtime.enter());
         ENTERED.set(true);
     }
