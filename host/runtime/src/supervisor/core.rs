@@ -1,4 +1,4 @@
-//! A pool's state and everything that changes it: submit, dispatch, collect, end.
+//! A pool's state, and what changes it: submit, collect, end. The rest of that is in the files beside this one.
 //!
 //! It is behind one lock. Whoever holds that lock is the supervisor for the moment: usually the supervisor thread, but
 //! a caller that waits for a result may take a turn itself ([`Shared::attend`]), which
@@ -22,21 +22,8 @@ use crate::insight::{Insight, Slow, WorkerStats, rank};
 use crate::outcome::{End, Runner};
 use crate::process::message::Status;
 
-/// How long callers may go on collecting items for a block while a worker is idle.
-const ASK_INTERVAL: Duration = Duration::from_micros(100);
-
-/// How long a worker may leave an order untouched, to run a call or to stop. An honest one obeys at once; one whose guest
-/// goes on after its last outcome never would.
-const OBEY_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Longest pause before another attempt. A longer one is as good as none to come, and may be beyond what clocks can say.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10 * 365 * 86_400);
-
-/// How long an item may go on that was told to stop.
-const STOP_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How often it is told. The first time may be too early: the worker counts from when it has really begun.
-const WARN_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Whether a pool takes work.
 #[derive(Clone, Debug)]
@@ -77,14 +64,14 @@ pub(crate) struct Core {
     /// Jobs that more items may come from.
     pub(super) fed: Vec<JobKey>,
     /// When to ask them for items again, as a worker is idle.
-    ask_at: Option<Instant>,
+    pub(super) ask_at: Option<Instant>,
     /// Jobs with outcomes to hand on at the end of the turn.
     pub(super) touched: Vec<JobKey>,
     pub(super) backlog: VecDeque<Pending>,
     /// Items in `backlog`.
     pub(super) waiting: usize,
     /// Items that failed and are tried again, each not before its time. The next to come is the last.
-    delayed: Vec<(Instant, Pending)>,
+    pub(super) delayed: Vec<(Instant, Pending)>,
     pub(super) mourned: Vec<Mourned>,
     /// Exit statuses that came before the death they belong to was seen.
     pub(super) statuses: HashMap<u64, Status>,
@@ -96,7 +83,7 @@ pub(crate) struct Core {
     pub(super) size: Size,
     pub(super) limits: Limits,
     /// How long a worker may take until it is ready, if there is an initializer.
-    patience: Option<Duration>,
+    pub(super) patience: Option<Duration>,
     pub(super) family: Arc<Family>,
     pub(super) supervisor: &'static Supervisor,
     pub(super) pool: u32,
@@ -396,152 +383,6 @@ impl Core {
         }
     }
 
-    /// Gives every worker what it has room for.
-    fn dispatch(&mut self, now: Instant) {
-        if !self.customer.as_ref().is_some_and(Customer::is_sated) {
-            self.give_out(now);
-        }
-        // Also what goes on with a large item that was given out before.
-        for slot in &mut self.slots {
-            slot.publish();
-        }
-    }
-
-    fn give_out(&mut self, now: Instant) {
-        self.top_up();
-        // Few items are spread thinly, many in handfuls.
-        let share = self.waiting.div_ceil(self.size.max * 2).max(1);
-        while let Some(pending) = self.backlog.front_mut() {
-            let Some(job) = self.jobs.get(pending.job) else {
-                self.waiting -= pending.len();
-                self.backlog.pop_front();
-                continue;
-            };
-            let (task, rule) = (job.terms.task, job.terms.chunk);
-            let Some((at, slot)) = self
-                .slots
-                .iter_mut()
-                .enumerate()
-                .filter(|(_, slot)| slot.room() > 0)
-                .min_by_key(|(_, slot)| slot.under_way)
-            else {
-                break;
-            };
-            let mut budget = slot.room().min(share);
-            let mut broken = None;
-            while budget > 0 && pending.len() > 0 {
-                let count = match rule {
-                    ChunkRule::Adaptive => slot.pace.chunk().min(budget),
-                    ChunkRule::Exact(items) => items as usize,
-                }
-                .min(pending.len())
-                .min(slot.tasks_left());
-                let before = pending.len();
-                let dispatched = slot.dispatch(pending, task, count, now);
-                // Also when it failed: the items may be with the worker by then, and come back when it is buried.
-                self.waiting -= before - pending.len();
-                match dispatched {
-                    Ok(true) => budget = budget.saturating_sub(count),
-                    // Its ring is full: the next one, then.
-                    Ok(false) => break,
-                    Err(violation) => {
-                        broken = Some(violation);
-                        break;
-                    }
-                }
-            }
-            if pending.len() == 0 {
-                self.backlog.pop_front();
-            }
-            if let Some(violation) = broken {
-                self.punish(at, violation);
-            }
-        }
-        if self.waiting == 0 {
-            while self.rebalance(now) {}
-        }
-        let starving = self.waiting == 0 && self.slots.iter().any(Slot::is_idle) && self.has_sated_feed();
-        self.ask_at = starving.then(|| now + ASK_INTERVAL);
-    }
-
-    /// Whether callers may be collecting items for a block, and not know that a worker is idle.
-    fn has_sated_feed(&mut self) -> bool {
-        self.fed.iter().any(|key| {
-            let feed = self.jobs.get(*key).and_then(|job| job.feed.as_ref());
-            feed.is_some_and(|feed| !feed.is_hungry())
-        })
-    }
-
-    /// When the backlog runs low, takes what callers have collected but not yet submitted.
-    fn top_up(&mut self) {
-        if self.waiting > 0 {
-            return;
-        }
-        for key in self.fed.clone() {
-            let Some(feed) = self.jobs.get(key).and_then(|job| job.feed.clone()) else {
-                continue;
-            };
-            if let Some(block) = feed.take() {
-                self.submit(key, block);
-            }
-        }
-    }
-
-    /// Gives an idle worker what a busy one has not begun: without this, items would wait behind a slow neighbour.
-    /// Returns whether it did.
-    fn rebalance(&mut self, now: Instant) -> bool {
-        let Some(idle) = self
-            .slots
-            .iter()
-            .position(|slot| slot.is_idle() && slot.ready && slot.room() > 0)
-        else {
-            return false;
-        };
-        // One that is not up yet may be long in coming, and can spare even its first call.
-        let spare = |slot: &Slot| slot.flights.len().saturating_sub(usize::from(slot.ready));
-        let busiest = self.slots.iter().enumerate().max_by_key(|(_, slot)| spare(slot));
-        let Some((from, _)) = busiest.filter(|(_, slot)| spare(slot) > 0) else {
-            return false;
-        };
-        let Some(mut pending) = self.slots[from].revoke_last() else {
-            return false;
-        };
-        let Some(job) = self.jobs.get(pending.job) else {
-            return false;
-        };
-        let (task, count) = (job.terms.task, pending.len().min(self.slots[idle].tasks_left()));
-        match self.slots[idle].dispatch(&mut pending, task, count, now) {
-            Ok(true) => {
-                self.put_back(pending);
-                true
-            }
-            Ok(false) => {
-                self.put_back(pending);
-                false
-            }
-            Err(violation) => {
-                self.put_back(pending);
-                self.punish(idle, violation);
-                false
-            }
-        }
-    }
-
-    /// Items that come back from a worker are the next to be given out.
-    pub(super) fn put_back(&mut self, pending: Pending) {
-        let items = pending.len();
-        let Some(job) = self.jobs.get(pending.job).filter(|_| items > 0) else {
-            return;
-        };
-        if let Sink::Nobody = job.sink {
-            job.outstanding -= items as u64;
-            self.touched.push(pending.job);
-        } else {
-            self.waiting += items;
-            self.backlog.push_front(pending);
-        }
-    }
-
     /// Hands on the outcomes of this turn, and forgets the jobs that have all of theirs.
     fn hand_on(&mut self) {
         for key in std::mem::take(&mut self.touched) {
@@ -582,48 +423,6 @@ impl Core {
         windows
             .max(self.size.max.saturating_mul(chunk.multiple()))
             .saturating_mul(2)
-    }
-
-    /// When something will have to be done without anybody ringing.
-    pub(super) fn next_timer(&mut self) -> Option<Instant> {
-        let size = self.next_change_of_size();
-        let (jobs, patience) = (&mut self.jobs, self.patience);
-        let slots = self
-            .slots
-            .iter()
-            .filter_map(|slot| ultimatum(slot, jobs, patience).map(|(at, _)| at));
-        let mourned = self.mourned.iter().map(|mourned| mourned.until);
-        let delayed = self.delayed.last().map(|(due, _)| *due);
-        let solo = self.solo.as_ref().and_then(Solo::timer);
-        slots
-            .chain(mourned)
-            .chain(self.ask_at)
-            .chain(delayed)
-            .chain(size)
-            .chain(solo)
-            .min()
-    }
-
-    /// Kills the workers whose item has used up its time.
-    pub(super) fn enforce_deadlines(&mut self, now: Instant) {
-        for at in 0..self.slots.len() {
-            let overdue = |core: &mut Self| {
-                let (deadline, verdict) = ultimatum(&core.slots[at], &mut core.jobs, core.patience)?;
-                (deadline <= now).then_some(verdict)
-            };
-            if overdue(self).is_none() {
-                continue;
-            }
-            // A reply may have come in the meantime.
-            self.collect(at, now);
-            match overdue(self) {
-                Some(Ultimatum::Kill(cause)) => self.kill(at, cause),
-                Some(Ultimatum::Warn) => self.slots[at].warn(now),
-                // What has not begun until now has run for no time at all.
-                Some(Ultimatum::Look) => self.slots[at].head_since = now,
-                None => {}
-            }
-        }
     }
 
     /// Takes no more jobs; what there is will be finished.
@@ -702,57 +501,5 @@ impl Core {
         tracing::warn!(worker = self.slots[at].number, %violation, "a worker broke the protocol and is killed");
         self.slots[at].condemned = true;
         self.kill(at, Cause::Violation(violation.0));
-    }
-}
-
-/// What is to be done with a worker that has not come on by some time.
-enum Ultimatum {
-    /// See whether it has begun by now.
-    Look,
-    /// Tell it that the item has had its time.
-    Warn,
-    Kill(Cause),
-}
-
-/// When to look whether this worker has come on with what it has, and what it is killed for if not.
-fn ultimatum(slot: &Slot, jobs: &mut Jobs, to_prepare: Option<Duration>) -> Option<(Instant, Ultimatum)> {
-    if !slot.ready {
-        let limit = to_prepare.filter(|_| slot.pid() != 0 && slot.cause.is_none())?;
-        return Some((
-            slot.ordered_at.checked_add(limit)?,
-            Ultimatum::Kill(Cause::Unprepared { limit }),
-        ));
-    }
-    // While nobody takes its output, it waits for us.
-    let patience = slot.is_heard().then(|| slot.silent_since + OBEY_TIMEOUT);
-    match (&slot.cause, slot.flights.front()) {
-        (None, Some(flight)) => {
-            let limit = jobs.get(flight.job)?.timeout();
-            let hard = limit.and_then(|limit| slot.head_since.checked_add(limit));
-            let soft = slot.soft_timeout().and_then(|soft| slot.head_since.checked_add(soft));
-            if !slot.head_has_begun() {
-                let obedience = patience.map(|at| (at, Ultimatum::Kill(Cause::Disobedient)));
-                let again = hard.into_iter().chain(soft).map(|at| (at, Ultimatum::Look));
-                return obedience.into_iter().chain(again).min_by_key(|(at, _)| *at);
-            }
-            let seq = flight.next_seq();
-            let kill = |at, limit| (at, Ultimatum::Kill(Cause::Timeout { limit, seq }));
-            let hard = hard.zip(limit).map(|(at, limit)| kill(at, limit));
-            let stop = soft.zip(slot.soft_timeout()).map(|(at, limit)| match slot.warned {
-                Some((warned, last)) if warned == seq => {
-                    let last_word = at.checked_add(STOP_TIMEOUT).unwrap_or(at);
-                    let next = last + WARN_INTERVAL;
-                    if next < last_word {
-                        (next, Ultimatum::Warn)
-                    } else {
-                        kill(last_word, limit)
-                    }
-                }
-                _ => (at, Ultimatum::Warn),
-            });
-            hard.into_iter().chain(stop).min_by_key(|(at, _)| *at)
-        }
-        (Some(Cause::Stopped), _) => Some((patience?, Ultimatum::Kill(Cause::Dismissed))),
-        _ => None,
     }
 }

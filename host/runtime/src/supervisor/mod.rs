@@ -7,16 +7,20 @@
 //!      epoll: doorbells, pidfds, control sockets of zygotes and keepers, timers
 //! ```
 //!
-//! The path of a task: [`core`] puts it into a [`slot`]'s ring, as far ahead as the slot's [`pace`] allows; the worker
-//! replies; [`slot`] files the outcome with its [`job`]; the job hands it to whoever waits. [`life`] is birth and death
-//! of workers, [`source`] where they come from ([`nursery`], or [`threads`]), [`body`] what they run in, [`size`] how many there are; [`solo`] is a pool that is a process, and
-//! [`sentinel`] how its end is waited for; [`oom`] tells who killed a worker. [`requests`] is what they ask for beside their
-//! work: objects, and pools of their own, whose [`customer`] is a guest. Pools of one [`family`] lock themselves only from
-//! the top: a pool acts on those of its workers, never the other way round.
+//! The path of a task: [`dispatch`] takes it from the backlog of its [`core`] and puts it into a [`slot`]'s ring, as far
+//! ahead as the slot's [`pace`] allows; the worker replies; [`slot`] files the outcome with its [`job`]; the job hands it to
+//! whoever waits. [`flow`] tells how closely to look for replies, [`deadlines`] are what the time brings. [`life`] is birth
+//! and death of workers, [`source`] where they come from ([`nursery`] or [`threads`]), [`body`] what they run in, [`size`]
+//! how many there are; [`oom`] tells who killed one. [`solo`] is a pool that is a process, and [`sentinel`] how its end is
+//! waited for. [`requests`] is what workers ask for beside their work: objects, and pools of their own, whose [`customer`]
+//! is a guest. Pools of one [`family`] lock themselves only from the top: a pool acts on those of its workers, never the
+//! other way round.
 
 mod body;
 pub(crate) mod core;
 mod customer;
+mod deadlines;
+mod dispatch;
 pub(crate) mod errands;
 pub(crate) mod family;
 pub(crate) mod feed;
