@@ -96,9 +96,14 @@ pub(crate) fn one(name: &str) -> Process {
 /// Has the worker that stands by replace the one worker of a pool.
 #[track_caller]
 pub(crate) fn replace_by_spare(pool: &Pool) {
-    let spare = one("wasmp-spare");
-    worker(pool).kill();
-    assert_eq!(worker(pool).pid(), spare.pid());
+    // In this order: the worker may have been the one that stood by, and have its new name since a moment ago.
+    let (worker, spare) = (worker(pool), one("wasmp-spare"));
+    worker.kill();
+    let next = eventually("another worker runs", || {
+        let pids = pool.worker_pids();
+        pids.first().copied().filter(|pid| *pid != worker.pid())
+    });
+    assert_eq!(next, spare.pid());
 }
 
 /// What became of the item that failed.

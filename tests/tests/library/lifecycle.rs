@@ -256,8 +256,9 @@ fn a_worker_that_stands_by_is_the_next() {
 fn a_worker_that_stands_by_and_is_killed_is_not_missed() {
     isolated(|| {
         let pool = pool(1);
-        one("wasmp-spare").kill();
-        worker(&pool).kill();
+        let (worker, spare) = (worker(&pool), one("wasmp-spare"));
+        spare.kill();
+        worker.kill();
         assert_eq!(pool.apply::<_, i64>("square", (3,)).unwrap(), 9);
         // And there is another.
         one("wasmp-spare");
@@ -267,7 +268,9 @@ fn a_worker_that_stands_by_and_is_killed_is_not_missed() {
 #[test]
 fn a_worker_that_stands_by_ends_with_its_zygote() {
     isolated(|| {
-        let _pool = pool(1);
+        let pool = pool(1);
+        // Which may have been the one that stood by.
+        worker(&pool);
         let spare = one("wasmp-spare");
         one("wasmp-zygote").kill();
         assert!(spare.ends_within(A_MOMENT));
