@@ -340,7 +340,7 @@ impl PoolBuilder {
     }
 
     /// Measures how long items run and what workers do with their time, for [`Pool::stats`]. It costs two looks at the
-    /// clock and 16 bytes for each item; without it, nothing is measured and nothing is paid. Default: no.
+    /// clock and 24 bytes for each item; without it, nothing is measured and nothing is paid. Default: no.
     pub fn insight(mut self, measured: bool) -> Self {
         self.insight = measured;
         self

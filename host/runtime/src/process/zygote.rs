@@ -104,7 +104,8 @@ fn receive_module(control: &Channel) -> io::Result<OwnedFd> {
 
 fn start_worker(template: &Template, walls: &Walls, belongings: Belongings) -> io::Result<u32> {
     match fork()? {
-        // Signals stay blocked until the worker has made up its mind about them. The first thing a worker does is to close every descriptor that is not its own.
+        // Signals stay blocked until the worker has made up its mind about them. The first thing a worker does is to close
+        // every descriptor that is not its own.
         0 => worker::main(template, walls, belongings),
         pid => Ok(pid),
     }

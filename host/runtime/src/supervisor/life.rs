@@ -1,9 +1,9 @@
 //! Birth and death of workers: what is started, what is killed, and who pays for a death.
 //!
-//! A death is seen on the worker's [body](Body): a pidfd, which becomes readable when the process can no longer write anything. Then its
-//! reply ring is read to the end: what it committed stands. The one item that it was running is charged, every other
-//! goes back to the backlog as if nothing had happened, and a replacement is ordered at once. How the process ended
-//! comes a moment later, from whoever is its parent; only the charged item waits for that.
+//! A death is seen on the worker's [body](Body): a pidfd, which becomes readable when the process can no longer write
+//! anything. Then its reply ring is read to the end: what it committed stands. The one item that it was running is charged,
+//! every other goes back to the backlog as if nothing had happened, and a replacement is ordered at once. How the process
+//! ended comes a moment later, from whoever is its parent; only the charged item waits for that.
 
 use std::io;
 use std::os::fd::AsFd;

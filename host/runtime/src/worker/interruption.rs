@@ -275,6 +275,17 @@ pub(super) fn next_look() -> Option<Instant> {
     look_interval().map(|interval| Instant::now() + interval)
 }
 
+/// How long a thread may wait for its host, before it has to [check](check) whether it may go on. `None`: a process need not,
+/// as it is killed if it may not.
+pub(super) fn check_interval() -> Option<Duration> {
+    watch(|watch| watch.thread).unwrap_or_default().then_some(LOOK_INTERVAL)
+}
+
+/// Until when that is.
+pub(super) fn next_check() -> Option<Instant> {
+    check_interval().map(|interval| Instant::now() + interval)
+}
+
 /// Whether this worker may go on.
 pub(super) fn check() -> io::Result<()> {
     match watch(Watch::is_killed) {

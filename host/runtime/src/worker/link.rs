@@ -309,7 +309,7 @@ impl Link {
             self.publish();
             let len = parts.iter().map(|part| part.len()).sum();
             self.replies
-                .park_for_space(len, interruption::next_look())
+                .park_for_space(len, interruption::next_check())
                 .map_err(nonsense)?;
             interruption::check()?;
         }
@@ -447,7 +447,7 @@ impl Link {
             }
             self.release();
             if self.tasks.prepare_park() {
-                self.tasks.park(interruption::next_look());
+                self.tasks.park(interruption::next_check());
             }
             interruption::check()?;
         }

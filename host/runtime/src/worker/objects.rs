@@ -331,7 +331,7 @@ impl Objects {
     pub(super) fn ask_for_all(&self, request: &Ask) -> Result<(Answer, Vec<OwnedFd>), OpenError> {
         self.tell(request)?;
         // A host that is about to end a thread does not answer it.
-        while let Some(patience) = interruption::look_interval()
+        while let Some(patience) = interruption::check_interval()
             && !self.control.wait(patience)?
         {
             interruption::check()?;
