@@ -175,6 +175,7 @@ mod cbor;
 mod error;
 mod failure;
 mod host;
+mod manager;
 mod outcome;
 mod panic;
 mod pool;
@@ -187,6 +188,7 @@ mod widening;
 
 pub use error::{Error, Result, Unsupported};
 pub use host::memory::AtomicNumber;
+pub use manager::{Counter, Dict, Line, List, Manager, Namespace, Set};
 pub use pool::{AsyncResult, Call, Cause, IMap, Pool, PoolBuilder, PoolError, Retry, TaskError, as_completed};
 pub use process::{
     Context, CurrentProcess, ParentProcess, Process, ProcessBuilder, ProcessError, StartMethod, active_children,
@@ -201,6 +203,7 @@ pub use shared::{
 pub use task::{Fits, Gives, Named, Task};
 pub use wasmp_abi::{ErrorKind, Integer, ListItem, Plain};
 pub use wasmp_macros::{main, task};
+pub use wasmp_manager::{ManagerError, Usage};
 
 /// The number of the worker this code runs in: from 1 to the size of the pool. It stays the same while items come and
 /// go, and names the same place after a worker has been replaced.

@@ -154,6 +154,8 @@ pub mod import {
     pub const CONNECTION_DIRECTIONS: &str = "connection_directions";
     /// `wait(handles: i32, count: i32, ready: i32, timeout: i64) -> i32`: waits for any of these queues and connections: writes a byte for each, 1 if it is ready; the result is how many are.
     pub const WAIT: &str = "wait";
+    /// `manager_new(max_bytes: i64) -> i32`: a new manager, which holds no more than so many bytes, 0: as many as managers may unless they are told otherwise: a handle to it, which is one end of a pipe: what is sent and received there is the protocol of `wasmp_manager`.
+    pub const MANAGER_NEW: &str = "manager_new";
     /// `pool_new(options: i32, length: i32) -> i32`: a new pool of workers of this module, by the options of the contract.
     pub const POOL_NEW: &str = "pool_new";
     /// `pool_begin(pool: i32, task: i32, task_length: i32, options: i32, length: i32) -> i64`: a new job, calls of the task of this name: its number.
@@ -237,7 +239,7 @@ pub mod import {
         POOL_DROP,
     ];
     /// Every function of shared objects, as the contract lists them.
-    pub const OBJECT_FUNCTIONS: [&str; 53] = [
+    pub const OBJECT_FUNCTIONS: [&str; 54] = [
         OBJECT_OPEN,
         OBJECT_FIND,
         OBJECT_TOKEN,
@@ -291,6 +293,7 @@ pub mod import {
         MEMORY_ATOMIC,
         MEMORY_MAP,
         MEMORY_UNMAP,
+        MANAGER_NEW,
     ];
 }
 

@@ -23,11 +23,13 @@ pub enum ObjectKind {
     Connection = 8,
     /// Bytes.
     Memory = 9,
+    /// A process that holds values for others: a handle is a pipe to it.
+    Manager = 10,
 }
 
 impl ObjectKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Lock,
         Self::RLock,
         Self::Semaphore,
@@ -37,6 +39,7 @@ impl ObjectKind {
         Self::Queue,
         Self::Connection,
         Self::Memory,
+        Self::Manager,
     ];
 
     /// The kind with this number, if there is one.
@@ -58,6 +61,7 @@ impl ObjectKind {
             Self::Queue => "queue",
             Self::Connection => "connection",
             Self::Memory => "memory",
+            Self::Manager => "manager",
         }
     }
 }

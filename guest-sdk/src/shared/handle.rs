@@ -19,6 +19,7 @@ pub(crate) const BARRIER: u8 = ObjectKind::Barrier as u8;
 pub(crate) const QUEUE: u8 = ObjectKind::Queue as u8;
 pub(crate) const CONNECTION: u8 = ObjectKind::Connection as u8;
 pub(crate) const MEMORY: u8 = ObjectKind::Memory as u8;
+pub(crate) const MANAGER: u8 = ObjectKind::Manager as u8;
 
 /// A handle to an object of this kind, which all its clones share. In a message, it is the object's token.
 #[derive(Clone)]
@@ -51,6 +52,7 @@ impl<const KIND: u8> Handle<KIND> {
             .map(Self::from)
             .map_err(|status| match status {
                 Status::NotFound => format!("the {} does not exist any more", kind.name()),
+                Status::Broken => format!("the {} has ended", kind.name()),
                 _ => SharedError::new(status).to_string(),
             })
     }

@@ -222,7 +222,8 @@ impl<B: Backend> Connection<B> {
     }
 
     /// Whether a message can be received, or none will ever be: seen without a lock.
-    pub(crate) fn is_ready(&self) -> bool {
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
         self.incoming
             .as_ref()
             .is_none_or(|incoming| self.flow() != Flow::Open || !incoming.is_empty())

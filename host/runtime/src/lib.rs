@@ -193,6 +193,7 @@ mod error;
 mod identity;
 mod insight;
 mod lockdown;
+mod manager;
 mod module;
 mod objects;
 mod outcome;
@@ -210,6 +211,7 @@ pub use context::{Context, Process, ProcessBuilder};
 pub use error::{Cause, Error, ErrorKind, Result, TaskError};
 pub use identity::StartMethod;
 pub use insight::{PoolStats, SlowItem, WorkerStats, WorkerTimes};
+pub use manager::{Counter, Dict, Line, List, Manager, ManagerBuilder, Namespace, Set};
 pub use module::{
     ExportInfo, ImportInfo, MemoryInfo, Module, ModuleError, ModuleKind, ModuleSource, Param, TaskInfo, UnknownImport,
 };
@@ -227,3 +229,4 @@ pub use shared::{
     wait_timeout,
 };
 pub use spec::Isolation;
+pub use wasmp_manager::{ManagerError, Usage};

@@ -66,6 +66,9 @@ pub(crate) struct Call {
 /// The number of the task that is a program's `main`.
 pub(crate) const MAIN: u32 = u32::MAX;
 
+/// The number of what a manager does, which is no task of the module.
+pub(crate) const MANAGER: u32 = u32::MAX - 1;
+
 const CALL: u8 = 1;
 const MORE: u8 = 2;
 const STOP: u8 = 3;

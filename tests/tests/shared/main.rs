@@ -9,6 +9,7 @@ mod connections;
 mod gauntlet;
 mod gauntlet_messages;
 mod locks;
+mod managers;
 mod memory;
 mod queues;
 mod signals;

@@ -13,12 +13,15 @@ use rustix::process::Signal;
 pub use self::process::{Process, ProcessBuilder};
 use crate::error::{Error, Result};
 use crate::identity::Identity;
+use crate::manager::Settings;
 use crate::module::{Module, ModuleKind};
+use crate::objects::Entry;
 use crate::outcome::End;
 use crate::pool::Founded;
 use crate::shared::References;
 use crate::supervisor::core::{Core, Terms};
 use crate::supervisor::family::Family;
+use crate::supervisor::managers::{Founding, found};
 use crate::supervisor::solo::Owner;
 use crate::wire::MAIN;
 
@@ -124,6 +127,19 @@ impl Context {
             None,
             Some(stdin),
         )
+    }
+
+    /// Starts a manager's process, and waits until it runs.
+    pub(crate) fn found_manager(&self, settings: Settings) -> Result<(Arc<Entry>, Process)> {
+        let family = &self.household.family;
+        let Founding {
+            manager,
+            process,
+            identity,
+        } = found(family, self.terms.clone(), Owner::host(), settings)?;
+        process.act(|_, _| ());
+        let process = Process::watch(&self.household, process, identity)?;
+        Ok((manager, process))
     }
 
     /// Ends the waits of every process that was started from here, or by those (SIGINT, as Ctrl-C sends it).

@@ -148,11 +148,9 @@ impl Process {
         let household = &context.household;
         let family = &household.family;
         let pool = family.supervisor.next_pool();
-        let (name, daemon) = (identity.name.clone(), identity.daemon);
         let mut core = context.core(pool, owner, stdin);
         let is_spawned = identity.method == StartMethod::Spawn;
-        let solo = Solo::new(identity);
-        let life = Arc::clone(solo.life());
+        let solo = Solo::new(identity.clone());
         core.be(solo, task, args)?;
         let shared = Arc::new(Shared::new(pool, Arc::clone(family), core, None));
         family.supervisor.add_pool(&shared);
@@ -162,14 +160,21 @@ impl Process {
         if is_spawned {
             prepare_spawn(&shared);
         }
+        Self::watch(household, shared, identity)
+    }
+
+    /// Waits until a process that is being started runs.
+    pub(super) fn watch(household: &Arc<Household>, shared: Arc<Shared>, identity: Identity) -> Result<Self> {
         let pid = |core: &Core| core.solo().and_then(Solo::pid);
         shared.wait_until(None, |core| pid(core).is_some() || core.is_gone());
         let pid = shared.read(pid).ok_or_else(|| shared.read(Core::why_over))?;
+        let life = shared.read(|core| core.solo().map(|solo| Arc::clone(solo.life())));
+        let Identity { name, daemon, .. } = identity;
         Ok(Self {
             name,
             daemon,
             pid,
-            life,
+            life: life.unwrap_or_default(),
             shared,
             household: Arc::clone(household),
         })

@@ -56,6 +56,11 @@ pub(crate) enum PoolRequest {
     },
     /// This pool has so many workers from now on.
     Resize { pool: u32, processes: u32 },
+    /// Start a manager, and open a pipe to it.
+    Manager {
+        /// Most bytes that it may hold; 0: as many as managers may unless they are told otherwise.
+        max_bytes: u64,
+    },
     /// Start a process. Its call comes as the first and only item of its only job.
     Start {
         name: Option<String>,
@@ -117,4 +122,6 @@ pub(crate) struct Opened {
     pub(crate) tokens: Vec<TokenBytes>,
     /// Which end of the pipe was asked for.
     pub(crate) end: u8,
+    /// Of a pipe to a manager: the token of that.
+    pub(crate) manager: Option<TokenBytes>,
 }

@@ -10,6 +10,8 @@ use wasmp_ipc::{
     SharedBytes, Slot,
 };
 
+use crate::manager::Reception;
+
 /// Bytes that an unbounded queue can hold, and each direction of a pipe, unless a single message may have more. Only what
 /// is in use takes memory.
 const CAPACITY: usize = 1 << 30;
@@ -45,6 +47,10 @@ pub(crate) enum Shape {
     },
     /// A pipe in one direction that carries nothing: what counts is when it ends.
     Sentinel,
+    /// A duplex pipe for messages of no more than this size.
+    Desk {
+        max_message: usize,
+    },
     Memory {
         size: u64,
     },
@@ -63,6 +69,7 @@ impl Shape {
             Self::Queue { .. } => Some(Queue::bytes(capacity(max_message))),
             Self::Pipe { duplex } => Some(Connection::bytes(duplex, capacity(max_message))),
             Self::Sentinel => Some(Connection::bytes(false, SENTINEL_CAPACITY)),
+            Self::Desk { max_message } => Some(Connection::bytes(true, max_message + size_of::<u64>())),
             // In whole units, so that all of it can be mapped into a guest.
             Self::Memory { size } => (1..=MAX_SIZE)
                 .contains(&size)
@@ -81,7 +88,7 @@ impl Shape {
     /// How many handles it has: a pipe has two ends.
     pub(super) fn ends(&self) -> usize {
         match self {
-            Self::Pipe { .. } | Self::Sentinel => 2,
+            Self::Pipe { .. } | Self::Sentinel | Self::Desk { .. } => 2,
             _ => 1,
         }
     }
@@ -106,6 +113,8 @@ pub(crate) enum Object {
     /// Both ends of a pipe.
     Pipe(Box<[Connection; 2]>),
     Memory(SharedBytes),
+    /// Where clients of a manager come in. What they get instead is a pipe to it.
+    Manager(Reception),
 }
 
 impl Object {
@@ -125,6 +134,7 @@ impl Object {
             }
             Shape::Pipe { duplex } => Self::Pipe(Box::new(Connection::create(memory, duplex)?.into())),
             Shape::Sentinel => Self::Pipe(Box::new(Connection::create(memory, false)?.into())),
+            Shape::Desk { .. } => Self::Pipe(Box::new(Connection::create(memory, true)?.into())),
             Shape::Memory { size } => Self::Memory(SharedBytes::open(memory, size as usize)),
         })
     }
@@ -139,7 +149,7 @@ impl Object {
             ObjectKind::Condition => Self::Condition(Condition::open(memory)?),
             ObjectKind::Barrier => Self::Barrier(Barrier::open(memory)?),
             ObjectKind::Queue => Self::Queue(Queue::open(memory)?),
-            ObjectKind::Connection => Self::Pipe(Box::new([
+            ObjectKind::Connection | ObjectKind::Manager => Self::Pipe(Box::new([
                 Connection::open(memory, End::First)?,
                 Connection::open(memory, End::Second)?,
             ])),
@@ -160,6 +170,7 @@ impl Object {
             Self::Queue(_) => ObjectKind::Queue,
             Self::Pipe(_) => ObjectKind::Connection,
             Self::Memory(_) => ObjectKind::Memory,
+            Self::Manager(_) => ObjectKind::Manager,
         }
     }
 
@@ -174,7 +185,7 @@ impl Object {
             Self::Barrier(barrier) => barrier.recover(slot),
             Self::Queue(queue) => queue.recover(slot),
             Self::Pipe(ends) => ends[0].recover(slot),
-            Self::Memory(_) => {}
+            Self::Memory(_) | Self::Manager(_) => {}
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use wasmp_abi::{ObjectKind, Status};
@@ -15,6 +15,7 @@ use wasmp_ipc::{Mapping, SLOTS, Slot};
 use super::message::{Answer, Opened, Request, is_name};
 use super::object::{DEFAULT_MAX_MESSAGE, Object, Shape};
 use super::token::Token;
+use crate::manager::{Reception, reception};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Each change in here is complete by itself.
@@ -48,9 +49,12 @@ struct Usage {
     bytes: AtomicU64,
 }
 
+/// What a manager takes here, where nothing of it is: as little as there can be.
+const MANAGER_BYTES: usize = 4096;
+
 /// What an object takes of a quota, for as long as it lives.
 #[derive(Debug)]
-struct Charge {
+pub(crate) struct Charge {
     usage: Arc<Usage>,
     bytes: u64,
 }
@@ -96,6 +100,8 @@ pub(crate) struct Entry {
     on_the_way: Mutex<HashSet<Token>>,
     /// How many handles the host has to each end.
     host_handles: Mutex<[u32; 2]>,
+    /// Of a pipe to a manager: that manager, which is there as long as this.
+    manager: Option<Arc<Entry>>,
     _charge: Option<Charge>,
 }
 
@@ -105,27 +111,68 @@ impl Entry {
         Self::charged(shape, DEFAULT_MAX_MESSAGE, |_| Ok(None))
     }
 
+    /// A manager, which is there as long as anybody refers to this.
+    pub(crate) fn manager(reception: Reception) -> Result<Arc<Self>, CreateError> {
+        let len = MANAGER_BYTES;
+        let (memory, _) = Mapping::create("wasmp-manager", len)?;
+        Self::register(1, (memory, len, 0), Object::Manager(reception), None, None)
+    }
+
+    /// A pipe to a manager, with both ends on their way from the host: nobody has the first, and the second is sent off by
+    /// the token that comes with it.
+    pub(crate) fn desk(
+        manager: &Arc<Self>,
+        charge: impl FnOnce(u64) -> Result<Option<Charge>, Status>,
+    ) -> Result<(Arc<Self>, Token), CreateError> {
+        let shape = crate::manager::DESK;
+        let (len, charge) = Self::charge_for(&shape, DEFAULT_MAX_MESSAGE, charge)?;
+        let (memory, mapping) = Mapping::create("wasmp-object", len)?;
+        let object = Object::create(&shape, &Arc::new(mapping))?;
+        let manager = Some(Arc::clone(manager));
+        let entry = Self::register(shape.ends(), (memory, len, 0), object, manager, charge)?;
+        let token = entry.send_off(1)?;
+        Ok((entry, token))
+    }
+
+    fn charge_for(
+        shape: &Shape,
+        max_message: usize,
+        charge: impl FnOnce(u64) -> Result<Option<Charge>, Status>,
+    ) -> Result<(usize, Option<Charge>), CreateError> {
+        let len = shape.bytes(max_message).ok_or(CreateError::Refused(Status::Invalid))?;
+        Ok((len, charge(len as u64).map_err(CreateError::Refused)?))
+    }
+
     fn charged(
         shape: &Shape,
         max_message: usize,
         charge: impl FnOnce(u64) -> Result<Option<Charge>, Status>,
     ) -> Result<Arc<Self>, CreateError> {
-        let len = shape.bytes(max_message).ok_or(CreateError::Refused(Status::Invalid))?;
-        let charge = charge(len as u64).map_err(CreateError::Refused)?;
+        let (len, charge) = Self::charge_for(shape, max_message, charge)?;
         let (memory, mapping) = Mapping::create("wasmp-object", len)?;
         let object = Object::create(shape, &Arc::new(mapping))?;
-        let tokens = (0..shape.ends())
-            .map(|_| Token::new())
-            .collect::<io::Result<Vec<_>>>()?;
+        Self::register(shape.ends(), (memory, len, shape.size()), object, None, charge)
+    }
+
+    /// An object with so many ends, in this memory of so many bytes, of which some are for the user.
+    fn register(
+        ends: usize,
+        (memory, len, size): (OwnedFd, usize, u64),
+        object: Object,
+        manager: Option<Arc<Self>>,
+        charge: Option<Charge>,
+    ) -> Result<Arc<Self>, CreateError> {
+        let tokens = (0..ends).map(|_| Token::new()).collect::<io::Result<Vec<_>>>()?;
         let entry = Arc::new(Self {
             tokens,
             memory,
             len,
-            size: shape.size(),
+            size,
             object,
             kept: Mutex::default(),
             on_the_way: Mutex::default(),
             host_handles: Mutex::default(),
+            manager,
             _charge: charge,
         });
         for (end, token) in entry.tokens.iter().enumerate() {
@@ -246,7 +293,7 @@ impl From<io::Error> for CreateError {
 
 impl CreateError {
     /// What a worker is told.
-    fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         match self {
             Self::Refused(status) => *status,
             Self::System(error) => {
@@ -403,6 +450,7 @@ impl Scope {
     pub(crate) fn serve(&self, seat: &mut Option<Seat>, request: Request) -> Option<(Answer, Option<Arc<Entry>>)> {
         let served = match request {
             Request::New { shape, name } => self.create(seat, &shape, name),
+            Request::Open { kind, token } if kind == ObjectKind::Manager as u8 => self.visit(seat, token),
             Request::Open { kind, token } => Entry::by_token(Token::from_bytes(token))
                 .ok_or(Status::NotFound)
                 .and_then(|(entry, end)| {
@@ -470,6 +518,36 @@ impl Scope {
         Ok(opened)
     }
 
+    /// Lets a worker in to a manager: opens a pipe to it.
+    fn visit(
+        &self,
+        seat: &mut Option<Seat>,
+        token: [u8; wasmp_abi::TOKEN_LEN],
+    ) -> Result<(Answer, Option<Arc<Entry>>), Status> {
+        let (manager, _) = Entry::by_token(Token::from_bytes(token)).ok_or(Status::NotFound)?;
+        self.connect(seat, &manager)
+    }
+
+    /// Opens a pipe to a manager for a worker.
+    pub(crate) fn connect(
+        &self,
+        seat: &mut Option<Seat>,
+        manager: &Arc<Entry>,
+    ) -> Result<(Answer, Option<Arc<Entry>>), Status> {
+        static CLIENTS: AtomicU32 = AtomicU32::new(reception::HOST + 1);
+        let Object::Manager(reception) = manager.object() else {
+            return Err(Status::WrongKind);
+        };
+        let charge = |bytes| Charge::new(&self.usage, self.quota, bytes).map(Some);
+        let pipe = reception.connect(manager, CLIENTS.fetch_add(1, Ordering::Relaxed), charge)?;
+        let opened = Self::open(seat, Arc::clone(&pipe), 0, ObjectKind::Connection as u8)?;
+        if let (Object::Pipe(ends), Some(seat)) = (pipe.object(), seat) {
+            let _ = ends[0].attach(seat.slot);
+            ends[0].detach(Slot::HOST);
+        }
+        Ok(opened)
+    }
+
     fn open(
         seat: &mut Option<Seat>,
         entry: Arc<Entry>,
@@ -491,6 +569,7 @@ impl Scope {
             size: entry.size,
             tokens: entry.tokens.iter().map(|token| token.bytes()).collect(),
             end: end as u8,
+            manager: entry.manager.as_ref().map(|manager| manager.token(0).bytes()),
         };
         Ok((Answer::Opened(opened), Some(entry)))
     }

@@ -228,6 +228,14 @@ impl Connection {
         self.recv_message(Limit::Forever, |message| message.to_vec())
     }
 
+    /// As [`recv_bytes`](Self::recv_bytes), into a buffer of which nothing is left.
+    pub(crate) fn recv_bytes_to(&self, buffer: &mut Vec<u8>) -> Result<(), RecvError> {
+        self.recv_message(Limit::Forever, |message| {
+            buffer.resize(message.len(), 0);
+            message.read(0, buffer);
+        })
+    }
+
     /// As [`recv_bytes`](Self::recv_bytes), but waits no longer than so long.
     ///
     /// # Errors

@@ -59,6 +59,11 @@ impl Handle {
         Ok(handle)
     }
 
+    /// A handle to an object, to the first end if it is a pipe.
+    pub(crate) fn of(entry: Arc<Entry>) -> Self {
+        Self::attach(entry, 0)
+    }
+
     fn attach(entry: Arc<Entry>, end: usize) -> Self {
         entry.host_opens(end);
         Self { entry, end }
@@ -154,7 +159,7 @@ impl References {
     }
 
     /// Lets them live as long as this object: the message goes into it.
-    pub(super) fn keep_in(&self, target: &Arc<Entry>) {
+    pub(crate) fn keep_in(&self, target: &Arc<Entry>) {
         let others = self.0.iter().flat_map(|references| references.iter());
         let others = others.filter(|(entry, _, _)| !Arc::ptr_eq(entry, target));
         target.keep(others.map(|(entry, _, _)| Arc::clone(entry)));
@@ -236,7 +241,7 @@ impl Serialize for Handle {
 
 impl Handle {
     /// Reads a handle to an object of one of these kinds.
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         kinds: &[ObjectKind],
         deserializer: D,
     ) -> std::result::Result<Self, D::Error> {

@@ -445,6 +445,7 @@ impl Core {
                 method,
                 snapshot,
             } => self.new_process(at, name.clone(), daemon, method, snapshot),
+            PoolRequest::Manager { max_bytes } => self.new_manager(at, max_bytes),
             PoolRequest::Sentinel { pool } => self.sentinel(at, pool),
             PoolRequest::Drop { pool } => {
                 self.slots[at].ended.retain(|(id, _)| *id != pool);
@@ -523,18 +524,9 @@ impl Core {
         Ok((Answer::Process { pool, name, daemon }, memories))
     }
 
-    /// A pool, or a process, that this worker owns from now on.
-    fn adopt(
-        &mut self,
-        at: usize,
-        claim: Processes,
-        max: usize,
-        tasks: u64,
-        patience: Option<Duration>,
-        solo: Option<Solo>,
-    ) -> Result<(u32, OwnedFd), Status> {
-        let (customer, memory) = Customer::new().map_err(|_| Status::ObjectLimit)?;
-        let terms = Terms {
+    /// On which terms a guest's pool of so many workers runs.
+    pub(super) fn terms_for(&self, max: usize, tasks: u64, patience: Option<Duration>) -> Terms {
+        Terms {
             size: Size {
                 min: max,
                 max,
@@ -547,7 +539,21 @@ impl Core {
             },
             patience,
             insight: self.insight.clone(),
-        };
+        }
+    }
+
+    /// A pool, or a process, that this worker owns from now on.
+    fn adopt(
+        &mut self,
+        at: usize,
+        claim: Processes,
+        max: usize,
+        tasks: u64,
+        patience: Option<Duration>,
+        solo: Option<Solo>,
+    ) -> Result<(u32, OwnedFd), Status> {
+        let (customer, memory) = Customer::new().map_err(|_| Status::ObjectLimit)?;
+        let terms = self.terms_for(max, tasks, patience);
         let owner = self.owner_at(at);
         let id = self.supervisor.next_pool();
         let mut core = Core::of_guest(id, &self.family, terms, owner, customer);

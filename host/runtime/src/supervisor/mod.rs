@@ -27,6 +27,7 @@ pub(crate) mod feed;
 mod flow;
 pub(crate) mod job;
 mod life;
+pub(crate) mod managers;
 pub(crate) mod nursery;
 mod oom;
 mod pace;

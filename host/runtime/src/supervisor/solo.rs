@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::unbounded;
@@ -20,6 +20,7 @@ use super::slot::{Cause, Process};
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::identity::{Identity, StartMethod};
+use crate::objects::{Entry, Object};
 use crate::outcome::End;
 use crate::process::message::Status as Ended;
 use crate::retry::Retry;
@@ -96,6 +97,8 @@ pub(crate) struct Solo {
     pub(super) spawn_asked: bool,
     /// How it ended, as Python counts: an exit code, or the number of a signal below zero.
     exit: Option<i32>,
+    /// Of which manager it is the server.
+    manager: Option<Weak<Entry>>,
 }
 
 impl Solo {
@@ -113,7 +116,13 @@ impl Solo {
             spawning: false,
             spawn_asked: false,
             exit: None,
+            manager: None,
         }
+    }
+
+    /// It is the server of this manager.
+    pub(super) fn set_manager(&mut self, manager: &Arc<Entry>) {
+        self.manager = Some(Arc::downgrade(manager));
     }
 
     /// It will be a copy of a guest, which takes so many bytes, and may have so much memory. Returns where to write it.
@@ -270,6 +279,12 @@ impl Core {
 
     /// Has those hear of the end of a process who wait for that alone: not before its owner can know how it ended.
     pub(super) fn end_life(&self) {
+        if self.is_gone()
+            && let Some(manager) = self.solo.as_ref().and_then(|solo| solo.manager.as_ref()?.upgrade())
+            && let Object::Manager(reception) = manager.object()
+        {
+            reception.close();
+        }
         let known = |solo: &&Solo| solo.exit.is_some() && self.is_gone();
         if let Some(solo) = self.solo.as_ref().filter(known)
             && self.customer.as_ref().is_none_or(Customer::knows_the_end)

@@ -72,9 +72,10 @@ impl Copying {
         }
         let mut handles = Vec::new();
         for (number, handle) in state.objects.all() {
+            state.objects.keep_managed(handle);
             handles.push(Copied {
                 number,
-                kind: handle.held.object.kind() as u8,
+                kind: handle.held.kind() as u8,
                 token: state.objects.token(handle)?,
             });
         }

@@ -11,6 +11,7 @@ mod fault;
 mod imports;
 pub(crate) mod interruption;
 mod link;
+mod manager;
 mod objects;
 mod plain;
 mod pools;

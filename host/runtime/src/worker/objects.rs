@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use wasmp_abi::{ObjectKind, Status};
-use wasmp_ipc::{Gauges, Interrupt, Mapping, Party, Slot};
+use wasmp_ipc::{Gauges, Interrupt, Limit, Mapping, Party, Slot};
+use wasmp_manager::protocol::{Id, Op, Writer};
 
 use super::interruption;
 use super::windows::Windows;
-use crate::objects::message::{Answer, Ask, MAX_MESSAGE, Opened, Request, TokenBytes};
+use crate::objects::message::{Answer, Ask, MAX_MESSAGE, Opened, PoolRequest, Request, TokenBytes};
 use crate::objects::{Object, Shape};
 use crate::process::control::Channel;
 use crate::process::message::{decode, encode};
@@ -34,8 +35,20 @@ pub(super) struct Held {
     tokens: Vec<TokenBytes>,
     /// How many handles there are to each end.
     handles: [AtomicU32; 2],
+    /// Of a pipe to a manager: the token of that, which stands for it in messages.
+    manager: Option<TokenBytes>,
     /// The host knows that its token was handed out.
     kept: AtomicBool,
+}
+
+impl Held {
+    /// What a handle to it is, for the guest.
+    pub(super) fn kind(&self) -> ObjectKind {
+        match self.manager {
+            Some(_) => ObjectKind::Manager,
+            None => self.object.kind(),
+        }
+    }
 }
 
 /// What a number of the guest stands for.
@@ -79,6 +92,8 @@ pub(super) struct Objects {
     free: Vec<usize>,
     /// By their first token.
     open: HashMap<TokenBytes, Weak<Held>>,
+    /// The pipes to managers, by the tokens of these: each manager has this worker as a client once.
+    managers: HashMap<TokenBytes, Weak<Held>>,
     /// The instance has closed its last handle to some object, in which it may hold something all the same.
     closed_some: bool,
     /// A message that did not fit into the buffer it was asked for with.
@@ -97,6 +112,7 @@ impl Objects {
             places: Vec::new(),
             free: Vec::new(),
             open: HashMap::new(),
+            managers: HashMap::new(),
             closed_some: false,
             parked: Vec::new(),
             windows: Windows::default(),
@@ -148,10 +164,7 @@ impl Objects {
         }
         self.free.retain(|free| *free != at);
         self.places[at].generation = generation;
-        let (held, end) = self.hold(Request::Open {
-            kind: kind as u8,
-            token,
-        })?;
+        let (held, end) = self.hold_token(kind, token)?;
         held.handles[end].fetch_add(1, Ordering::Relaxed);
         self.places[at].handle = Some(Handle { held, end });
         Ok(())
@@ -169,10 +182,24 @@ impl Objects {
     }
 
     pub(super) fn open_token(&mut self, kind: ObjectKind, token: TokenBytes) -> Result<u32, OpenError> {
-        self.open(Request::Open {
-            kind: kind as u8,
-            token,
-        })
+        let (held, end) = self.hold_token(kind, token)?;
+        self.add(held, end)
+    }
+
+    fn hold_token(&mut self, kind: ObjectKind, token: TokenBytes) -> Result<(Arc<Held>, usize), OpenError> {
+        if kind == ObjectKind::Manager
+            && let Some(held) = self.managers.get(&token).and_then(Weak::upgrade)
+        {
+            return Ok((held, 0));
+        }
+        let kind = kind as u8;
+        self.hold(&Ask::Object(Request::Open { kind, token }))
+    }
+
+    /// Starts a manager, and opens a pipe to it.
+    pub(super) fn start_manager(&mut self, max_bytes: u64) -> Result<u32, OpenError> {
+        let (held, end) = self.hold(&Ask::Pool(PoolRequest::Manager { max_bytes }))?;
+        self.add(held, end)
     }
 
     pub(super) fn open_name(&mut self, kind: ObjectKind, name: String) -> Result<u32, OpenError> {
@@ -182,14 +209,24 @@ impl Objects {
     /// The token of a handle, for a message.
     pub(super) fn token(&self, handle: &Handle) -> Result<TokenBytes, OpenError> {
         let held = &handle.held;
-        if let (Object::Pipe(ends), Some(party)) = (&held.object, &self.party) {
+        if let (Object::Pipe(ends), Some(party), None) = (&held.object, &self.party, held.manager) {
             ends[handle.end].export(party.slot());
         }
         if !held.kept.load(Ordering::Relaxed) {
             self.ask(&Ask::Object(Request::Keep { token: held.tokens[0] }))?;
             held.kept.store(true, Ordering::Relaxed);
         }
-        Ok(held.tokens[handle.end])
+        Ok(held.manager.unwrap_or(held.tokens[handle.end]))
+    }
+
+    /// Has a manager, if this is a pipe to one, keep what the guest has made there, because a copy of it knows of that, too. A
+    /// manager that has no room for a word is told nothing.
+    pub(super) fn keep_managed(&self, handle: &Handle) {
+        if let (Object::Pipe(ends), Some(_), Some(party)) = (&handle.held.object, handle.held.manager, &self.party) {
+            let mut request = Vec::new();
+            Writer(&mut request).request(Op::KeepAll, Id::NONE);
+            let _ = ends[handle.end].send(party, 0, &[&request], Limit::Poll);
+        }
     }
 
     pub(super) fn unlink(&self, handle: &Handle) -> Result<(), OpenError> {
@@ -242,6 +279,9 @@ impl Objects {
         }
         if Arc::strong_count(&held) == 1 {
             self.open.remove(&held.tokens[0]);
+            if let Some(manager) = held.manager {
+                self.managers.remove(&manager);
+            }
             self.closed_some = true;
             let token = held.tokens[0];
             // If the host is gone, this process is about to be.
@@ -250,13 +290,13 @@ impl Objects {
     }
 
     fn open(&mut self, request: Request) -> Result<u32, OpenError> {
-        let (held, end) = self.hold(request)?;
+        let (held, end) = self.hold(&Ask::Object(request))?;
         self.add(held, end)
     }
 
     /// The object, which end of it was asked for.
-    fn hold(&mut self, request: Request) -> Result<(Arc<Held>, usize), OpenError> {
-        let (answer, memory) = self.ask(&Ask::Object(request))?;
+    fn hold(&mut self, ask: &Ask) -> Result<(Arc<Held>, usize), OpenError> {
+        let (answer, memory) = self.ask(ask)?;
         let Answer::Opened(Opened {
             seat,
             kind,
@@ -264,6 +304,7 @@ impl Objects {
             size,
             tokens,
             end,
+            manager,
         }) = answer
         else {
             return Err(nonsense().into());
@@ -287,9 +328,13 @@ impl Objects {
             memory,
             tokens,
             handles: Default::default(),
+            manager,
             kept: AtomicBool::new(false),
         });
         self.open.insert(first, Arc::downgrade(&held));
+        if let Some(manager) = manager {
+            self.managers.insert(manager, Arc::downgrade(&held));
+        }
         Ok((held, end.into()))
     }
 

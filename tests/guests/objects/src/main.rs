@@ -8,6 +8,7 @@ use std::time::Duration;
 
 mod connections;
 mod locks;
+mod managed;
 mod memory;
 mod named;
 mod queues;

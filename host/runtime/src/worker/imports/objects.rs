@@ -14,7 +14,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
         .func_wrap(IMPORT_MODULE, import::OBJECT_FIND, object_find)?
         .func_wrap(IMPORT_MODULE, import::OBJECT_TOKEN, object_token)?
         .func_wrap(IMPORT_MODULE, import::OBJECT_CLOSE, object_close)?
-        .func_wrap(IMPORT_MODULE, import::OBJECT_UNLINK, object_unlink)?;
+        .func_wrap(IMPORT_MODULE, import::OBJECT_UNLINK, object_unlink)?
+        .func_wrap(IMPORT_MODULE, import::MANAGER_NEW, manager_new)?;
     Ok(())
 }
 
@@ -71,6 +72,13 @@ fn object_close(mut caller: Caller<'_, State>, number: u32) -> Result<()> {
         Ok(())
     } else {
         bail!(unknown(number))
+    }
+}
+
+fn manager_new(mut caller: Caller<'_, State>, max_bytes: i64) -> Result<i32> {
+    match u64::try_from(max_bytes) {
+        Ok(max_bytes) => opened(caller.data_mut().objects.start_manager(max_bytes)),
+        Err(_) => Ok(status(Status::Invalid)),
     }
 }
 

@@ -9,10 +9,10 @@ use wasmp_abi::ErrorKind;
 use super::{Session, call_plain, fault};
 use crate::module::ModuleKind;
 use crate::output::Stream;
-use crate::wire::{Fault, MAIN, ReplyKind};
+use crate::wire::{Fault, MAIN, MANAGER, ReplyKind};
 use crate::worker::copy::Snapshot;
-use crate::worker::interruption;
 use crate::worker::wasi::HasWasi as _;
+use crate::worker::{interruption, manager};
 
 impl Session<'_> {
     /// Runs the one call that comes. Returns the exit code.
@@ -23,6 +23,9 @@ impl Session<'_> {
             return Ok(0);
         };
         let Some(item) = self.take_item()? else { return Ok(0) };
+        if task == MANAGER {
+            return self.manage(&item);
+        }
         let ended = self
             .instantiate()
             .and_then(|()| self.restore(snapshot))
@@ -50,6 +53,17 @@ impl Session<'_> {
         // Whoever waits for the end waits for this, too: the kernel is quicker at it.
         mem::forget(self);
         Ok(code)
+    }
+
+    /// Is a manager, which has no instance. Returns the exit code.
+    fn manage(mut self, call: &[u8]) -> io::Result<i32> {
+        if let Some(host) = &mut self.host {
+            manager::serve(&mut host.objects, call)?;
+        }
+        self.link().finish(&[])?;
+        self.link().ending(0)?;
+        mem::forget(self);
+        Ok(0)
     }
 
     /// Makes the instance a copy of another, if it is to be one.

@@ -1,0 +1,79 @@
+//! What can go wrong with what a manager has.
+
+use std::fmt;
+
+use crate::protocol::Status;
+
+/// Why a manager, or what it manages, did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ManagerError {
+    /// The manager has ended: it was shut down or killed, or it ran out of memory. What it managed is gone
+    /// (CPython: `BrokenPipeError`, `EOFError` or `ConnectionRefusedError`). Whether the last request was served is not
+    /// known.
+    Gone,
+    /// The manager has no such object: nobody kept it.
+    NoSuchObject,
+    /// The object is of another type than this handle.
+    WrongType,
+    /// There is no such place in the list (CPython: `IndexError`).
+    OutOfRange,
+    /// What is to be added to is no whole number, or the sum would not fit into 64 bits.
+    NoNumber,
+    /// There would be more in the manager than it may hold.
+    Full,
+    /// A request or an answer is longer than a message may be.
+    TooLarge,
+    /// The wait was ended from outside.
+    Interrupted,
+    /// This is not a wasmp worker, or one that cannot do this.
+    Unsupported,
+    /// No manager can be started, or reached: why.
+    Start(String),
+    /// A value could not be written: why.
+    Encode(String),
+    /// What came back is not of the type that was asked for: why.
+    Decode(String),
+    /// The manager's answer makes no sense, or it says so of what it was asked.
+    Protocol,
+}
+
+impl ManagerError {
+    /// What an answer says; `Ok` if it was done, or the time was up.
+    pub(crate) fn of(status: Status) -> Result<Status, Self> {
+        match status {
+            Status::Done | Status::TimedOut => Ok(status),
+            Status::NoSuchObject => Err(Self::NoSuchObject),
+            Status::WrongType => Err(Self::WrongType),
+            Status::OutOfRange => Err(Self::OutOfRange),
+            Status::NoNumber => Err(Self::NoNumber),
+            Status::Full => Err(Self::Full),
+            Status::TooLarge => Err(Self::TooLarge),
+            Status::Malformed => Err(Self::Protocol),
+        }
+    }
+}
+
+impl fmt::Display for ManagerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gone => "the manager has ended, and what it managed is gone",
+            Self::NoSuchObject => {
+                "the manager has no such object: it was released by who made it, and nobody was given it"
+            }
+            Self::WrongType => "the managed object is of another type",
+            Self::OutOfRange => "there is no such place in the list",
+            Self::NoNumber => "what is to be added to is no whole number, or the sum would not fit into 64 bits",
+            Self::Full => "the manager would hold more than it may",
+            Self::TooLarge => "the request or its answer is longer than a message may be",
+            Self::Interrupted => "the wait was ended",
+            Self::Unsupported => "not in a wasmp worker, or not supported by it",
+            Self::Start(why) => return write!(f, "the manager cannot be reached: {why}"),
+            Self::Encode(why) => return write!(f, "the value cannot be written: {why}"),
+            Self::Decode(why) => return write!(f, "what is there is of another type: {why}"),
+            Self::Protocol => "the manager and its client do not understand each other",
+        })
+    }
+}
+
+impl std::error::Error for ManagerError {}

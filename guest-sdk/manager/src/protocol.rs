@@ -1,0 +1,414 @@
+//! What clients ask a manager, and what it answers.
+//!
+//! One message each. A request is a number that its answer repeats, an [`Op`], an object, and fields; an answer is the
+//! number, a [`Status`], and fields. Who gives up waiting for an answer takes the next number, and knows the late answer
+//! by its old one. Numbers are little-endian. Values are items of CBOR, of which a manager looks at nothing but whether
+//! two are the same bytes, and at numbers that are added to.
+//!
+//! ```text
+//! request   sequence u32 │ op u8 │ object 16 bytes │ fields
+//! answer    sequence u32 │ status u8 │ fields
+//! item      length u32 │ bytes            no item   0xffff_ffff
+//! items     count u32 │ item …
+//! ```
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
+
+/// Which object of a manager: nobody can guess it.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Id(ByteArray<{ Id::LEN }>);
+
+impl Id {
+    /// Bytes of one.
+    pub const LEN: usize = 16;
+    /// None: for requests that are not about an object.
+    pub const NONE: Self = Self::new([0; Self::LEN]);
+
+    /// The one with these bytes.
+    #[must_use]
+    pub const fn new(bytes: [u8; Self::LEN]) -> Self {
+        Self(ByteArray::new(bytes))
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+}
+
+/// Most bytes of a request, and of an answer.
+pub const MAX_MESSAGE: usize = 64 << 20;
+
+/// Bytes in front of the fields of a request.
+pub const REQUEST_HEAD: usize = 4 + 1 + Id::LEN;
+
+/// Bytes in front of the fields of an answer.
+pub const ANSWER_HEAD: usize = 4 + 1;
+
+macro_rules! numbered {
+    ($(#[$meta:meta])* $name:ident { $($(#[$case_meta:meta])* $case:ident = $number:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        #[repr(u8)]
+        pub enum $name {
+            $($(#[$case_meta])* $case = $number,)*
+        }
+
+        impl $name {
+            /// Every one, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$case,)*];
+
+            /// The one with this number, if there is one.
+            #[must_use]
+            pub fn from_code(code: u8) -> Option<Self> {
+                match code {
+                    $($number => Some(Self::$case),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+numbered! {
+    /// What is asked for. Behind each: its fields → those of the answer.
+    Op {
+        /// A new map. Pairs (items) → id of the object (16 bytes).
+        NewMap = 1,
+        /// A new list. Items → id of the object (16 bytes).
+        NewList = 2,
+        /// The client has no use for the object any more. No answer.
+        Release = 3,
+        /// Somebody else is told of the object: it stays as long as the manager.
+        Keep = 4,
+        /// Every object that this client has made stays as long as the manager. No answer.
+        KeepAll = 5,
+        /// The manager ends.
+        ShutDown = 6,
+        /// → number of objects (u64), bytes that they take (u64), most that they may (u64).
+        Usage = 7,
+
+        /// Key → item or none.
+        MapGet = 16,
+        /// Key, item → whether it is new (u8).
+        MapSet = 17,
+        /// Key, item → what was there before, or none.
+        MapInsert = 18,
+        /// Key → what was there, or none.
+        MapRemove = 19,
+        /// Key → whether it is there (u8).
+        MapContains = 20,
+        /// → number of keys (u64).
+        MapLength = 21,
+        /// Nothing.
+        MapClear = 22,
+        /// Which ([`KEYS`] and [`VALUES`], u8) → version (u64), items.
+        MapItems = 23,
+        /// Once (item or none), pairs (items) → whether it was done (u8). With `once`, only if no request with the same item
+        /// has been.
+        MapUpdate = 24,
+        /// Keys (items) → for each, item or none.
+        MapGetMany = 25,
+        /// Key, item → what is there now.
+        MapGetOrInsert = 26,
+        /// → the newest key and its item, or none.
+        MapPopItem = 27,
+        /// Once, then for each key: key, i64 (count u32 in front) → whether it was done (u8), the sums (i64 each, count u32
+        /// in front).
+        MapAdd = 28,
+        /// Key, expected item or none, new item or none → whether it was so and is done (u8), item or none that was there.
+        MapSwap = 29,
+        /// Version or [`ANY_VERSION`] (u64), pairs (items) → whether it was that version, and is replaced (u8).
+        MapReplace = 30,
+        /// Key, what is known (item or none), nanoseconds (u64; [`FOREVER`]) → what is there instead, item or none.
+        MapWait = 31,
+
+        /// At which place (i64) → item.
+        ListGet = 48,
+        /// At which place (i64), item → nothing.
+        ListSet = 49,
+        /// Items → nothing: they are at the end.
+        ListPush = 50,
+        /// At which place (i64) → the item that is no longer there.
+        ListPop = 51,
+        /// From (i64), to (i64; [`END`]), items: in place of those between → nothing.
+        ListSplice = 52,
+        /// From (i64), to (i64; [`END`]) → version (u64), items.
+        ListItems = 53,
+        /// → how many (u64).
+        ListLength = 54,
+        /// Item → its first place (u64), or [`NOWHERE`].
+        ListIndex = 55,
+        /// Item → how often it is there (u64).
+        ListCount = 56,
+        /// The other way round.
+        ListReverse = 57,
+        /// How often (u64): behind itself.
+        ListRepeat = 58,
+        /// Version or [`ANY_VERSION`] (u64), items → whether it was that version, and is replaced (u8).
+        ListReplace = 59,
+    }
+}
+
+numbered! {
+    /// What became of a request.
+    Status {
+        /// The fields are as [`Op`] says.
+        Done = 0,
+        /// The manager has no such object.
+        NoSuchObject = 1,
+        /// The object is of another type.
+        WrongType = 2,
+        /// There is no such place in the list.
+        OutOfRange = 3,
+        /// What is there is no whole number, or the sum would be none of 64 bits.
+        NoNumber = 4,
+        /// There would be more in the manager than it may hold.
+        Full = 5,
+        /// The time was up.
+        TimedOut = 6,
+        /// The answer would be longer than a message may be.
+        TooLarge = 7,
+        /// The request makes no sense.
+        Malformed = 8,
+    }
+}
+
+/// In [`Op::MapItems`]: the keys.
+pub const KEYS: u8 = 1;
+/// In [`Op::MapItems`]: the values. With the keys: behind each its value.
+pub const VALUES: u8 = 2;
+/// Whatever the version is.
+pub const ANY_VERSION: u64 = u64::MAX;
+/// A place behind every other.
+pub const END: i64 = i64::MAX;
+/// What is in no place.
+pub const NOWHERE: u64 = u64::MAX;
+/// As long as it takes.
+pub const FOREVER: u64 = u64::MAX;
+
+/// The length of an item that is not there.
+const NONE: u32 = u32::MAX;
+
+/// Appends fields.
+#[derive(Debug)]
+pub struct Writer<'m>(pub &'m mut Vec<u8>);
+
+impl Writer<'_> {
+    /// What stands in front of every request. The sequence number comes later.
+    pub fn request(&mut self, op: Op, object: Id) {
+        self.u32(0);
+        self.u8(op as u8);
+        self.id(object);
+    }
+
+    /// One byte.
+    pub fn u8(&mut self, value: u8) {
+        self.0.push(value);
+    }
+
+    /// Four bytes.
+    pub fn u32(&mut self, value: u32) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// Eight bytes.
+    pub fn u64(&mut self, value: u64) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// Eight bytes, with a sign.
+    pub fn i64(&mut self, value: i64) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// The id of an object.
+    pub fn id(&mut self, id: Id) {
+        self.0.extend_from_slice(id.bytes());
+    }
+
+    /// An item that is there.
+    ///
+    /// # Panics
+    ///
+    /// If it has 4 GiB: no message has.
+    pub fn item(&mut self, item: &[u8]) {
+        let length = u32::try_from(item.len()).ok().filter(|length| *length != NONE);
+        self.u32(length.expect("an item of less than 4 GiB"));
+        self.0.extend_from_slice(item);
+    }
+
+    /// An item that may not be there.
+    pub fn option(&mut self, item: Option<&[u8]>) {
+        match item {
+            Some(item) => self.item(item),
+            None => self.u32(NONE),
+        }
+    }
+
+    /// An item that `write` appends; its length is known afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`; then a part of it may be there.
+    ///
+    /// # Panics
+    ///
+    /// As [`item`](Self::item).
+    pub fn item_by<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        let start = self.0.len();
+        self.u32(0);
+        write(self.0)?;
+        let length = u32::try_from(self.0.len() - start - size_of::<u32>()).ok();
+        let length = length
+            .filter(|length| *length != NONE)
+            .expect("an item of less than 4 GiB");
+        self.0[start..][..size_of::<u32>()].copy_from_slice(&length.to_le_bytes());
+        Ok(())
+    }
+
+    /// What `write` appends, with how many that are in front.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`; then a part of it may be there.
+    pub fn counted<E>(&mut self, write: impl FnOnce(&mut Writer<'_>) -> Result<u32, E>) -> Result<(), E> {
+        let start = self.0.len();
+        self.u32(0);
+        let count = write(self)?;
+        self.0[start..][..size_of::<u32>()].copy_from_slice(&count.to_le_bytes());
+        Ok(())
+    }
+}
+
+/// Reads fields. `None`: it is not there, and what it was read from makes no sense.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'m>(pub &'m [u8]);
+
+impl<'m> Fields<'m> {
+    fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (chunk, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*chunk)
+    }
+
+    /// One byte.
+    pub fn u8(&mut self) -> Option<u8> {
+        self.chunk().map(u8::from_le_bytes)
+    }
+
+    /// Four bytes.
+    pub fn u32(&mut self) -> Option<u32> {
+        self.chunk().map(u32::from_le_bytes)
+    }
+
+    /// Eight bytes.
+    pub fn u64(&mut self) -> Option<u64> {
+        self.chunk().map(u64::from_le_bytes)
+    }
+
+    /// Eight bytes, with a sign.
+    pub fn i64(&mut self) -> Option<i64> {
+        self.chunk().map(i64::from_le_bytes)
+    }
+
+    /// The id of an object.
+    pub fn id(&mut self) -> Option<Id> {
+        self.chunk().map(Id::new)
+    }
+
+    /// An item that is there.
+    pub fn item(&mut self) -> Option<&'m [u8]> {
+        self.option()?
+    }
+
+    /// An item that may not be there.
+    pub fn option(&mut self) -> Option<Option<&'m [u8]>> {
+        match self.u32()? {
+            NONE => Some(None),
+            length => self.0.split_off(..length as usize).map(Some),
+        }
+    }
+
+    /// Items, with how many in front. All of them, or none.
+    pub fn items(&mut self) -> Option<Vec<&'m [u8]>> {
+        let count = self.u32()? as usize;
+        // Each has its length, at least: no count makes this ask for more memory than the message has.
+        if count > self.0.len() / size_of::<u32>() {
+            return None;
+        }
+        (0..count).map(|_| self.item()).collect()
+    }
+
+    /// Whether that was all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_come_back_as_they_were_written() {
+        let mut bytes = Vec::new();
+        let mut writer = Writer(&mut bytes);
+        writer.u8(7);
+        writer.u32(8);
+        writer.u64(9);
+        writer.i64(-10);
+        writer.id(Id::new(*b"0123456789abcdef"));
+        writer.item(b"item");
+        writer.option(None);
+        writer.option(Some(b""));
+        let counted: Result<(), ()> = writer.counted(|writer| {
+            writer.item(b"one");
+            writer.item_by(|bytes| {
+                bytes.extend_from_slice(b"two");
+                Ok(())
+            })?;
+            Ok(2)
+        });
+        counted.unwrap();
+
+        let mut fields = Fields(&bytes);
+        assert_eq!((fields.u8(), fields.u32(), fields.u64()), (Some(7), Some(8), Some(9)));
+        assert_eq!(fields.i64(), Some(-10));
+        assert_eq!(fields.id().unwrap().bytes(), b"0123456789abcdef");
+        assert_eq!(fields.item(), Some(&b"item"[..]));
+        assert_eq!(fields.option(), Some(None));
+        assert_eq!(fields.option(), Some(Some(&b""[..])));
+        assert_eq!(fields.items(), Some(vec![&b"one"[..], b"two"]));
+        assert!(fields.is_empty());
+    }
+
+    #[test]
+    fn what_is_cut_off_is_not_there() {
+        let mut bytes = Vec::new();
+        Writer(&mut bytes).item(b"item");
+        for length in 0..bytes.len() {
+            assert_eq!(Fields(&bytes[..length]).item(), None);
+        }
+        let many = u32::MAX.to_le_bytes();
+        assert_eq!(Fields(&many).items(), None);
+        assert_eq!(Fields(&[2, 0, 0, 0, 0, 0, 0, 0]).items(), None);
+    }
+
+    #[test]
+    fn numbers_stand_for_one_thing_each() {
+        for op in Op::ALL {
+            assert_eq!(Op::from_code(*op as u8), Some(*op));
+        }
+        for status in Status::ALL {
+            assert_eq!(Status::from_code(*status as u8), Some(*status));
+        }
+        assert_eq!(Op::from_code(0), None);
+        assert_eq!(Status::from_code(99), None);
+    }
+}

@@ -1,0 +1,258 @@
+//! Managers: processes that hold values for others.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use wasmp_abi::Status;
+use wasmp_manager::{Client, ManagerError, Usage, answers, number, shut_down, usage};
+
+use crate::{
+    cbor,
+    host::objects::{Timeout, manager_new, receive, send},
+    shared::{
+        SharedError,
+        handle::{Handle, MANAGER},
+    },
+};
+
+/// Dictionaries of managers: see [`Manager::dict`].
+pub type Dict<K, V> = wasmp_manager::Dict<K, V, Line>;
+/// Lists of managers: see [`Manager::list`].
+pub type List<T> = wasmp_manager::List<T, Line>;
+/// Sets of managers: see [`Manager::set`].
+pub type Set<T> = wasmp_manager::Set<T, Line>;
+/// Counters of managers: see [`Manager::counter`].
+pub type Counter<K> = wasmp_manager::Counter<K, Line>;
+/// Namespaces of managers: see [`Manager::namespace`].
+pub type Namespace = wasmp_manager::Namespace<Line>;
+
+/// A process that holds values for others: dictionaries, lists and more, which any task can use (CPython:
+/// `multiprocessing.Manager`).
+///
+/// What it makes travels in arguments, results and messages, and is the same object everywhere. Each method of a
+/// [`Dict`], a [`List`] or any of the others is one request to the process, which serves one after the other: so each is
+/// one step, whoever else uses the object, and a task that is killed has done it or has not. A manager that is killed, or
+/// runs out of memory, is [`ManagerError::Gone`] for everybody who uses it, and for nobody else anything.
+///
+/// An object is there as long as whoever has made it has a handle to it; once one has travelled, as long as the manager. A
+/// manager is there as long as anybody has a handle to it, or to anything that it has made; one whose handles have travelled,
+/// as long as the pool or the program. It ends at once if it is [shut down](Self::shutdown).
+///
+/// For what needs no process in between there are [`Lock`](crate::Lock), [`Queue`](crate::Queue), [`Value`](crate::Value),
+/// [`Array`](crate::Array) and their kin (CPython's managers have those as well): tasks in any process use them together as
+/// they are.
+///
+/// ```
+/// use wasmp_guest::{Dict, Manager, Process, Result, main, task};
+///
+/// #[task]
+/// fn register(name: String, ages: Dict<String, u32>) -> Result<()> {
+///     ages.set(&name, &(name.len() as u32))?;
+///     Ok(())
+/// }
+///
+/// #[main]
+/// fn main() -> Result<()> {
+///     let manager = Manager::new()?;
+///     let ages = manager.dict::<String, u32>([])?;
+///     Process::new(register).args(("Ada", &ages)).start()?.join()?;
+///     println!("{:?}", ages.items::<Vec<_>>()?);
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Manager {
+    line: Line,
+}
+
+impl Manager {
+    /// A new one, in a process of its own, which may hold 256 MiB.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::Start`] if the family may have no more processes or objects, [`ManagerError::Unsupported`] outside of
+    /// a wasmp worker.
+    pub fn new() -> Result<Self, ManagerError> {
+        Self::with_max_bytes(0)
+    }
+
+    /// As [`new`](Self::new), with most bytes of keys and values that it may hold, and what it takes to keep them; what would
+    /// be more is [`ManagerError::Full`]. 0: 256 MiB.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`new`](Self::new).
+    pub fn with_max_bytes(bytes: u64) -> Result<Self, ManagerError> {
+        let handle = Handle::made(manager_new(bytes)).map_err(|error| match error {
+            SharedError::Unsupported => ManagerError::Unsupported,
+            error => ManagerError::Start(error.to_string()),
+        })?;
+        Ok(Self { line: Line(handle) })
+    }
+
+    /// A new dictionary with these keys and values.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError`].
+    pub fn dict<K, V>(&self, content: impl IntoIterator<Item = (K, V)>) -> Result<Dict<K, V>, ManagerError>
+    where
+        K: Serialize + DeserializeOwned,
+        V: Serialize + DeserializeOwned,
+    {
+        Dict::new(&self.line, content)
+    }
+
+    /// A new list with these values.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError`].
+    pub fn list<T: Serialize + DeserializeOwned>(
+        &self,
+        values: impl IntoIterator<Item = T>,
+    ) -> Result<List<T>, ManagerError> {
+        List::new(&self.line, values)
+    }
+
+    /// A new set with these members.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError`].
+    pub fn set<T: Serialize + DeserializeOwned>(
+        &self,
+        members: impl IntoIterator<Item = T>,
+    ) -> Result<Set<T>, ManagerError> {
+        Set::new(&self.line, members)
+    }
+
+    /// A new counter with these counts.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError`].
+    pub fn counter<K: Serialize + DeserializeOwned>(
+        &self,
+        counts: impl IntoIterator<Item = (K, i64)>,
+    ) -> Result<Counter<K>, ManagerError> {
+        Counter::new(&self.line, counts)
+    }
+
+    /// A new namespace without attributes.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError`].
+    pub fn namespace(&self) -> Result<Namespace, ManagerError> {
+        Namespace::new(&self.line)
+    }
+
+    /// How much it holds.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError`].
+    pub fn usage(&self) -> Result<Usage, ManagerError> {
+        usage(&self.line)
+    }
+
+    /// Ends it: everyone else learns that it is [gone](ManagerError::Gone) (CPython: `shutdown`).
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError`]; that it is gone already is none.
+    pub fn shutdown(&self) -> Result<(), ManagerError> {
+        shut_down(&self.line)
+    }
+}
+
+/// A guest's way to a manager: a pipe that it shares with nobody.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Line(Handle<MANAGER>);
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Manager")
+    }
+}
+
+/// Buffers above this size are given back after the request that needed them.
+const KEEP: usize = 1 << 20;
+
+thread_local! {
+    /// What a request is written into, and its answer read.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// Where ciborium puts pieces of text while it decodes.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// How many requests there were, whatever they were sent to.
+    static SEQUENCE: Cell<u32> = const { Cell::new(0) };
+}
+
+fn failed(status: Status) -> ManagerError {
+    match status {
+        Status::Broken | Status::End => ManagerError::Gone,
+        Status::TooLarge => ManagerError::TooLarge,
+        Status::Interrupted => ManagerError::Interrupted,
+        Status::Unsupported => ManagerError::Unsupported,
+        _ => ManagerError::Protocol,
+    }
+}
+
+impl Client for Line {
+    fn exchange<R>(
+        &self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), ManagerError>,
+        read: impl FnOnce(&[u8]) -> Result<R, ManagerError>,
+    ) -> Result<R, ManagerError> {
+        // Should serde come back here from within, it gets a fresh one.
+        let mut buffer = BUFFER.take();
+        buffer.clear();
+        write(&mut buffer)?;
+        let sequence = SEQUENCE.get().wrapping_add(1);
+        SEQUENCE.set(sequence);
+        number(&mut buffer, sequence)?;
+        send(self.0.number(), &buffer, Timeout::FOREVER).map_err(failed)?;
+        loop {
+            receive(self.0.number(), &mut buffer, Timeout::FOREVER).map_err(failed)?;
+            // The answer to a request that was given up may come late.
+            if answers(&buffer, sequence).ok_or(ManagerError::Protocol)? {
+                break;
+            }
+        }
+        let result = read(&buffer);
+        if buffer.capacity() <= KEEP {
+            BUFFER.set(buffer);
+        }
+        result
+    }
+
+    fn tell(&self, request: &[u8]) {
+        // A manager that is gone need not be told.
+        let _ = send(self.0.number(), request, Timeout::FOREVER);
+    }
+
+    fn encode<T: Serialize + ?Sized>(value: &T, into: &mut Vec<u8>) -> Result<(), ManagerError> {
+        cbor::encode(value, into).map_err(ManagerError::Encode)
+    }
+
+    fn decode<T: DeserializeOwned>(mut item: &[u8]) -> Result<T, ManagerError> {
+        let mut scratch = SCRATCH.take();
+        let decoded = cbor::decode(&mut item, &mut scratch);
+        SCRATCH.set(scratch);
+        decoded.map_err(ManagerError::Decode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outside_a_worker_there_are_no_managers() {
+        assert_eq!(Manager::new().unwrap_err(), ManagerError::Unsupported);
+    }
+}

@@ -1,0 +1,64 @@
+//! Managers: processes that hold values for others (CPython: `multiprocessing.managers`).
+//!
+//! ```text
+//! client ── a pipe of its own ──► server process ── Store
+//!    └─ asks the host to be let in ──► Reception ── the pipe's other end, through the door ──► server process
+//! ```
+//!
+//! * The [server](crate::worker) is a process as locked down as any worker, with native code instead of a guest. It holds the
+//!   values in its own memory, and serves one request after the other, so that each is one step. When it is killed, or out
+//!   of memory, every client is told so.
+//! * A client, a guest or a thread of the host, has a pipe to it that nobody else has. The host makes it, and passes its
+//!   other end through the door, the one pipe into which only the host writes: see [`reception`].
+//! * The [`store`] knows neither processes nor pipes: a request goes in, an answer comes out. It believes nothing of what it
+//!   reads.
+//!
+//! What they say to each other is [`wasmp_manager::protocol`]; what users hold of it are the proxies of that crate.
+
+mod client;
+mod list;
+mod map;
+mod number;
+pub(crate) mod reception;
+mod store;
+
+use serde::{Deserialize, Serialize};
+use wasmp_manager::protocol::MAX_MESSAGE;
+
+pub use self::client::{Counter, Dict, Line, List, Manager, ManagerBuilder, Namespace, Set};
+pub(crate) use self::reception::Reception;
+pub(crate) use self::store::{Caller, Served, Store, refuse};
+use crate::objects::Shape;
+use crate::objects::message::TokenBytes;
+
+/// Most clients of one manager: it waits for all of them at once.
+const MAX_CLIENTS: usize = 100;
+
+/// The pipe between a client and its manager.
+pub(crate) const DESK: Shape = Shape::Desk {
+    max_message: MAX_MESSAGE,
+};
+
+/// How much a manager may hold, unless it is told otherwise.
+pub(crate) const DEFAULT_MAX_BYTES: u64 = 256 << 20;
+
+/// What a manager is told when it is started.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(crate) struct Settings {
+    /// Most bytes of values, and what it takes to keep them.
+    pub(crate) max_bytes: u64,
+}
+
+/// What a manager is called with: the door, and how it is set up.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Call {
+    pub(crate) door: TokenBytes,
+    pub(crate) settings: Settings,
+}
+
+/// What comes through the door: the end of a client's pipe, and whose it is.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Knock {
+    pub(crate) token: TokenBytes,
+    pub(crate) client: u32,
+}

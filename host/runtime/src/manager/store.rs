@@ -1,0 +1,348 @@
+//! What a manager holds, and how it serves requests: bytes in, bytes out.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use rustix::rand::{GetRandomFlags, getrandom};
+use wasmp_manager::protocol::{FOREVER, Fields, Id, Op, Status, Writer};
+
+use super::list::List;
+use super::map::Map;
+
+/// What an object takes beside what is in it.
+const OBJECT_BYTES: u64 = 256;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// Over which connection: that is where the answer goes.
+    pub(crate) connection: u32,
+    /// On whose behalf: one client may have several connections.
+    pub(crate) client: u32,
+}
+
+/// How many bytes there may be.
+#[derive(Clone, Debug)]
+pub(super) struct Budget {
+    used: u64,
+    max: u64,
+}
+
+impl Budget {
+    /// Gives so many bytes back, and takes so many.
+    pub(super) fn exchange(&mut self, old: u64, new: u64) -> Result<(), Status> {
+        if new > old {
+            self.has_room(new - old)?;
+        }
+        self.used = self.used - old + new;
+        Ok(())
+    }
+
+    pub(super) fn has_room(&self, bytes: u64) -> Result<(), Status> {
+        match self.used.checked_add(bytes) {
+            Some(used) if used <= self.max => Ok(()),
+            _ => Err(Status::Full),
+        }
+    }
+
+    pub(super) fn give_back(&mut self, bytes: u64) {
+        self.used -= bytes;
+    }
+
+    /// The same, were these given back.
+    pub(super) fn without(&self, bytes: u64) -> Self {
+        Self {
+            used: self.used - bytes,
+            max: self.max,
+        }
+    }
+}
+
+/// What a request has to have.
+pub(super) fn malformed<T>(field: Option<T>) -> Result<T, Status> {
+    field.ok_or(Status::Malformed)
+}
+
+#[derive(Debug)]
+enum Content {
+    Map(Map),
+    List(List),
+}
+
+#[derive(Debug)]
+struct Object {
+    content: Content,
+    /// Who has made it, as long as nobody else knows of it: it goes with that one.
+    owner: Option<u32>,
+}
+
+/// A request that waits for a key to have another value.
+#[derive(Debug)]
+struct Waiting {
+    connection: u32,
+    sequence: u32,
+    object: Id,
+    key: Box<[u8]>,
+    known: Option<Box<[u8]>>,
+    /// `None`: for ever.
+    until: Option<Instant>,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// The answer is written.
+    Answered,
+    /// There is no answer, or not yet.
+    Silent,
+    /// The answer is written, and is the last.
+    Last,
+}
+
+/// An answer for somebody who has waited, and the connection that it is for.
+pub(crate) type Late = (u32, Vec<u8>);
+
+#[derive(Debug)]
+pub(crate) struct Store {
+    objects: HashMap<Id, Object>,
+    budget: Budget,
+    waiting: Vec<Waiting>,
+    /// Answers to those whose wait is over.
+    late: Vec<Late>,
+}
+
+impl Store {
+    /// An empty one, which holds at most so many bytes.
+    pub(crate) fn new(max_bytes: u64) -> Self {
+        Self {
+            objects: HashMap::new(),
+            budget: Budget {
+                used: 0,
+                max: max_bytes,
+            },
+            waiting: Vec::new(),
+            late: Vec::new(),
+        }
+    }
+
+    /// Serves a request, and writes the answer.
+    pub(crate) fn serve(
+        &mut self,
+        caller: Caller,
+        request: &[u8],
+        answer: &mut Vec<u8>,
+        now: impl Fn() -> Instant,
+    ) -> Served {
+        // Who asks something has given up what it waited for.
+        self.give_up(caller.connection);
+        let mut fields = Fields(request);
+        let sequence = fields.u32().unwrap_or_default();
+        let head = fields.u8().zip(fields.id());
+        answer.clear();
+        let mut writer = Writer(answer);
+        writer.u32(sequence);
+        writer.u8(Status::Done as u8);
+        let served = match head.and_then(|(op, id)| Some((Op::from_code(op)?, id))) {
+            Some((op, id)) => self.serve_op(caller, (op, id), (sequence, fields), &mut writer, now),
+            None => Err(Status::Malformed),
+        };
+        served.unwrap_or_else(|status| {
+            refuse(sequence, status, answer);
+            Served::Answered
+        })
+    }
+
+    fn serve_op(
+        &mut self,
+        caller: Caller,
+        (op, id): (Op, Id),
+        (sequence, mut fields): (u32, Fields<'_>),
+        answer: &mut Writer<'_>,
+        now: impl Fn() -> Instant,
+    ) -> Result<Served, Status> {
+        match op {
+            Op::NewMap | Op::NewList => {
+                let items = malformed(fields.items())?;
+                answer.id(self.create(caller.client, op, &items)?);
+            }
+            Op::Release => {
+                if self
+                    .objects
+                    .get(&id)
+                    .is_some_and(|object| object.owner == Some(caller.client))
+                {
+                    self.remove(id);
+                }
+                return Ok(Served::Silent);
+            }
+            Op::Keep => self.objects.get_mut(&id).ok_or(Status::NoSuchObject)?.owner = None,
+            Op::KeepAll => {
+                for object in self
+                    .objects
+                    .values_mut()
+                    .filter(|object| object.owner == Some(caller.client))
+                {
+                    object.owner = None;
+                }
+                return Ok(Served::Silent);
+            }
+            Op::ShutDown => return Ok(Served::Last),
+            Op::Usage => {
+                answer.u64(self.objects.len() as u64);
+                answer.u64(self.budget.used);
+                answer.u64(self.budget.max);
+            }
+            Op::MapWait => return self.wait(caller.connection, id, (sequence, fields), answer, now),
+            _ => {
+                let object = self.objects.get_mut(&id).ok_or(Status::NoSuchObject)?;
+                match &mut object.content {
+                    Content::List(list) => list.serve(op, fields, answer, &mut self.budget)?,
+                    Content::Map(map) => {
+                        let before = map.version();
+                        map.serve(op, fields, answer, &mut self.budget)?;
+                        if map.version() != before && !self.waiting.is_empty() {
+                            self.wake(id);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(Served::Answered)
+    }
+
+    fn create(&mut self, client: u32, op: Op, items: &[&[u8]]) -> Result<Id, Status> {
+        let mut bits = [0; Id::LEN];
+        // Up to 256 bytes come whole.
+        getrandom(&mut bits, GetRandomFlags::empty()).map_err(|_| Status::Full)?;
+        let id = Id::new(bits);
+        // Changed only if it succeeds.
+        let mut budget = self.budget.clone();
+        budget.exchange(0, OBJECT_BYTES)?;
+        let content = match op {
+            Op::NewMap => Content::Map(Map::new(items, &mut budget)?),
+            _ => Content::List(List::new(items, &mut budget)?),
+        };
+        self.budget = budget;
+        let owner = Some(client);
+        self.objects.insert(id, Object { content, owner });
+        Ok(id)
+    }
+
+    fn remove(&mut self, id: Id) {
+        let Some(object) = self.objects.remove(&id) else { return };
+        let bytes = match &object.content {
+            Content::Map(map) => map.bytes(),
+            Content::List(list) => list.bytes(),
+        };
+        self.budget.give_back(OBJECT_BYTES + bytes);
+        self.wake(id);
+    }
+
+    /// Nobody waits any more at the other end of this connection.
+    pub(crate) fn give_up(&mut self, connection: u32) {
+        self.waiting.retain(|waiting| waiting.connection != connection);
+    }
+
+    /// This client is gone, and with it what nobody else knows of.
+    pub(crate) fn forget(&mut self, client: u32) {
+        let theirs = |(id, object): (&Id, &Object)| (object.owner == Some(client)).then_some(*id);
+        let orphans: Vec<Id> = self.objects.iter().filter_map(theirs).collect();
+        for id in orphans {
+            self.remove(id);
+        }
+    }
+
+    fn map(&self, id: Id) -> Result<&Map, Status> {
+        match self.objects.get(&id).map(|object| &object.content) {
+            Some(Content::Map(map)) => Ok(map),
+            Some(Content::List(_)) => Err(Status::WrongType),
+            None => Err(Status::NoSuchObject),
+        }
+    }
+
+    fn wait(
+        &mut self,
+        connection: u32,
+        object: Id,
+        (sequence, mut fields): (u32, Fields<'_>),
+        answer: &mut Writer<'_>,
+        now: impl Fn() -> Instant,
+    ) -> Result<Served, Status> {
+        let (key, known) = malformed(fields.item().zip(fields.option()))?;
+        let nanoseconds = malformed(fields.u64())?;
+        let there = self.map(object)?.get(key);
+        if there != known {
+            answer.option(there);
+            return Ok(Served::Answered);
+        }
+        if nanoseconds == 0 {
+            return Err(Status::TimedOut);
+        }
+        let until = (nanoseconds != FOREVER).then(|| now().checked_add(Duration::from_nanos(nanoseconds)));
+        self.waiting.push(Waiting {
+            connection,
+            sequence,
+            object,
+            key: key.into(),
+            known: known.map(Box::from),
+            until: until.flatten(),
+        });
+        Ok(Served::Silent)
+    }
+
+    /// Answers those who wait for what has become true of this object.
+    fn wake(&mut self, id: Id) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.retain(|one| {
+            if one.object != id {
+                return true;
+            }
+            let mut answer = Vec::new();
+            match self.map(id).map(|map| map.get(&one.key)) {
+                Ok(there) if there == one.known.as_deref() => return true,
+                Ok(there) => {
+                    let mut writer = Writer(&mut answer);
+                    writer.u32(one.sequence);
+                    writer.u8(Status::Done as u8);
+                    writer.option(there);
+                }
+                Err(status) => refuse(one.sequence, status, &mut answer),
+            }
+            self.late.push((one.connection, answer));
+            false
+        });
+        self.waiting = waiting;
+    }
+
+    /// When the next wait is over for its time being up.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.waiting.iter().filter_map(|waiting| waiting.until).min()
+    }
+
+    /// Answers those whose time is up.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        let late = &mut self.late;
+        self.waiting.retain(|waiting| {
+            let over = waiting.until.is_some_and(|until| until <= now);
+            if over {
+                let mut answer = Vec::new();
+                refuse(waiting.sequence, Status::TimedOut, &mut answer);
+                late.push((waiting.connection, answer));
+            }
+            !over
+        });
+    }
+
+    /// The answers to those whose wait is over.
+    pub(crate) fn take_late(&mut self) -> Vec<Late> {
+        std::mem::take(&mut self.late)
+    }
+}
+
+/// Writes an answer that says why there is none.
+pub(crate) fn refuse(sequence: u32, status: Status, answer: &mut Vec<u8>) {
+    answer.clear();
+    let mut writer = Writer(answer);
+    writer.u32(sequence);
+    writer.u8(status as u8);
+}

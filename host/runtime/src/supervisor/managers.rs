@@ -1,0 +1,100 @@
+//! Managers, as the host starts them: processes that serve their clients instead of calling a task.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use wasmp_abi::Status;
+
+use super::Shared;
+use super::core::{Core, Terms};
+use super::family::{Family, Processes};
+use super::solo::{Owner, Solo};
+use crate::error::{Error, Result};
+use crate::identity::{Identity, StartMethod};
+use crate::manager::{Call, DEFAULT_MAX_BYTES, Reception, Settings};
+use crate::objects::Entry;
+use crate::objects::message::Answer;
+use crate::objects::registry::CreateError;
+use crate::process::message::encode;
+use crate::shared::{References, pipe_one_way};
+use crate::wire::MANAGER;
+
+/// A manager whose process takes its first turn next.
+pub(crate) struct Founding {
+    pub(crate) manager: Arc<Entry>,
+    pub(crate) process: Arc<Shared>,
+    pub(crate) identity: Identity,
+}
+
+/// Sets a manager up. It ends when nobody refers to it any more, or with its family.
+pub(crate) fn found(family: &Arc<Family>, terms: Terms, owner: Owner, settings: Settings) -> Result<Founding> {
+    let lineage = owner.next_lineage();
+    let identity = Identity {
+        name: format!("Manager-{lineage}"),
+        lineage,
+        daemon: true,
+        parent: Some((owner.name.clone(), owner.pid)),
+        method: StartMethod::Forkserver,
+        once: true,
+    };
+    let (inside, outside) = pipe_one_way()?;
+    let door = inside.send_off().map_err(not_made)?;
+    let manager = Entry::manager(Reception::new(outside)).map_err(|error| match error {
+        CreateError::System(source) => not_made(source),
+        CreateError::Refused(status) => Error::Invalid(format!("a manager was refused: {}", status.name())),
+    })?;
+    let mut solo = Solo::new(identity.clone());
+    solo.set_manager(&manager);
+    let pool = family.supervisor.next_pool();
+    let mut core = Core::new(pool, family, terms, None, None);
+    core.set_owner(Some(owner));
+    let call = Call {
+        door: door.bytes(),
+        settings,
+    };
+    core.be(solo, MANAGER, (encode(&call), References::default()))?;
+    let process = Arc::new(Shared::new(pool, Arc::clone(family), core, None));
+    family.supervisor.add_pool(&process);
+    // Kept until it has ended.
+    family.supervisor.keep(&process);
+    Ok(Founding {
+        manager,
+        process,
+        identity,
+    })
+}
+
+fn not_made(source: std::io::Error) -> Error {
+    Error::Start {
+        what: "make the door of a manager",
+        source,
+    }
+}
+
+impl Core {
+    /// Starts a manager for a worker, and lets it in.
+    pub(super) fn new_manager(
+        &mut self,
+        at: usize,
+        max_bytes: u64,
+    ) -> std::result::Result<(Answer, Vec<OwnedFd>), Status> {
+        if !self.family.source.has_processes() || self.family.is_over() {
+            return Err(Status::ProcessLimit);
+        }
+        let claim = Processes::claim(&self.family, 1).ok_or(Status::ProcessLimit)?;
+        let settings = Settings {
+            max_bytes: if max_bytes == 0 { DEFAULT_MAX_BYTES } else { max_bytes },
+        };
+        let terms = self.terms_for(1, u64::MAX, None);
+        let owner = self.owner_at(at);
+        let Founding { manager, process, .. } =
+            found(&self.family, terms, owner, settings).map_err(|_| Status::ObjectLimit)?;
+        process.act_apart(|core, _| core.claim = Some(claim));
+        let (answer, pipe) = self.family.scope.connect(&mut self.slots[at].seat, &manager)?;
+        let memory = pipe.and_then(|pipe| {
+            use std::os::fd::AsFd;
+            pipe.as_fd().try_clone_to_owned().ok()
+        });
+        Ok((answer, vec![memory.ok_or(Status::ObjectLimit)?]))
+    }
+}

@@ -1,0 +1,272 @@
+//! The server process: takes requests from its clients, has them served, and sends the answers.
+//!
+//! A client shares memory with the server, and may write anything there. It is never waited for: what cannot be sent or
+//! received at once costs it its place, and nobody else anything.
+
+use std::io;
+use std::time::Instant;
+
+use wasmp_abi::ObjectKind;
+use wasmp_ipc::{Connection, Limit, Party, RecvError, Spinner, WaitError, Waitable, wait_any};
+use wasmp_manager::protocol::{MAX_MESSAGE, Status};
+
+use super::interruption;
+use super::objects::{Handle, Objects, OpenError};
+use crate::manager::{Call, Caller, Knock as Letter, Served, Store, refuse};
+use crate::objects::Object;
+use crate::process::message::decode;
+
+/// Requests of one client that are served in a row.
+const IN_A_ROW: usize = 32;
+
+/// Buffers above this size are given back after the request that needed them.
+const KEEP: usize = 1 << 20;
+
+/// How often something may be said to be there that cannot be taken, before the one who says so has to go.
+const MAX_FALSE_ALARMS: u32 = 1_000;
+
+/// The other end of a client's pipe.
+struct Desk {
+    caller: Caller,
+    /// The number by which it is given back.
+    number: u32,
+    pipe: Handle,
+    false_alarms: u32,
+}
+
+fn end_of(pipe: &Handle) -> io::Result<&Connection> {
+    match &pipe.held.object {
+        Object::Pipe(ends) => Ok(&ends[pipe.end]),
+        _ => Err(nonsense()),
+    }
+}
+
+fn nonsense() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "what a manager was given makes no sense")
+}
+
+/// How it went with one desk.
+enum Turn {
+    /// There was nothing to do.
+    Idle,
+    Served,
+    /// The client is gone, or has to go.
+    Over,
+    /// The last answer is given.
+    ShutDown,
+}
+
+/// Serves until the manager is shut down, or nobody can ask any more.
+pub(super) fn serve(objects: &mut Objects, call: &[u8]) -> io::Result<()> {
+    let Call { door, settings } = decode(call)?;
+    let opened = objects.open_token(ObjectKind::Connection, door).map_err(failed)?;
+    let door = handle(objects, opened)?;
+    let mut store = Store::new(settings.max_bytes);
+    let mut desks: Vec<Desk> = Vec::new();
+    let mut connections = 0;
+    let mut buffers = Buffers::default();
+    let mut spinner = Spinner::new();
+    let mut open = true;
+    while open || !desks.is_empty() {
+        let mut busy = false;
+        while open {
+            match receive(objects, &door)? {
+                Knock::Letter(Letter { token, client }) => {
+                    busy = true;
+                    connections += 1;
+                    let caller = Caller {
+                        connection: connections,
+                        client,
+                    };
+                    // One that has gone again, or whose object cannot be opened, is none.
+                    if let Ok(number) = objects.open_token(ObjectKind::Connection, token) {
+                        let pipe = handle(objects, number)?;
+                        desks.push(Desk {
+                            caller,
+                            number,
+                            pipe,
+                            false_alarms: 0,
+                        });
+                    }
+                }
+                Knock::Nobody => break,
+                Knock::Closed => open = false,
+            }
+        }
+        let mut at = 0;
+        while at < desks.len() {
+            let desk = &mut desks[at];
+            let party = objects.party().ok_or_else(nonsense)?;
+            match take_turn(&mut store, desk, party, &mut buffers)? {
+                Turn::Idle => at += 1,
+                Turn::Served => {
+                    busy = true;
+                    at += 1;
+                }
+                Turn::ShutDown => return Ok(()),
+                Turn::Over => {
+                    busy = true;
+                    leave(objects, &mut store, &mut desks, at);
+                }
+            }
+        }
+        if store.next_deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+            store.expire(Instant::now());
+        }
+        for (connection, answer) in store.take_late() {
+            if let Some(at) = desks.iter().position(|desk| desk.caller.connection == connection) {
+                let party = objects.party().ok_or_else(nonsense)?;
+                if !send(end_of(&desks[at].pipe)?, party, &answer) {
+                    leave(objects, &mut store, &mut desks, at);
+                }
+            }
+        }
+        if !busy {
+            rest(
+                objects,
+                open.then_some(&door),
+                &desks,
+                &mut spinner,
+                store.next_deadline(),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn failed(error: OpenError) -> io::Error {
+    match error {
+        OpenError::Io(error) => error,
+        OpenError::Refused(status) => io::Error::other(status.name()),
+    }
+}
+
+fn handle(objects: &Objects, number: u32) -> io::Result<Handle> {
+    let (handle, _) = objects.get(number).ok_or_else(nonsense)?;
+    Ok(handle.clone())
+}
+
+/// What there is at the door.
+enum Knock {
+    Letter(Letter),
+    Nobody,
+    /// There never will be.
+    Closed,
+}
+
+fn receive(objects: &Objects, door: &Handle) -> io::Result<Knock> {
+    let party = objects.party().ok_or_else(nonsense)?;
+    let copied = end_of(door)?.recv(party, Limit::Poll, |message| message.to_vec());
+    match copied {
+        Ok(message) => decode(&message).map(Knock::Letter),
+        Err(RecvError::TimedOut | RecvError::Interrupted) => Ok(Knock::Nobody),
+        Err(RecvError::End) => Ok(Knock::Closed),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+/// What requests are read into, and answers written. Kept, but for what has grown large.
+#[derive(Default)]
+struct Buffers {
+    request: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Buffers {
+    fn shrink(&mut self) {
+        for buffer in [&mut self.request, &mut self.answer] {
+            buffer.clear();
+            buffer.shrink_to(KEEP);
+        }
+    }
+}
+
+/// Serves what one client has asked.
+fn take_turn(store: &mut Store, desk: &mut Desk, party: &Party, buffers: &mut Buffers) -> io::Result<Turn> {
+    let end = end_of(&desk.pipe)?;
+    let mut turn = Turn::Idle;
+    for _ in 0..IN_A_ROW {
+        let Buffers { request, answer } = buffers;
+        let received = end.recv(party, Limit::Poll, |message| {
+            request.resize(message.len(), 0);
+            message.read(0, request);
+        });
+        match received {
+            Ok(()) => {}
+            Err(RecvError::TimedOut) => {
+                // Whoever says that there is something, and too often there is not, is lying.
+                desk.false_alarms = if end.is_ready() { desk.false_alarms + 1 } else { 0 };
+                return Ok(if desk.false_alarms > MAX_FALSE_ALARMS {
+                    Turn::Over
+                } else {
+                    turn
+                });
+            }
+            Err(RecvError::Interrupted) => return Ok(turn),
+            Err(RecvError::End | RecvError::Broken | RecvError::WriteOnly) => return Ok(Turn::Over),
+        }
+        desk.false_alarms = 0;
+        turn = Turn::Served;
+        let served = store.serve(desk.caller, request, answer, Instant::now);
+        let sent = served == Served::Silent || send(end, party, answer);
+        buffers.shrink();
+        match served {
+            Served::Last => return Ok(Turn::ShutDown),
+            _ if !sent => return Ok(Turn::Over),
+            _ => {}
+        }
+    }
+    Ok(turn)
+}
+
+/// False: whoever it is for does not take it.
+fn send(end: &Connection, party: &Party, answer: &[u8]) -> bool {
+    let mut refusal = Vec::new();
+    let answer = match answer.first_chunk() {
+        Some(sequence) if answer.len() > MAX_MESSAGE => {
+            refuse(u32::from_le_bytes(*sequence), Status::TooLarge, &mut refusal);
+            &refusal
+        }
+        _ => answer,
+    };
+    end.send(party, 0, &[answer], Limit::Poll).is_ok()
+}
+
+/// Takes a client's place away.
+fn leave(objects: &mut Objects, store: &mut Store, desks: &mut Vec<Desk>, at: usize) {
+    let Desk {
+        caller, number, pipe, ..
+    } = desks.swap_remove(at);
+    drop(pipe);
+    objects.close(number);
+    store.give_up(caller.connection);
+    if !desks.iter().any(|desk| desk.caller.client == caller.client) {
+        store.forget(caller.client);
+    }
+}
+
+/// Waits until there is something to do.
+fn rest(
+    objects: &Objects,
+    door: Option<&Handle>,
+    desks: &[Desk],
+    spinner: &mut Spinner,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    let party = objects.party().ok_or_else(nonsense)?;
+    let pipes = door.into_iter().chain(desks.iter().map(|desk| &desk.pipe));
+    let ends: Vec<&Connection> = pipes.map(end_of).collect::<io::Result<_>>()?;
+    if spinner.spin(|| ends.iter().any(|end| end.is_ready())) {
+        return Ok(());
+    }
+    let waitables: Vec<Waitable<'_>> = ends.into_iter().map(Waitable::Connection).collect();
+    match wait_any(party, &waitables, deadline.map_or(Limit::Forever, Limit::Until)) {
+        Ok(_) | Err(WaitError::TimedOut) => Ok(()),
+        // Ctrl-C is for those who use it (CPython: a manager ignores SIGINT).
+        Err(WaitError::Interrupted) => {
+            interruption::take();
+            Ok(())
+        }
+        Err(WaitError::Broken) => Err(io::Error::other(WaitError::Broken)),
+    }
+}

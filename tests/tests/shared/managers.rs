@@ -1,0 +1,391 @@
+//! Managers, and what they hold.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+use wasmp::{AsyncResult, Counter, Dict, Error, ErrorKind, List, Manager, ManagerError, Namespace, Retry, Set};
+use wasmp_tests::{Process, descendants, eventually, isolated};
+
+use crate::common::{asleep, builder, call, error, failure, kill, pool, start};
+
+/// Longer than anything takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const GONE: &str = "the manager has ended, and what it managed is gone";
+
+fn nothing() -> Vec<String> {
+    Vec::new()
+}
+
+#[test]
+fn mc_05_mc_06_a_dict_has_the_methods_of_a_mapping() {
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        assert_eq!(call::<Vec<String>>(&pool(1), "dict_methods", (&manager,)), nothing());
+    });
+}
+
+#[test]
+fn mc_01_mc_02_a_list_has_the_methods_of_a_sequence() {
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        assert_eq!(call::<Vec<String>>(&pool(1), "list_methods", (&manager,)), nothing());
+    });
+}
+
+#[test]
+fn mc_10_sm_13_sm_14_sets_counters_and_namespaces_have_theirs() {
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        assert_eq!(call::<Vec<String>>(&pool(1), "other_methods", (&manager,)), nothing());
+    });
+}
+
+#[test]
+fn workers_and_host_use_one_dict() {
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        let dict: Dict<String, i64> = manager.dict([("a".into(), 1)]).unwrap();
+        let pool = pool(2);
+        assert!(call::<bool>(&pool, "dict_set", (&dict, "b", 2)));
+        assert_eq!(dict.get("b").unwrap(), Some(2));
+        dict.set("c", &3).unwrap();
+        assert_eq!(call::<Option<i64>>(&pool, "dict_get", (&dict, "c")), Some(3));
+        let items: Vec<(String, i64)> = call(&pool, "dict_items", (&dict,));
+        assert_eq!(items, [("a".into(), 1), ("b".into(), 2), ("c".into(), 3)]);
+    });
+}
+
+/// The process of a manager.
+fn process_of(manager: &Manager) -> Process {
+    let process = manager.process().expect("it was started here");
+    Process::open(process.pid()).expect("it runs")
+}
+
+#[test]
+fn a_task_makes_a_manager_that_others_use() {
+    isolated(|| {
+        let pool = pool(2);
+        let (manager, dict): (Manager, Dict<String, i64>) = call(&pool, "managed_new", ());
+        assert_eq!(dict.get("made by").unwrap(), Some(1));
+        call::<()>(&pool, "dict_add", (&dict, "here", 10));
+        assert_eq!(dict.add("here", 1).unwrap(), 11);
+        assert!(manager.process().is_none());
+        let usage = manager.usage().unwrap();
+        assert_eq!((usage.objects, usage.max_bytes), (1, 256 << 20));
+        manager.shutdown().unwrap();
+        let late = pool.apply::<_, Option<i64>>("dict_get", (&dict, "here")).unwrap_err();
+        assert!(matches!(&late, Error::Encode(why) if why == GONE), "{late}");
+        assert_eq!(dict.get("here"), Err(ManagerError::Gone));
+    });
+}
+
+#[test]
+fn a_manager_lives_as_long_as_anybody_has_something_of_it() {
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        let process = process_of(&manager);
+        let dict: Dict<String, i64> = manager.dict([]).unwrap();
+        drop(manager);
+        dict.set("a", &1).unwrap();
+        assert_eq!(dict.get("a").unwrap(), Some(1));
+        assert!(!process.is_gone());
+        drop(dict);
+        process.wait_until_gone();
+    });
+}
+
+#[test]
+fn objects_go_with_their_last_handle_unless_they_have_travelled() {
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        let objects = || manager.usage().unwrap().objects;
+        let dict: Dict<String, i64> = manager.dict([]).unwrap();
+        let again = dict.clone();
+        drop(dict);
+        assert_eq!(objects(), 1);
+        drop(again);
+        assert_eq!((objects(), manager.usage().unwrap().bytes), (0, 0));
+
+        let pool = pool(1);
+        let travelled: Dict<String, i64> = manager.dict([("a".into(), 1)]).unwrap();
+        assert_eq!(call::<Option<i64>>(&pool, "dict_get", (&travelled, "a")), Some(1));
+        drop(travelled);
+        assert_eq!(objects(), 1);
+    });
+}
+
+#[test]
+fn g_24_a_manager_that_is_killed_is_gone_for_everybody_at_once() {
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        let dict: Dict<String, i64> = manager.dict([]).unwrap();
+        let pool = pool(2);
+        let asking = start::<String>(&pool, "dict_until_error", (&dict,));
+        let waiting = start::<(bool, Option<i64>)>(&pool, "dict_wait", (&dict, "never", None::<i64>, None::<u64>));
+        let waiter = thread::spawn({
+            let dict = dict.clone();
+            move || dict.wait_for_change("never", None)
+        });
+        eventually("somebody has asked", || dict.get("asked").unwrap());
+        process_of(&manager).kill();
+        assert_eq!(asking.get_timeout(PATIENCE).unwrap(), GONE);
+        let failed = waiting.get_timeout(PATIENCE).unwrap_err().to_string();
+        assert!(failed.contains(GONE), "{failed}");
+        assert_eq!(waiter.join().unwrap(), Err(ManagerError::Gone));
+        assert_eq!(dict.get("asked"), Err(ManagerError::Gone));
+        assert_eq!(manager.process().unwrap().exitcode(), Some(-9));
+        // Those who come later are told the same, and the pool has lost nobody.
+        let late = pool.apply::<_, Option<i64>>("dict_get", (&dict, "asked")).unwrap_err();
+        assert!(matches!(&late, Error::Encode(why) if why == GONE), "{late}");
+        assert_eq!(pool.worker_pids().len(), 2);
+    });
+}
+
+#[test]
+fn each_method_is_one_step() {
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        let dict: Dict<String, i64> = manager.dict([]).unwrap();
+        let pool = pool(4);
+        let workers: Vec<AsyncResult<()>> = ["dict_add", "dict_fetch_update", "dict_add", "dict_fetch_update"]
+            .map(|task| start(&pool, task, (&dict, "sum", 250)))
+            .into();
+        for _ in 0..250 {
+            dict.add("sum", 1).unwrap();
+        }
+        for worker in workers {
+            worker.get_timeout(PATIENCE).unwrap();
+        }
+        assert_eq!(dict.get("sum").unwrap(), Some(1250));
+    });
+}
+
+#[test]
+fn threads_of_the_host_use_a_manager_together() {
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        let counter: Counter<u32> = manager.counter([]).unwrap();
+        thread::scope(|scope| {
+            for number in 0..8 {
+                let counter = &counter;
+                scope.spawn(move || (0..100).for_each(|_| drop(counter.add(&(number % 2), 1).unwrap())));
+            }
+        });
+        assert_eq!(
+            counter.items::<BTreeMap<_, _>>().unwrap(),
+            BTreeMap::from([(0, 400), (1, 400)])
+        );
+    });
+}
+
+#[test]
+fn g_23_a_managed_list_in_a_dict_is_that_list() {
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        let list: List<i64> = manager.list([1]).unwrap();
+        let dict: Dict<String, List<i64>> = manager.dict([]).unwrap();
+        dict.set("l", &list).unwrap();
+        let pool = pool(2);
+        call::<()>(&pool, "nested_push", (&dict, "l", 2));
+        dict.get("l").unwrap().unwrap().push(&3).unwrap();
+        assert_eq!(list.items::<Vec<_>>().unwrap(), [1, 2, 3]);
+
+        // A plain one is a copy; to change it is a step of its own.
+        let plain: Dict<String, Vec<i64>> = manager.dict([("l".into(), vec![1])]).unwrap();
+        plain.get("l").unwrap().unwrap().push(2);
+        assert_eq!(plain.get("l").unwrap(), Some(vec![1]));
+        plain
+            .fetch_update("l", |list| list.map(|list| [&list[..], &[2]].concat()))
+            .unwrap();
+        assert_eq!(plain.get("l").unwrap(), Some(vec![1, 2]));
+    });
+}
+
+#[test]
+fn a_manager_holds_no_more_than_it_may() {
+    isolated(|| {
+        let (why, bytes, max_bytes): (String, u64, u64) = call(&pool(1), "managed_full", (100_000,));
+        assert_eq!(why, "the manager would hold more than it may");
+        assert_eq!(max_bytes, 100_000);
+        assert!((90_000..=100_000).contains(&bytes), "{bytes}");
+
+        let manager = Manager::builder().max_bytes(10_000).start().unwrap();
+        let dict: Dict<String, String> = manager.dict([("a".into(), "x".repeat(5000))]).unwrap();
+        assert_eq!(dict.set("b", &"x".repeat(5000)), Err(ManagerError::Full));
+        assert_eq!(
+            dict.update([("c".into(), String::new()), ("b".into(), "x".repeat(5000))]),
+            Err(ManagerError::Full)
+        );
+        assert_eq!(dict.keys().unwrap(), ["a"]);
+        dict.set("a", &"y".repeat(8000)).unwrap();
+        dict.remove("a").unwrap();
+        dict.set("b", &"x".repeat(8000)).unwrap();
+        assert_eq!(
+            dict.replace_all([("c".into(), "x".repeat(20_000))]),
+            Err(ManagerError::Full)
+        );
+        assert_eq!(dict.keys().unwrap(), ["b"]);
+    });
+}
+
+#[test]
+fn a_key_is_waited_for_until_it_changes() {
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        let dict: Dict<String, i64> = manager.dict([("a".into(), 1)]).unwrap();
+        let pool = pool(1);
+        let wait = |known: Option<i64>, time: Option<u64>| {
+            start::<(bool, Option<i64>)>(&pool, "dict_wait", (&dict, "a", known, time))
+        };
+        assert_eq!(wait(None, None).get_timeout(PATIENCE).unwrap(), (true, Some(1)));
+        assert_eq!(wait(Some(1), Some(0)).get_timeout(PATIENCE).unwrap(), (false, None));
+        assert_eq!(wait(Some(1), Some(10)).get_timeout(PATIENCE).unwrap(), (false, None));
+        for (change, now) in [(Some(2), Some(2)), (None, None)] {
+            let known = dict.get("a").unwrap();
+            let waiting = wait(known, None);
+            asleep(&pool);
+            dict.set("another", &1).unwrap();
+            dict.set("a", &known.unwrap()).unwrap();
+            match change {
+                Some(value) => drop(dict.set("a", &value).unwrap()),
+                None => drop(dict.remove("a").unwrap()),
+            }
+            assert_eq!(waiting.get_timeout(PATIENCE).unwrap(), (true, now));
+        }
+        let waiting = wait(None, None);
+        asleep(&pool);
+        dict.clear().unwrap();
+        dict.replace_all([("a".into(), 9)]).unwrap();
+        assert_eq!(waiting.get_timeout(PATIENCE).unwrap(), (true, Some(9)));
+    });
+}
+
+#[test]
+fn who_gives_up_waiting_is_not_confused_by_a_late_answer() {
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        let dict: Dict<String, i64> = manager.dict([]).unwrap();
+        let pool = pool(1);
+        assert_eq!(call::<Option<i64>>(&pool, "dict_get", (&dict, "a")), None);
+        let waiting = start::<(bool, Option<i64>)>(&pool, "dict_wait", (&dict, "a", None::<i64>, None::<u64>));
+        let worker = asleep(&pool);
+        waiting.cancel();
+        worker.wait_until_gone();
+        dict.set("a", &1).unwrap();
+        assert_eq!(call::<Option<i64>>(&pool, "dict_get", (&dict, "a")), Some(1));
+    });
+}
+
+#[test]
+fn words_are_counted_once_however_often_a_task_is_killed() {
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        let counter: Counter<String> = manager.counter([]).unwrap();
+        let pool = builder(3).retry(Retry::times(1000)).build().unwrap();
+        let words = ["a", "b", "a"];
+        let jobs: Vec<AsyncResult<bool>> = (0..200)
+            .map(|file| start(&pool, "count_once", (&counter, format!("file {file}"), words)))
+            .collect();
+        let mut killed = 0;
+        while !jobs.iter().all(AsyncResult::ready) {
+            if let Some(pid) = pool.worker_pids().into_iter().find(|pid| *pid != 0)
+                && let Some(worker) = Process::open(pid)
+            {
+                worker.kill();
+                killed += 1;
+            }
+        }
+        for job in jobs {
+            job.get_timeout(PATIENCE).unwrap();
+        }
+        assert!(killed > 0);
+        let counts: BTreeMap<String, i64> = counter.items().unwrap();
+        assert_eq!(counts, BTreeMap::from([("a".into(), 400), ("b".into(), 200)]));
+    });
+}
+
+#[test]
+fn what_a_dead_worker_has_made_alone_goes_with_it() {
+    isolated(|| {
+        let pool = pool(1);
+        let (manager, kept): (Manager, Dict<String, i64>) = call(&pool, "managed_new", ());
+        assert_eq!(call::<u64>(&pool, "managed_private", (&manager,)), 2);
+        kill(pool.worker_pids()[0]);
+        eventually("the manager has noticed", || {
+            (manager.usage().unwrap().objects == 1).then_some(())
+        });
+        assert_eq!(kept.get("made by").unwrap(), Some(1));
+    });
+}
+
+#[test]
+fn a_manager_ends_with_its_pool() {
+    isolated(|| {
+        let pool = pool(1);
+        let (_, dict): (Manager, Dict<String, i64>) = call(&pool, "managed_new", ());
+        let workers = descendants(std::process::id(), "wasmp-worker");
+        assert_eq!(workers.len(), 2);
+        drop(pool);
+        for worker in workers {
+            worker.wait_until_gone();
+        }
+        assert_eq!(dict.get("made by"), Err(ManagerError::Gone));
+    });
+}
+
+#[test]
+fn handles_of_one_type_are_no_handles_of_another() {
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        let list: List<i64> = manager.list([]).unwrap();
+        let pool = pool(1);
+        assert_eq!(
+            error(&pool, "dict_get", (&list, "a")),
+            "the managed object is of another type"
+        );
+        let lock = wasmp::Lock::new().unwrap();
+        assert_eq!(failure(&pool, "dict_get", (&lock, "a")).kind, ErrorKind::Arguments);
+    });
+}
+
+#[test]
+fn many_and_large_values_come_back_as_they_were() {
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        let large: Dict<u32, serde_bytes::ByteBuf> = manager.dict([]).unwrap();
+        let value = serde_bytes::ByteBuf::from(vec![7; 40 << 20]);
+        large.set(&1, &value).unwrap();
+        assert_eq!(large.get(&1).unwrap(), Some(value.clone()));
+        // Two of them are longer than a message may be, and one by one they are not.
+        large.set(&2, &value).unwrap();
+        assert_eq!(large.values().map(drop), Err(ManagerError::TooLarge));
+        let huge = serde_bytes::ByteBuf::from(vec![7; 70 << 20]);
+        assert_eq!(large.set(&3, &huge), Err(ManagerError::TooLarge));
+        assert_eq!(large.len().unwrap(), 2);
+
+        let many: Dict<u32, u32> = manager.dict((0..100_000).map(|key| (key, key * 2))).unwrap();
+        assert_eq!(many.len().unwrap(), 100_000);
+        assert!(
+            many.items::<Vec<_>>()
+                .unwrap()
+                .into_iter()
+                .enumerate()
+                .all(|(at, (key, value))| key as usize == at && value == 2 * key)
+        );
+    });
+}
+
+#[test]
+fn sets_and_namespaces_travel_too() {
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        let set: Set<(i64, String)> = manager.set([(1, "one".into())]).unwrap();
+        let space: Namespace = manager.namespace().unwrap();
+        space.set("set", &set).unwrap();
+        let again: Set<(i64, String)> = space.get("set").unwrap().unwrap();
+        again.insert(&(2, "two".to_owned())).unwrap();
+        assert_eq!(set.len().unwrap(), 2);
+    });
+}
