@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import Lock, Pipe, Pool, Queue, Value, get_context, get_start_method
+from multiprocessing import Lock, Manager, Pipe, Pool, Queue, Value, get_context, get_start_method
 
 WORKERS = 2
 WARM_UP = 1_000
@@ -236,6 +236,22 @@ def value(times):
     return lambda: together(pool, (increment, times)) / times
 
 
+def set_and_get(times):
+    numbers = SHARED[0]
+    for number in range(times // 2):
+        numbers[number % 100] = number
+        assert numbers[number % 100] is not None
+
+
+def managed(clients, times):
+    """Seconds that so many processes take for so many operations on one dictionary, all together."""
+    manager = Manager()
+    pool = Pool(clients, adopt, (manager.dict(),))
+    pool.map(square, range(WARM_UP), 1)
+    atexit.register(pool.terminate)
+    return lambda: (together(pool, *[(set_and_get, times // clients)] * clients), manager)[0]
+
+
 def process(method, times):
     """Seconds from the start of a process that does next to nothing to its end."""
     context = get_context(method)
@@ -294,6 +310,12 @@ def sampler(row, library, items):
         case "lock-two":
             sample = lock(WORKERS, items)
             return lambda: WORKERS * items / sample()
+        case "dict":
+            sample = managed(1, items)
+            return lambda: sample() / items
+        case "dict-1" | "dict-4" | "dict-16":
+            sample = managed(int(row.split("-")[1]), items)
+            return lambda: items / sample()
         case "value" | "value-atomic":
             return value(items)
         case "process-forkserver":

@@ -188,7 +188,7 @@ macro_rules! objects {
 
 /// All rows. Rates need not be taken over the same number of items on both sides, and are not where one side is a
 /// hundred times faster; `map-default` has the same, because the size of its chunks depends on it.
-static ROWS: [Row; 25] = [
+static ROWS: [Row; 29] = [
     Row {
         name: "map-chunk-1",
         work: "`map` square, chunksize 1",
@@ -393,6 +393,38 @@ static ROWS: [Row; 25] = [
         bar: Bar::ratio(Limit::AtMost(0.05), "≤ 1/20"),
         ours: objects::value_atomic,
         peers: objects!(200_000),
+    },
+    Row {
+        name: "dict",
+        work: "managed `dict`, get or set, by one guest",
+        unit: Unit::Microseconds,
+        bar: Bar::ratio(Limit::AtMost(1.0 / 3.0), "≤ 1/3"),
+        ours: objects::dict,
+        peers: objects!(10_000),
+    },
+    Row {
+        name: "dict-1",
+        work: "managed `dict`, get or set, by 1 guest together",
+        unit: Unit::PerSecond,
+        bar: Bar::ratio(Limit::AtLeast(3.0), "≥ 3 ×"),
+        ours: objects::dict_1,
+        peers: objects!(10_000),
+    },
+    Row {
+        name: "dict-4",
+        work: "managed `dict`, get or set, by 4 guests together",
+        unit: Unit::PerSecond,
+        bar: Bar::ratio(Limit::AtLeast(3.0), "≥ 3 ×"),
+        ours: objects::dict_4,
+        peers: objects!(10_000),
+    },
+    Row {
+        name: "dict-16",
+        work: "managed `dict`, get or set, by 16 guests together",
+        unit: Unit::PerSecond,
+        bar: Bar::ratio(Limit::AtLeast(3.0), "≥ 3 ×"),
+        ours: objects::dict_16,
+        peers: objects!(10_000),
     },
 ];
 

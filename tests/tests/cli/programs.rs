@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::outcome::Outcome;
-use crate::run::wasmp;
+use crate::run::{ROOT, wasmp};
 use crate::scene::Folder;
 
 /// What an example prints, line by line. It ends well and does not complain.
@@ -234,6 +234,38 @@ fn producers_consumers_consume_everything_once() {
 #[test]
 fn shared_counter_loses_nothing() {
     prints("shared_counter", &["with a lock: 40000", "by updates: 40000"]);
+}
+
+#[test]
+fn shared_dict_is_one_dictionary_for_all() {
+    prints(
+        "shared_dict",
+        &[
+            "squares: [(1, 1), (2, 4), (3, 9), (4, 16), (5, 25)]",
+            "visits: 5",
+            "numbers: [1, 2, 3, 4, 5]",
+            "one more: [1, 2, 3, 4, 5, 6]",
+        ],
+    );
+}
+
+#[test]
+fn word_counter_counts_every_word() {
+    let files = ["README.md", "LICENSE-MIT", "host/cli/CONTRACT.md"];
+    let words = |file: &&str| {
+        let text = std::fs::read_to_string(format!("{ROOT}/{file}"))
+            .expect("readable")
+            .to_lowercase();
+        let words = text.split(|letter: char| !letter.is_alphanumeric() && letter != '\'');
+        words.filter(|word| !word.is_empty()).count()
+    };
+    let total: usize = files.iter().map(words).sum();
+    let command = format!("run --dir . examples/word_counter {}", files.join(" "));
+    let outcome = wasmp(&command).building().run();
+    let printed: Vec<&str> = outcome.text().lines().collect();
+    assert_eq!(printed.len(), 11, "{printed:?}");
+    assert_eq!(printed[0], format!("3 files, {total} words"));
+    assert!(printed[1].ends_with(" the"), "{printed:?}");
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use serde::Serialize;
-use wasmp::{Lock, Pool, Queue, Value, pipe as pipe_ends};
+use wasmp::{Lock, Manager, Pool, Queue, Value, pipe as pipe_ends};
 
-use super::{WORKERS, seconds_since, warm_pair};
+use super::{WORKERS, seconds_since, warm, warm_pair};
 use crate::{Failure, Sampler, Stage};
 
 pub(crate) fn queue_16_b(stage: &Stage) -> Result<Sampler, Failure> {
@@ -62,6 +62,40 @@ pub(crate) fn value(stage: &Stage) -> Result<Sampler, Failure> {
 
 pub(crate) fn value_atomic(stage: &Stage) -> Result<Sampler, Failure> {
     alone(stage, "fetch_add", Value::new(0_i64)?, 5_000_000)
+}
+
+pub(crate) fn dict(stage: &Stage) -> Result<Sampler, Failure> {
+    let manager = Manager::new()?;
+    alone(stage, "set_and_get", manager.dict::<u64, u64>([])?, 100_000)
+}
+
+pub(crate) fn dict_1(stage: &Stage) -> Result<Sampler, Failure> {
+    dict_of(stage, 1)
+}
+
+pub(crate) fn dict_4(stage: &Stage) -> Result<Sampler, Failure> {
+    dict_of(stage, 4)
+}
+
+pub(crate) fn dict_16(stage: &Stage) -> Result<Sampler, Failure> {
+    dict_of(stage, 16)
+}
+
+/// Operations a second of so many guests on one dictionary.
+fn dict_of(stage: &Stage, clients: usize) -> Result<Sampler, Failure> {
+    let pool = warm(Pool::builder(&stage.module).processes(clients))?;
+    let dict = Manager::new()?.dict::<u64, u64>([])?;
+    let each = stage.items(100_000) / clients as u64;
+    Ok(Box::new(move || {
+        let begin = Instant::now();
+        let calls: Vec<_> = (0..clients)
+            .map(|_| pool.apply_async::<_, ()>("set_and_get", (&dict, each)))
+            .collect::<Result<_, _>>()?;
+        for call in calls {
+            call.get()?;
+        }
+        Ok((each * clients as u64) as f64 / seconds_since(begin))
+    }))
 }
 
 /// Seconds for each of so many operations of one guest.

@@ -7,7 +7,7 @@ mod kernels;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wasmp_guest::{Connection, Lock, Process, Queue, Result, StartMethod, Value, task};
+use wasmp_guest::{Connection, Dict, Lock, Process, Queue, Result, StartMethod, Value, task};
 
 /// Next to no work at all: what is measured is the way there and back.
 #[task]
@@ -108,6 +108,18 @@ fn lock_pairs(lock: Lock, times: u64) -> Result<()> {
     for _ in 0..times {
         lock.acquire()?;
         lock.release()?;
+    }
+    Ok(())
+}
+
+/// Sets and gets, the one after the other: so many operations.
+#[task]
+fn set_and_get(dict: Dict<u64, u64>, times: u64) -> Result<()> {
+    for number in 0..times / 2 {
+        dict.set(&(number % 100), &number)?;
+        if dict.get(&(number % 100))?.is_none() {
+            return Err(wasmp_guest::Error::new("a value that is not there"));
+        }
     }
     Ok(())
 }
