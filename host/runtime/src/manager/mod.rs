@@ -62,3 +62,6 @@ pub(crate) struct Knock {
     pub(crate) token: TokenBytes,
     pub(crate) client: u32,
 }
+
+#[cfg(test)]
+mod tests;
