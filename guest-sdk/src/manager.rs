@@ -150,6 +150,60 @@ impl Manager {
         Namespace::new(&self.line)
     }
 
+    /// The dictionary of this name, a new and empty one if there was none: for programs that have nothing of each other's. It stays
+    /// as long as the manager.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    pub fn named_dict<K, V>(&self, name: &str) -> Result<Dict<K, V>, ManagerError>
+    where
+        K: Serialize + DeserializeOwned,
+        V: Serialize + DeserializeOwned,
+    {
+        Dict::named(&self.line, name)
+    }
+
+    /// The list of this name, a new and empty one if there was none: for programs that have nothing of each other's. It stays
+    /// as long as the manager.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    pub fn named_list<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<List<T>, ManagerError> {
+        List::named(&self.line, name)
+    }
+
+    /// The set of this name, a new and empty one if there was none: for programs that have nothing of each other's. It stays
+    /// as long as the manager.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    pub fn named_set<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<Set<T>, ManagerError> {
+        Set::named(&self.line, name)
+    }
+
+    /// The counter of this name, a new and empty one if there was none: for programs that have nothing of each other's. It stays
+    /// as long as the manager.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    pub fn named_counter<K: Serialize + DeserializeOwned>(&self, name: &str) -> Result<Counter<K>, ManagerError> {
+        Counter::named(&self.line, name)
+    }
+
+    /// The namespace of this name, a new and empty one if there was none: for programs that have nothing of each other's. It stays
+    /// as long as the manager.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    pub fn named_namespace(&self, name: &str) -> Result<Namespace, ManagerError> {
+        Namespace::named(&self.line, name)
+    }
+
     /// How much it holds.
     ///
     /// # Errors

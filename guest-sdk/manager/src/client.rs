@@ -111,6 +111,14 @@ impl<C: Client> Proxy<C> {
         Ok(Self(Arc::new(Held { client, id })))
     }
 
+    /// The object of this name, which is new if there was none.
+    pub(crate) fn named(client: &C, op: Op, name: &str) -> Result<Self, ManagerError> {
+        Self::create(client, op, |writer| {
+            writer.item(name.as_bytes());
+            Ok(())
+        })
+    }
+
     /// Asks something about it.
     pub(crate) fn ask<R>(
         &self,

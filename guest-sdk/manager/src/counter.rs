@@ -34,6 +34,17 @@ impl<K: Serialize + DeserializeOwned, C: Client> Counter<K, C> {
         })
     }
 
+    /// The one of this name, in the manager that `client` reaches: a new one if there was none. It stays as long as the
+    /// manager.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError`].
+    pub fn named(client: &C, name: &str) -> Result<Self, ManagerError> {
+        let dict = Dict::named(client, name)?;
+        Ok(Self { dict, of: PhantomData })
+    }
+
     /// The count of this key.
     ///
     /// # Errors

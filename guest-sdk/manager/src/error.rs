@@ -30,6 +30,8 @@ pub enum ManagerError {
     Unsupported,
     /// No manager can be started, or reached: why.
     Start(String),
+    /// The manager, or this program, has another key (CPython: `AuthenticationError`).
+    Authentication,
     /// A value could not be written: why.
     Encode(String),
     /// What came back is not of the type that was asked for: why.
@@ -69,6 +71,7 @@ impl fmt::Display for ManagerError {
             Self::Interrupted => "the wait was ended",
             Self::Unsupported => "not in a wasmp worker, or not supported by it",
             Self::Start(why) => return write!(f, "the manager cannot be reached: {why}"),
+            Self::Authentication => "the manager has another key",
             Self::Encode(why) => return write!(f, "the value cannot be written: {why}"),
             Self::Decode(why) => return write!(f, "what is there is of another type: {why}"),
             Self::Protocol => "the manager and its client do not understand each other",

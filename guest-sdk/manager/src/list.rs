@@ -33,6 +33,17 @@ impl<T: Serialize + DeserializeOwned, C: Client> List<T, C> {
         Ok(Self { proxy, of: PhantomData })
     }
 
+    /// The one of this name, in the manager that `client` reaches: a new one if there was none. It stays as long as the
+    /// manager.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError`].
+    pub fn named(client: &C, name: &str) -> Result<Self, ManagerError> {
+        let proxy = Proxy::named(client, Op::NamedList, name)?;
+        Ok(Self { proxy, of: PhantomData })
+    }
+
     /// The value at this place (CPython: `l[place]`).
     ///
     /// # Errors

@@ -32,6 +32,17 @@ impl<C: Client> Namespace<C> {
         Ok(Self { proxy, of: PhantomData })
     }
 
+    /// The one of this name, in the manager that `client` reaches: a new one if there was none. It stays as long as the
+    /// manager.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError`].
+    pub fn named(client: &C, name: &str) -> Result<Self, ManagerError> {
+        let proxy = Proxy::named(client, Op::NamedMap, name)?;
+        Ok(Self { proxy, of: PhantomData })
+    }
+
     /// The value of an attribute, if it is there (CPython: `ns.name`, which raises `AttributeError`).
     ///
     /// # Errors

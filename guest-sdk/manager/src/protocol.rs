@@ -89,6 +89,10 @@ numbered! {
         KeepAll = 5,
         /// The manager ends.
         ShutDown = 6,
+        /// Name (item) → id of the map of that name, which is new and empty if there was none.
+        NamedMap = 8,
+        /// Name (item) → id of the list of that name, which is new and empty if there was none.
+        NamedList = 9,
         /// → number of objects (u64), bytes that they take (u64), most that they may (u64).
         Usage = 7,
 

@@ -32,6 +32,17 @@ impl<T: Serialize + DeserializeOwned, C: Client> Set<T, C> {
         Ok(Self { dict, of: PhantomData })
     }
 
+    /// The one of this name, in the manager that `client` reaches: a new one if there was none. It stays as long as the
+    /// manager.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError`].
+    pub fn named(client: &C, name: &str) -> Result<Self, ManagerError> {
+        let dict = Dict::named(client, name)?;
+        Ok(Self { dict, of: PhantomData })
+    }
+
     /// Adds a member (CPython: `add`). Returns whether it is new.
     ///
     /// # Errors

@@ -51,6 +51,7 @@ pub(crate) enum Command {
     Inspect(Inspect),
     Build(Build),
     Compile(Compile),
+    Manager(Manager),
 }
 
 /// Run a task over many inputs, in parallel
@@ -257,6 +258,26 @@ pub(crate) struct Exec {
 
     #[command(flatten)]
     pub(crate) grants: Grants,
+}
+
+/// Hold dictionaries and lists for programs that have the key
+///
+/// Prints the address where it listens, and runs until Ctrl-C or until a client shuts it down. Programs reach it by
+/// `Manager::connect`. The key is proved, not sent; what is said afterwards is neither secret nor protected.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  wasmp manager --listen 127.0.0.1:5000 --authkey-file key.txt")]
+pub(crate) struct Manager {
+    /// Where to listen: HOST:PORT (port 0: any that is free) or unix:PATH
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(crate) listen: wasmp::Address,
+
+    /// The key: what is in FILE, without the line end at its end
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authkey_file: PathBuf,
+
+    /// Most bytes to hold (64M, 1GiB) [default: 256M]
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) max_bytes: Option<u64>,
 }
 
 /// Show what a module offers and needs, without running it

@@ -14,6 +14,7 @@ mod input;
 mod inspect;
 mod json;
 mod ledger;
+mod manager;
 mod map;
 mod module;
 mod objects;
@@ -64,5 +65,6 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
         Command::Inspect(args) => inspect::run(args),
         Command::Build(args) => build::run(args),
         Command::Compile(args) => compile::run(args),
+        Command::Manager(args) => manager::run(args),
     }
 }

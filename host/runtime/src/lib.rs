@@ -211,7 +211,7 @@ pub use context::{Context, Process, ProcessBuilder};
 pub use error::{Cause, Error, ErrorKind, Result, TaskError};
 pub use identity::StartMethod;
 pub use insight::{PoolStats, SlowItem, WorkerStats, WorkerTimes};
-pub use manager::{Counter, Dict, Line, List, Manager, ManagerBuilder, Namespace, Set};
+pub use manager::{Address, Counter, Dict, Line, List, Manager, ManagerBuilder, ManagerServer, Namespace, Set};
 pub use module::{
     ExportInfo, ImportInfo, MemoryInfo, Module, ModuleError, ModuleKind, ModuleSource, Param, TaskInfo, UnknownImport,
 };

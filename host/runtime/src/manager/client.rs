@@ -11,7 +11,8 @@ use wasmp_abi::{ObjectKind, Status};
 use wasmp_manager::protocol::MAX_MESSAGE;
 use wasmp_manager::{Client, ManagerError, Usage, answers, number, shut_down, usage};
 
-use super::reception::HOST;
+use super::reception::{self, HOST, Reception};
+use super::remote::{Address, ManagerServer, connect};
 use super::{DEFAULT_MAX_BYTES, Settings};
 use crate::cbor::{self, Decoder};
 use crate::context::{Context, Process};
@@ -109,7 +110,7 @@ impl<'c> ManagerBuilder<'c> {
             }
         };
         let (manager, process) = context.found_manager(settings)?;
-        let line = Line::to(Handle::of(manager), Some(process));
+        let line = Line::to(Handle::attach(manager, 0), Some(process));
         Ok(Manager { line })
     }
 }
@@ -131,6 +132,37 @@ impl Manager {
     /// A new one, to be set up.
     pub fn builder() -> ManagerBuilder<'static> {
         ManagerBuilder::new(None)
+    }
+
+    /// One elsewhere, that somebody lets others [reach](Self::listen) at this address, with this key (CPython:
+    /// `BaseManager(address, authkey).connect()`).
+    ///
+    /// What it makes is used as that of any other, and travels to the workers of this program. Values that have handles in them
+    /// do not travel to it: what they stand for is not there. Each client has a connection of its own; when that is lost,
+    /// the manager is [gone](ManagerError::Gone) for what was being asked, and what is asked next is asked over a new one.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::Start`] if there is no manager of this version, [`ManagerError::Authentication`] if it has another key.
+    pub fn connect(address: &Address, key: &[u8]) -> std::result::Result<Self, ManagerError> {
+        let remote = connect(address.clone(), key)?;
+        let manager = Entry::manager(Reception::remote(remote))
+            .map_err(|error| ManagerError::Start(error.status().name().into()))?;
+        let line = Line::to(Handle::attach(manager, 0), None);
+        Ok(Self { line })
+    }
+
+    /// Lets programs elsewhere, who have the same key, [connect](Self::connect) to it (CPython: `get_server`). They are served
+    /// by threads of this program until what is returned is dropped, and they have gone.
+    ///
+    /// The key is proved, not sent. What is said afterwards is neither secret nor protected from those who can change what is
+    /// sent: use it on the loopback, a Unix socket, or a network that you trust.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Start`](crate::Error::Start) if it cannot listen there.
+    pub fn listen(&self, address: &Address, key: &[u8]) -> Result<ManagerServer> {
+        ManagerServer::start(self.line.clone(), address, key)
     }
 
     /// A new dictionary with these keys and values.
@@ -189,6 +221,66 @@ impl Manager {
     /// [`ManagerError`].
     pub fn namespace(&self) -> std::result::Result<Namespace, ManagerError> {
         Namespace::new(&self.line)
+    }
+
+    /// The dictionary of this name, a new and empty one if there was none: for programs that have nothing of each other's. It stays
+    /// as long as the manager.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    pub fn named_dict<K, V>(&self, name: &str) -> std::result::Result<Dict<K, V>, ManagerError>
+    where
+        K: Serialize + DeserializeOwned,
+        V: Serialize + DeserializeOwned,
+    {
+        Dict::named(&self.line, name)
+    }
+
+    /// The list of this name, a new and empty one if there was none: for programs that have nothing of each other's. It stays
+    /// as long as the manager.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    pub fn named_list<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+    ) -> std::result::Result<List<T>, ManagerError> {
+        List::named(&self.line, name)
+    }
+
+    /// The set of this name, a new and empty one if there was none: for programs that have nothing of each other's. It stays
+    /// as long as the manager.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    pub fn named_set<T: Serialize + DeserializeOwned>(&self, name: &str) -> std::result::Result<Set<T>, ManagerError> {
+        Set::named(&self.line, name)
+    }
+
+    /// The counter of this name, a new and empty one if there was none: for programs that have nothing of each other's. It stays
+    /// as long as the manager.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    pub fn named_counter<K: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+    ) -> std::result::Result<Counter<K>, ManagerError> {
+        Counter::named(&self.line, name)
+    }
+
+    /// The namespace of this name, a new and empty one if there was none: for programs that have nothing of each other's. It stays
+    /// as long as the manager.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    pub fn named_namespace(&self, name: &str) -> std::result::Result<Namespace, ManagerError> {
+        Namespace::named(&self.line, name)
     }
 
     /// How much it holds.
@@ -282,11 +374,24 @@ impl Line {
     }
 
     fn connect(&self) -> std::result::Result<Desk, ManagerError> {
+        Ok(Desk {
+            pipe: self.pipe(HOST)?,
+            sequence: 0,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// A pipe for a client that is not this host itself.
+    pub(super) fn visitor(&self) -> std::result::Result<Connection, ManagerError> {
+        self.pipe(reception::next_client())
+    }
+
+    fn pipe(&self, client: u32) -> std::result::Result<Connection, ManagerError> {
         let Object::Manager(reception) = self.manager().object() else {
             return Err(ManagerError::Protocol);
         };
         let pipe = reception
-            .connect(self.manager(), HOST, |_| Ok(None))
+            .connect(self.manager(), client, |_| Ok(None))
             .map_err(|status| match status {
                 Status::Broken => ManagerError::Gone,
                 Status::ObjectLimit => {
@@ -294,11 +399,7 @@ impl Line {
                 }
                 status => ManagerError::Start(status.name().into()),
             })?;
-        Ok(Desk {
-            pipe: Handle::of(pipe).into(),
-            sequence: 0,
-            buffer: Vec::new(),
-        })
+        Ok(Handle::attach(pipe, 0).into())
     }
 
     fn give_back(&self, mut desk: Desk) {
@@ -318,12 +419,19 @@ impl Desk {
         self.buffer.clear();
         let ((), references) = collect_references(|| write(&mut self.buffer))?;
         self.sequence = self.sequence.wrapping_add(1);
-        let numbered = number(&mut self.buffer, self.sequence);
-        match numbered {
+        let remote = matches!(manager.object(), Object::Manager(reception) if reception.is_remote());
+        let written = if remote && !references.is_empty() {
+            Err(ManagerError::Encode(
+                "a handle means nothing to a manager elsewhere".into(),
+            ))
+        } else {
+            number(&mut self.buffer, self.sequence)
+        };
+        match written {
             Ok(()) => references.keep_in(manager),
             Err(_) => references.retract(),
         }
-        numbered
+        written
     }
 
     /// Sends what is written, and waits for the answer.

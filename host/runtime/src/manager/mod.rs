@@ -20,6 +20,7 @@ mod list;
 mod map;
 mod number;
 pub(crate) mod reception;
+mod remote;
 mod store;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,7 @@ use wasmp_manager::protocol::MAX_MESSAGE;
 
 pub use self::client::{Counter, Dict, Line, List, Manager, ManagerBuilder, Namespace, Set};
 pub(crate) use self::reception::Reception;
+pub use self::remote::{Address, ManagerServer};
 pub(crate) use self::store::{Caller, Served, Store, refuse};
 use crate::objects::Shape;
 use crate::objects::message::TokenBytes;

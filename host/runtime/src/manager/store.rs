@@ -105,6 +105,8 @@ pub(crate) type Late = (u32, Vec<u8>);
 #[derive(Debug)]
 pub(crate) struct Store {
     objects: HashMap<Id, Object>,
+    /// Those that have a name: they are never removed.
+    names: HashMap<Box<[u8]>, Id>,
     budget: Budget,
     waiting: Vec<Waiting>,
     /// Answers to those whose wait is over.
@@ -116,6 +118,7 @@ impl Store {
     pub(crate) fn new(max_bytes: u64) -> Self {
         Self {
             objects: HashMap::new(),
+            names: HashMap::new(),
             budget: Budget {
                 used: 0,
                 max: max_bytes,
@@ -165,6 +168,7 @@ impl Store {
                 let items = malformed(fields.items())?;
                 answer.id(self.create(caller.client, op, &items)?);
             }
+            Op::NamedMap | Op::NamedList => answer.id(self.named(op, malformed(fields.item())?)?),
             Op::Release => {
                 if self
                     .objects
@@ -225,6 +229,26 @@ impl Store {
         self.budget = budget;
         let owner = Some(client);
         self.objects.insert(id, Object { content, owner });
+        Ok(id)
+    }
+
+    /// The object of this name, which belongs to nobody.
+    fn named(&mut self, op: Op, name: &[u8]) -> Result<Id, Status> {
+        if let Some(id) = self.names.get(name) {
+            return match (op, &self.objects[id].content) {
+                (Op::NamedMap, Content::Map(_)) | (Op::NamedList, Content::List(_)) => Ok(*id),
+                _ => Err(Status::WrongType),
+            };
+        }
+        let bytes = name.len() as u64;
+        self.budget.has_room(OBJECT_BYTES + bytes)?;
+        let op = if op == Op::NamedMap { Op::NewMap } else { Op::NewList };
+        let id = self.create(0, op, &[])?;
+        self.budget.exchange(0, bytes)?;
+        if let Some(object) = self.objects.get_mut(&id) {
+            object.owner = None;
+        }
+        self.names.insert(name.into(), id);
         Ok(id)
     }
 

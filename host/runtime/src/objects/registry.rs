@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use wasmp_abi::{ObjectKind, Status};
@@ -15,7 +15,7 @@ use wasmp_ipc::{Mapping, SLOTS, Slot};
 use super::message::{Answer, Opened, Request, is_name};
 use super::object::{DEFAULT_MAX_MESSAGE, Object, Shape};
 use super::token::Token;
-use crate::manager::{Reception, reception};
+use crate::manager::{DESK, Reception, reception};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Each change in here is complete by itself.
@@ -118,20 +118,17 @@ impl Entry {
         Self::register(1, (memory, len, 0), Object::Manager(reception), None, None)
     }
 
-    /// A pipe to a manager, with both ends on their way from the host: nobody has the first, and the second is sent off by
-    /// the token that comes with it.
+    /// A pipe to a manager. The host has both ends open, until it lets go of them.
     pub(crate) fn desk(
         manager: &Arc<Self>,
         charge: impl FnOnce(u64) -> Result<Option<Charge>, Status>,
-    ) -> Result<(Arc<Self>, Token), CreateError> {
-        let shape = crate::manager::DESK;
+    ) -> Result<Arc<Self>, CreateError> {
+        let shape = DESK;
         let (len, charge) = Self::charge_for(&shape, DEFAULT_MAX_MESSAGE, charge)?;
         let (memory, mapping) = Mapping::create("wasmp-object", len)?;
         let object = Object::create(&shape, &Arc::new(mapping))?;
         let manager = Some(Arc::clone(manager));
-        let entry = Self::register(shape.ends(), (memory, len, 0), object, manager, charge)?;
-        let token = entry.send_off(1)?;
-        Ok((entry, token))
+        Self::register(shape.ends(), (memory, len, 0), object, manager, charge)
     }
 
     fn charge_for(
@@ -534,12 +531,11 @@ impl Scope {
         seat: &mut Option<Seat>,
         manager: &Arc<Entry>,
     ) -> Result<(Answer, Option<Arc<Entry>>), Status> {
-        static CLIENTS: AtomicU32 = AtomicU32::new(reception::HOST + 1);
         let Object::Manager(reception) = manager.object() else {
             return Err(Status::WrongKind);
         };
         let charge = |bytes| Charge::new(&self.usage, self.quota, bytes).map(Some);
-        let pipe = reception.connect(manager, CLIENTS.fetch_add(1, Ordering::Relaxed), charge)?;
+        let pipe = reception.connect(manager, reception::next_client(), charge)?;
         let opened = Self::open(seat, Arc::clone(&pipe), 0, ObjectKind::Connection as u8)?;
         if let (Object::Pipe(ends), Some(seat)) = (pipe.object(), seat) {
             let _ = ends[0].attach(seat.slot);

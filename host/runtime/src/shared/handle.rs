@@ -59,12 +59,8 @@ impl Handle {
         Ok(handle)
     }
 
-    /// A handle to an object, to the first end if it is a pipe.
-    pub(crate) fn of(entry: Arc<Entry>) -> Self {
-        Self::attach(entry, 0)
-    }
-
-    fn attach(entry: Arc<Entry>, end: usize) -> Self {
+    /// A handle to an object, or to this end of a pipe.
+    pub(crate) fn attach(entry: Arc<Entry>, end: usize) -> Self {
         entry.host_opens(end);
         Self { entry, end }
     }
@@ -152,6 +148,10 @@ impl References {
             (none @ None, others) => *none = others,
             (Some(_), None) => {}
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 
     fn add(&mut self, entry: Arc<Entry>, end: usize, token: Token) {

@@ -1,0 +1,49 @@
+//! `wasmp manager`: dictionaries and lists for programs anywhere that have the key.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::process::{self, ExitCode};
+
+use wasmp::Manager;
+
+use crate::args;
+use crate::error::Error;
+use crate::{FAILED, INTERRUPTED, signals};
+
+pub(crate) fn run(args: &args::Manager) -> Result<ExitCode, Error> {
+    let key = read_key(args)?;
+    // What it holds goes with it, so there is nothing to wind down.
+    signals::on_interrupt(|| process::exit(INTERRUPTED.into()))?;
+    let mut manager = Manager::builder();
+    if let Some(bytes) = args.max_bytes {
+        manager = manager.max_bytes(bytes);
+    }
+    let manager = manager.start()?;
+    let server = manager.listen(&args.listen, &key)?;
+    let told = writeln!(io::stdout(), "{}", server.address());
+    told.map_err(|error| Error::stream("write to", "standard output", error))?;
+    if let Some(process) = manager.process() {
+        process.join();
+    }
+    // It was shut down by a client, or has died.
+    let code = manager.process().and_then(|process| process.exitcode());
+    Ok(if code == Some(0) {
+        ExitCode::SUCCESS
+    } else {
+        FAILED.into()
+    })
+}
+
+/// The key is the file, without the line end at its end.
+fn read_key(args: &args::Manager) -> Result<Vec<u8>, Error> {
+    let file = &args.authkey_file;
+    let mut key = fs::read(file).map_err(|error| Error::file("read", file, error))?;
+    if key.ends_with(b"\n") {
+        key.pop();
+    }
+    if key.is_empty() {
+        let empty = io::Error::other("it is empty, and anybody can guess that");
+        return Err(Error::file("use as a key", file, empty));
+    }
+    Ok(key)
+}

@@ -1,0 +1,100 @@
+//! How the two sides of a connection prove to each other that they have the same key, without telling it (CPython:
+//! `deliver_challenge` and `answer_challenge`; here with SHA-256 alone, and both at once).
+//!
+//! ```text
+//! listener → dialler   greeting, nonce
+//! dialler → listener   greeting, nonce, HMAC(key, "dialler", both nonces)
+//! listener → dialler   HMAC(key, "listener", both nonces)
+//! ```
+//!
+//! Nothing that was sent can be sent again to any use: each side has a nonce of its own in what the other has to prove, and
+//! which side it is. What is said afterwards is neither secret nor protected: who can change what is sent on the network
+//! can change that.
+
+use std::io::{self, Read, Write};
+
+use hmac::{Hmac, Mac as _};
+use rustix::rand::{GetRandomFlags, getrandom};
+use sha2::Sha256;
+
+/// What both sides say first: what they speak, and its version.
+const GREETING: &[u8; 16] = b"wasmp manager 1\n";
+
+const NONCE: usize = 32;
+const PROOF: usize = 32;
+
+/// Why a connection is none.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// The other side speaks something else, or another version of this.
+    Stranger,
+    /// It has another key.
+    Key,
+    Io(io::Error),
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+fn nonce() -> io::Result<[u8; NONCE]> {
+    let mut bits = [0; NONCE];
+    // Up to 256 bytes come whole.
+    getrandom(&mut bits, GetRandomFlags::empty())?;
+    Ok(bits)
+}
+
+fn mac(key: &[u8], side: &[u8], nonces: [&[u8; NONCE]; 2]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(side);
+    for nonce in nonces {
+        mac.update(nonce);
+    }
+    mac
+}
+
+fn receive<const N: usize>(stream: &mut impl Read) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    stream.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn greet(stream: &mut impl Read) -> Result<(), Refused> {
+    match receive(stream)? {
+        greeting if greeting == *GREETING => Ok(()),
+        _ => Err(Refused::Stranger),
+    }
+}
+
+/// The listener's part.
+pub(super) fn listener(stream: &mut (impl Read + Write), key: &[u8]) -> Result<(), Refused> {
+    let ours = nonce()?;
+    stream.write_all(&[&GREETING[..], &ours].concat())?;
+    greet(stream)?;
+    let theirs = receive(stream)?;
+    let proof: [u8; PROOF] = receive(stream)?;
+    mac(key, b"dialler", [&ours, &theirs])
+        .verify_slice(&proof)
+        .map_err(|_| Refused::Key)?;
+    let answer = mac(key, b"listener", [&ours, &theirs]).finalize().into_bytes();
+    Ok(stream.write_all(&answer)?)
+}
+
+/// The dialler's part.
+pub(super) fn dialler(stream: &mut (impl Read + Write), key: &[u8]) -> Result<(), Refused> {
+    greet(stream)?;
+    let theirs = receive(stream)?;
+    let ours = nonce()?;
+    let proof = mac(key, b"dialler", [&theirs, &ours]).finalize().into_bytes();
+    stream.write_all(&[&GREETING[..], &ours, &proof].concat())?;
+    let answer: [u8; PROOF] = receive(stream).map_err(|error| match error.kind() {
+        // It has heard the proof, and says no more.
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Refused::Key,
+        _ => Refused::Io(error),
+    })?;
+    mac(key, b"listener", [&theirs, &ours])
+        .verify_slice(&answer)
+        .map_err(|_| Refused::Key)
+}

@@ -1,0 +1,23 @@
+//! Managers on the other side of a socket.
+//!
+//! ```text
+//! client ── pipe ── relay ══ TCP or Unix socket ══ relay ── pipe ── server process
+//!                   dial                           listen
+//! ```
+//!
+//! On both sides the socket ends in the host, in a [`relay`] between it and a pipe: clients and server know nothing of it. The
+//! two hosts [prove](auth) to each other that they have the same key before anything else is said; what comes after that is
+//! [frames](frame) of a limited length. Who sends anything else loses the connection, and nobody else anything.
+
+mod address;
+mod auth;
+mod dial;
+mod frame;
+mod listen;
+mod relay;
+#[cfg(test)]
+mod tests;
+
+pub use self::address::Address;
+pub(super) use self::dial::{Remote, connect};
+pub use self::listen::ManagerServer;
