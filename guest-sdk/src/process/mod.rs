@@ -80,6 +80,8 @@ struct Info {
     method: Option<String>,
     #[serde(default)]
     parent: Option<(String, u32)>,
+    #[serde(default)]
+    log: u32,
 }
 
 fn read(info: &[u8]) -> Result<Info, ProcessError> {
@@ -299,6 +301,11 @@ impl CurrentProcess {
     #[must_use]
     pub fn daemon(&self) -> bool {
         self.0.daemon
+    }
+
+    /// How it logs, as whoever started it has said.
+    pub(crate) fn log(&self) -> u32 {
+        self.0.log
     }
 }
 

@@ -8,6 +8,7 @@ mod common;
 mod crowd;
 mod deaths;
 mod embed;
+mod events;
 mod executor;
 mod failures;
 mod inline;

@@ -7,6 +7,7 @@
 #![cfg(target_os = "linux")]
 
 mod host;
+mod logs;
 mod program;
 mod survival;
 

@@ -429,6 +429,7 @@ impl Core {
     pub(crate) fn close(&mut self) {
         if let State::Running = self.state {
             self.state = State::Closing;
+            self.tell_close();
         }
     }
 
@@ -438,6 +439,7 @@ impl Core {
             return;
         }
         self.state = State::Over(end.clone());
+        self.tell_over(end);
         for key in self.jobs.keys() {
             if let Some(job) = self.jobs.get(key) {
                 job.end(end.clone());

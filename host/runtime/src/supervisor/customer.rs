@@ -22,7 +22,7 @@ use super::family::{Preparation, Processes};
 use super::job::{Batch, Block, ChunkRule, Delivery, Job, JobKey, Outcome, Sink, Terms as JobTerms};
 use super::size::Size;
 use super::slot::{Limits, Slot, Violation};
-use super::solo::{Solo, prepare_spawn};
+use super::solo::{Owner, Solo, prepare_spawn};
 use crate::identity::{Identity, StartMethod};
 use crate::objects::message::{Answer, MAX_NAME, PoolRequest};
 use crate::outcome::End;
@@ -437,14 +437,16 @@ impl Core {
                 processes,
                 max_tasks,
                 patience,
-            } => self.new_pool(at, processes, max_tasks, patience),
+                log,
+            } => self.new_pool(at, (processes, max_tasks, patience), log),
             PoolRequest::Resize { pool, processes } => self.resize_pool(at, pool, processes),
             PoolRequest::Start {
                 ref name,
                 daemon,
                 method,
                 snapshot,
-            } => self.new_process(at, name.clone(), daemon, method, snapshot),
+                log,
+            } => self.new_process(at, (name.clone(), daemon, method, log), snapshot),
             PoolRequest::Sentinel { pool } => self.sentinel(at, pool),
             PoolRequest::Drop { pool } => {
                 self.slots[at].ended.retain(|(id, _)| *id != pool);
@@ -458,9 +460,8 @@ impl Core {
     fn new_pool(
         &mut self,
         at: usize,
-        processes: u32,
-        max_tasks: u32,
-        patience: u64,
+        (processes, max_tasks, patience): (u32, u32, u64),
+        log: u32,
     ) -> Result<(Answer, Vec<OwnedFd>), Status> {
         let max = match processes {
             0 => available_cpus(),
@@ -473,16 +474,18 @@ impl Core {
         let claim = Processes::claim(&self.family, max).ok_or(Status::ProcessLimit)?;
         let tasks = if max_tasks == 0 { u64::MAX } else { max_tasks.into() };
         let patience = (patience > 0).then(|| Duration::from_nanos(patience));
-        let (pool, memory) = self.adopt(at, claim, max, tasks, patience, None)?;
+        let owner = Owner {
+            log,
+            ..self.owner_at(at)
+        };
+        let (pool, memory) = self.adopt(at, owner, claim, (max, tasks, patience), None)?;
         Ok((Answer::Pool { pool }, vec![memory]))
     }
 
     fn new_process(
         &mut self,
         at: usize,
-        name: Option<String>,
-        daemon: Option<bool>,
-        method: Option<StartMethod>,
+        (name, daemon, method, log): (Option<String>, Option<bool>, Option<StartMethod>, u32),
         snapshot: Option<u64>,
     ) -> Result<(Answer, Vec<OwnedFd>), Status> {
         // `Unsupported` would be about forking.
@@ -508,9 +511,10 @@ impl Core {
             lineage,
             // As in CPython, but what a worker of a pool starts is no daemon because it is one.
             daemon: daemon.unwrap_or(own.daemon && own.once),
-            parent: Some((owner.name, owner.pid)),
+            parent: Some((owner.name.clone(), owner.pid)),
             method: method.unwrap_or(own.method),
             once: true,
+            log,
         };
         let daemon = identity.daemon;
         let claim = Processes::claim(&self.family, 1).ok_or(Status::ProcessLimit)?;
@@ -518,7 +522,7 @@ impl Core {
         let copy = snapshot
             .map(|bytes| solo.set_snapshot(bytes, self.insight.max_memory))
             .transpose()?;
-        let (pool, memory) = self.adopt(at, claim, 1, u64::MAX, None, Some(solo))?;
+        let (pool, memory) = self.adopt(at, owner, claim, (1, u64::MAX, None), Some(solo))?;
         let memories = std::iter::once(memory).chain(copy).collect();
         Ok((Answer::Process { pool, name, daemon }, memories))
     }
@@ -527,10 +531,9 @@ impl Core {
     fn adopt(
         &mut self,
         at: usize,
+        owner: Owner,
         claim: Processes,
-        max: usize,
-        tasks: u64,
-        patience: Option<Duration>,
+        (max, tasks, patience): (usize, u64, Option<Duration>),
         solo: Option<Solo>,
     ) -> Result<(u32, OwnedFd), Status> {
         let (customer, memory) = Customer::new().map_err(|_| Status::ObjectLimit)?;
@@ -548,7 +551,6 @@ impl Core {
             patience,
             insight: self.insight.clone(),
         };
-        let owner = self.owner_at(at);
         let id = self.supervisor.next_pool();
         let mut core = Core::of_guest(id, &self.family, terms, owner, customer);
         core.claim = Some(claim);

@@ -22,6 +22,7 @@ mod customer;
 mod deadlines;
 mod dispatch;
 pub(crate) mod errands;
+mod events;
 pub(crate) mod family;
 pub(crate) mod feed;
 mod flow;

@@ -30,7 +30,7 @@ use crate::identity::Identity;
 use crate::insight::{Log, Ran, WorkerStats};
 use crate::objects::registry::Seat;
 use crate::outcome::Runner;
-use crate::output::Stream;
+use crate::output::{Stream, Writer};
 use crate::process::control::Channel;
 use crate::process::lifeline::Lifeline;
 use crate::wire::{Call, GAUGES_AT, LINK_BYTES, REPLIES_AT, RING_CAPACITY, TaskHead};
@@ -236,6 +236,8 @@ pub(super) struct Slot {
     unpublished: bool,
     /// In this turn, its ring had no room for a call.
     full: bool,
+    /// As whom it writes, once that is known.
+    pub(super) writer: Option<Arc<Writer>>,
     /// Output that the forwarding thread has no room for yet.
     held_output: Option<(Stream, u64, Vec<u8>)>,
     /// What it and those before it have done.
@@ -277,6 +279,7 @@ impl Slot {
             condemned: false,
             unpublished: false,
             full: false,
+            writer: None,
             held_output: None,
             log: Log::default(),
         }

@@ -8,6 +8,7 @@ mod copies;
 mod ends;
 mod family;
 mod life;
+mod logs;
 mod many;
 
 use std::process::exit;
@@ -36,6 +37,7 @@ fn main() -> Result<()> {
         || family::run(scenario)?
         || many::run(scenario, rest)?
         || copies::run(scenario)?
+        || logs::run(scenario)?
     {
         println!("{scenario}: done");
         return Ok(());

@@ -80,6 +80,7 @@ fn pool_new(mut caller: Caller<'_, State>, options: u32, length: u32) -> Result<
         processes,
         max_tasks,
         patience,
+        log: state.log,
     });
     let State {
         pools, objects, link, ..

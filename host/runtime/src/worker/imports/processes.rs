@@ -22,7 +22,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
         .func_wrap(IMPORT_MODULE, import::PROCESS_SIGNAL, process_signal)?
         .func_wrap(IMPORT_MODULE, import::PROCESS_SENTINEL, process_sentinel)?
         .func_wrap(IMPORT_MODULE, import::PROCESS_DROP, process_drop)?
-        .func_wrap(IMPORT_MODULE, import::CPU_COUNT, cpu_count)?;
+        .func_wrap(IMPORT_MODULE, import::CPU_COUNT, cpu_count)?
+        .func_wrap(IMPORT_MODULE, import::LOG_INHERIT, log_inherit)?;
     Ok(())
 }
 
@@ -85,7 +86,8 @@ fn start(
         StartMethod::Fork => Some(Copying::begin(state, memory.len())?),
         StartMethod::Forkserver | StartMethod::Spawn => None,
     };
-    let (ordered, into) = processes::order(&state.objects, name, daemon, Some(method), copying.as_ref())?;
+    let identity = (name, daemon, Some(method), state.log);
+    let (ordered, into) = processes::order(&state.objects, identity, copying.as_ref())?;
     if let (Some(copying), Some(into)) = (copying, into) {
         copying.write(&into, memory, state)?;
     }
@@ -108,6 +110,8 @@ fn process_info(mut caller: Caller<'_, State>, number: u32, buffer: u32, capacit
             "daemon" => who.identity.daemon,
             "method" => who.identity.method.name(),
             "parent" => parent,
+            "once" => who.identity.once,
+            "log" => state.log,
         })
     } else {
         let child = find(&mut state.processes, number)?;
@@ -194,4 +198,8 @@ fn process_drop(mut caller: Caller<'_, State>, number: u32) -> Result<()> {
 #[expect(clippy::needless_pass_by_value, reason = "wasmtime passes the caller by value")]
 fn cpu_count(caller: Caller<'_, State>) -> u32 {
     caller.data().who.cpus
+}
+
+fn log_inherit(mut caller: Caller<'_, State>, log: u32) {
+    caller.data_mut().log = log;
 }
