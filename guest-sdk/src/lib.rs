@@ -170,6 +170,7 @@
 //! | `start.rs` | what `main` is wrapped in |
 //! | `pool/`, `process/` | pools and processes of a guest's own |
 //! | `logging.rs` | log records |
+//! | `finalize.rs` | callbacks for the end |
 //! | `host.rs`, `host/` | the imports; all `unsafe` code |
 //! | `panic.rs`, `failure.rs`, `error.rs` | what is said when something goes wrong |
 
@@ -177,6 +178,7 @@ mod argument;
 mod cbor;
 mod error;
 mod failure;
+mod finalize;
 mod host;
 mod logging;
 mod outcome;
@@ -190,6 +192,7 @@ mod task;
 mod widening;
 
 pub use error::{Error, Result, Unsupported};
+pub use finalize::{Finalize, at_exit};
 pub use host::memory::AtomicNumber;
 pub use logging::{Level, Logger, get_logger, log_to_stderr};
 pub use pool::{AsyncResult, Call, Cause, IMap, Pool, PoolBuilder, PoolError, Retry, TaskError, as_completed};

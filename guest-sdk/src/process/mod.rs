@@ -81,6 +81,8 @@ struct Info {
     #[serde(default)]
     parent: Option<(String, u32)>,
     #[serde(default)]
+    once: bool,
+    #[serde(default)]
     log: u32,
 }
 
@@ -301,6 +303,11 @@ impl CurrentProcess {
     #[must_use]
     pub fn daemon(&self) -> bool {
         self.0.daemon
+    }
+
+    /// Whether it ends with the call that it runs.
+    pub(crate) fn once(&self) -> bool {
+        self.0.once
     }
 
     /// How it logs, as whoever started it has said.

@@ -6,6 +6,7 @@
 
 mod copies;
 mod ends;
+mod exits;
 mod family;
 mod life;
 mod logs;
@@ -34,6 +35,7 @@ fn main() -> Result<()> {
     let rest = arguments.get(1..).unwrap_or_default();
     if life::run(scenario)?
         || ends::run(scenario, rest)?
+        || exits::run(scenario)?
         || family::run(scenario)?
         || many::run(scenario, rest)?
         || copies::run(scenario)?
