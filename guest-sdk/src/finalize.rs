@@ -18,14 +18,12 @@ struct Key {
     number: u64,
 }
 
-struct Entry {
-    /// The process that has registered it: a fork has a copy, and nothing to clean up.
-    pid: u32,
-    callback: Box<dyn FnOnce()>,
-}
+type Entries = BTreeMap<Key, Box<dyn FnOnce()>>;
 
 struct Registry {
-    entries: BTreeMap<Key, Entry>,
+    /// The process that has registered them: a fork has a copy, and nothing to clean up.
+    pid: u32,
+    entries: Entries,
     /// How many have been registered.
     numbers: u64,
 }
@@ -33,6 +31,7 @@ struct Registry {
 thread_local! {
     static REGISTRY: RefCell<Registry> = const {
         RefCell::new(Registry {
+            pid: 0,
             entries: BTreeMap::new(),
             numbers: 0,
         })
@@ -44,30 +43,37 @@ fn own_pid() -> u32 {
     current_process().map_or(0, |process| process.pid())
 }
 
+/// Does something with what this process has registered. What a callback has captured may itself have registered something,
+/// so none is dropped in here.
+fn with_registry<R>(change: impl FnOnce(&mut Registry) -> R) -> R {
+    let pid = own_pid();
+    let parents = REGISTRY.with_borrow_mut(|registry| {
+        let of_other = std::mem::replace(&mut registry.pid, pid) != pid;
+        of_other.then(|| std::mem::take(&mut registry.entries))
+    });
+    drop(parents);
+    REGISTRY.with_borrow_mut(change)
+}
+
 fn register(priority: Option<i32>, callback: impl FnOnce() + 'static) -> Key {
-    let entry = Entry {
-        pid: own_pid(),
-        callback: Box::new(callback),
-    };
     if priority.is_some() {
         host::call_at_exit();
     }
-    REGISTRY.with_borrow_mut(|registry| {
+    with_registry(|registry| {
         registry.numbers += 1;
         let key = Key {
             priority,
             number: registry.numbers,
         };
-        registry.entries.insert(key, entry);
+        registry.entries.insert(key, Box::new(callback));
         key
     })
 }
 
 /// Calls a callback, unless that was done before. It may itself register others, and call them. Returns whether it was called.
 fn call(key: Key) -> bool {
-    let entry = REGISTRY.with_borrow_mut(|registry| registry.entries.remove(&key));
-    let entry = entry.filter(|entry| entry.pid == own_pid());
-    entry.map(|entry| (entry.callback)()).is_some()
+    let callback = with_registry(|registry| registry.entries.remove(&key));
+    callback.map(|callback| callback()).is_some()
 }
 
 /// Calls those of this priority and above that are there now.
@@ -76,7 +82,7 @@ fn call_from(priority: i32) {
         priority: Some(priority),
         number: 0,
     };
-    let keys: Vec<Key> = REGISTRY.with_borrow(|registry| registry.entries.range(from..).map(|(key, _)| *key).collect());
+    let keys: Vec<Key> = with_registry(|registry| registry.entries.range(from..).map(|(key, _)| *key).collect());
     for key in keys.into_iter().rev() {
         call(key);
     }
@@ -87,7 +93,7 @@ fn call_from(priority: i32) {
 pub(crate) fn exit() {
     call_from(0);
     let is_negative = |key: &Key| key.priority.is_some_and(|priority| priority < 0);
-    if REGISTRY.with_borrow(|registry| registry.entries.keys().any(is_negative)) {
+    if with_registry(|registry| registry.entries.keys().any(is_negative)) {
         let children = active_children();
         for child in children.iter().filter(|child| child.daemon()) {
             child.terminate();
@@ -102,9 +108,11 @@ pub(crate) fn exit() {
 
 /// A call has returned. If the process is there for that alone, it comes to its end.
 pub(crate) fn exit_if_over() {
-    let last = REGISTRY.with_borrow(|registry| registry.entries.last_key_value().map(|(key, _)| *key));
-    if last.is_some_and(|key| key.priority.is_some()) && current_process().is_ok_and(|process| process.once()) {
+    // Most have registered nothing, and need not ask who they are.
+    let none = REGISTRY.with_borrow(|registry| registry.entries.is_empty());
+    if !none && current_process().is_ok_and(|process| process.once()) {
         exit();
+        // There is nobody left to tell if it cannot be written.
         let _ = stdout().flush();
     }
 }
@@ -174,13 +182,13 @@ impl Finalize {
     /// It will not be called (CPython: `Finalize.cancel`).
     pub fn cancel(&self) {
         // What it has captured may itself be one of these, and is dropped when nothing is borrowed.
-        drop(REGISTRY.with_borrow_mut(|registry| registry.entries.remove(&self.0)));
+        drop(with_registry(|registry| registry.entries.remove(&self.0)));
     }
 
     /// Whether it is still to be called (CPython: `Finalize.still_active`).
     #[must_use]
     pub fn still_active(&self) -> bool {
-        REGISTRY.with_borrow(|registry| registry.entries.contains_key(&self.0))
+        with_registry(|registry| registry.entries.contains_key(&self.0))
     }
 }
 

@@ -56,6 +56,7 @@ scenarios! {
     p_23_broken_streams
     p_27_own_type
     f_01_finalize
+    x_02_generations
     x_05_exit_handlers
     by_name
     exit_codes

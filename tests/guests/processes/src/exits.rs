@@ -10,6 +10,7 @@ pub(super) fn run(scenario: &str) -> Result<bool> {
     match scenario {
         "f_01_finalize" => finalize(),
         "x_05_exit_handlers" => exit_handlers(),
+        "x_02_generations" => generations(),
         "x_05_main_exits" => main_exits(),
         _ => return Ok(false),
     }?;
@@ -106,4 +107,27 @@ fn main_exits() -> Result<()> {
     at_exit(0, || println!("at the exit"));
     at_exit(1, || println!("first"));
     exit(3)
+}
+
+/// Has a callback, and a child that does the same.
+#[task]
+fn generation(left: u32, said: Queue<String>) -> Result<()> {
+    say(0, &format!("{left} left"), &said);
+    if left > 0 {
+        let child = Process::new(generation).args((left - 1, &said)).start()?;
+        child.join()?;
+        assert_eq!(child.exitcode(), Some(0));
+    }
+    Ok(())
+}
+
+/// Nobody has the callbacks of its ancestors.
+fn generations() -> Result<()> {
+    let said = Queue::<String>::new(0)?;
+    Process::new(generation).args((10, &said)).start()?.join()?;
+    for left in 0..=10 {
+        assert_eq!(said.get()?, format!("{left} left"));
+    }
+    assert!(said.is_empty()?);
+    Ok(())
 }

@@ -307,6 +307,20 @@ fn start_methods() -> Result<()> {
     Ok(())
 }
 
+/// Says what it may use, and has a child and a worker of a pool say so.
+#[task]
+fn say_surroundings(nested: bool, answers: Queue<String>) -> Result<()> {
+    let variable = std::env::var("COLOUR").unwrap_or_default();
+    let too_much = Vec::<u8>::new().try_reserve_exact(100 << 20).is_err();
+    let file = std::fs::read_to_string("/granted/text").unwrap_or_default();
+    answers.put(format!("{variable} {too_much} {file}"))?;
+    if nested {
+        Process::new(say_surroundings).args((false, &answers)).start()?.join()?;
+        Pool::new(1)?.apply::<_, _, (), _, _>(say_surroundings, (false, &answers))?;
+    }
+    Ok(())
+}
+
 /// Asks about its parent, as often as it likes.
 #[task]
 fn ask_about_parent() -> Result<()> {
