@@ -2,7 +2,7 @@
 
 mod builder;
 mod error;
-mod method;
+pub(crate) mod method;
 
 use std::{cell::RefCell, fmt, rc::Rc, time::Duration};
 

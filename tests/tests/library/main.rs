@@ -16,6 +16,7 @@ mod insight;
 mod kinds;
 mod lifecycle;
 mod limits;
+mod methods;
 mod modules;
 mod nested;
 mod nested_parity;

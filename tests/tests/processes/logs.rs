@@ -39,8 +39,8 @@ fn lg_02_children_inherit_the_level() {
 fn lg_03_a_record_knows_the_file_that_it_comes_from() {
     isolated(|| {
         under_each_method("lg_03_filename", |err| {
-            assert_eq!(err, "[INFO] [logs.rs] 1\n[DEBUG] [logs.rs] 2\n")
-        })
+            assert_eq!(err, "[INFO] [logs.rs] 1\n[DEBUG] [logs.rs] 2\n");
+        });
     });
 }
 

@@ -57,6 +57,7 @@ scenarios! {
     p_27_own_type
     f_01_finalize
     x_02_generations
+    x_04_pools
     x_05_exit_handlers
     by_name
     exit_codes

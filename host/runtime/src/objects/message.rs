@@ -53,6 +53,8 @@ pub(crate) enum PoolRequest {
         max_tasks: u32,
         /// Nanoseconds that a worker may take to prepare; 0: any time.
         patience: u64,
+        /// How its workers are started.
+        method: StartMethod,
         /// How its workers log.
         log: u32,
     },

@@ -17,6 +17,7 @@ use crate::compile;
 use crate::context::Context;
 use crate::engine::{Allocation, EngineOptions};
 use crate::error::{Error, Result};
+use crate::identity::StartMethod;
 use crate::insight::{Insight, trace};
 use crate::logs::LogDir;
 use crate::module::{Module, ModuleKind, ModuleSource};
@@ -119,6 +120,7 @@ pub struct PoolBuilder {
     idle_timeout: Option<Duration>,
     max_tasks_per_child: Option<u32>,
     initializer: Option<Prepared>,
+    method: StartMethod,
     timeout: Option<Duration>,
     soft_timeout: Option<Duration>,
     retry: Retry,
@@ -164,6 +166,7 @@ impl PoolBuilder {
             idle_timeout: None,
             max_tasks_per_child: None,
             initializer: None,
+            method: StartMethod::default(),
             timeout: None,
             soft_timeout: None,
             retry: Retry::default(),
@@ -223,6 +226,15 @@ impl PoolBuilder {
             task: task.into(),
             args: written.map(|((), references)| (bytes, references)),
         });
+        self
+    }
+
+    /// How workers are started (CPython: `get_context(method).Pool`). With [`StartMethod::Spawn`] each comes from an executable
+    /// that is started anew for it, also one that replaces another. [`StartMethod::Fork`] is `Forkserver`: a worker that takes
+    /// the place of another has nobody to be a copy of. The workers of an inline pool are threads whatever this says. It is
+    /// what the guests' own processes and pools begin with. Default: [`StartMethod::Forkserver`].
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.method = method;
         self
     }
 
@@ -422,8 +434,8 @@ impl PoolBuilder {
     }
 
     /// Loads and compiles the module, for processes instead of a pool: see [`Context`]. What is said here about workers holds
-    /// for them; [`processes`](Self::processes), [`max_tasks_per_child`](Self::max_tasks_per_child), retries, and
-    /// the initializer are about pools alone.
+    /// for them; [`processes`](Self::processes), [`max_tasks_per_child`](Self::max_tasks_per_child), retries, the start method,
+    /// and the initializer are about pools alone.
     ///
     /// # Errors
     ///
@@ -554,6 +566,7 @@ impl PoolBuilder {
                 tasks: self.max_tasks_per_child.map_or(u64::MAX, u64::from),
                 soft_timeout: self.soft_timeout,
             },
+            method: self.method,
             patience: self.timeout.filter(|_| preparation.is_some()),
             insight,
         };

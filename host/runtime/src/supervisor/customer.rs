@@ -437,8 +437,9 @@ impl Core {
                 processes,
                 max_tasks,
                 patience,
+                method,
                 log,
-            } => self.new_pool(at, (processes, max_tasks, patience), log),
+            } => self.new_pool(at, (processes, max_tasks, patience), method, log),
             PoolRequest::Resize { pool, processes } => self.resize_pool(at, pool, processes),
             PoolRequest::Start {
                 ref name,
@@ -461,6 +462,7 @@ impl Core {
         &mut self,
         at: usize,
         (processes, max_tasks, patience): (u32, u32, u64),
+        method: StartMethod,
         log: u32,
     ) -> Result<(Answer, Vec<OwnedFd>), Status> {
         let max = match processes {
@@ -478,7 +480,7 @@ impl Core {
             log,
             ..self.owner_at(at)
         };
-        let (pool, memory) = self.adopt(at, owner, claim, (max, tasks, patience), None)?;
+        let (pool, memory) = self.adopt(at, owner, claim, (max, tasks, patience, method), None)?;
         Ok((Answer::Pool { pool }, vec![memory]))
     }
 
@@ -518,11 +520,12 @@ impl Core {
         };
         let daemon = identity.daemon;
         let claim = Processes::claim(&self.family, 1).ok_or(Status::ProcessLimit)?;
+        let method = identity.method;
         let mut solo = Solo::new(identity);
         let copy = snapshot
             .map(|bytes| solo.set_snapshot(bytes, self.insight.max_memory))
             .transpose()?;
-        let (pool, memory) = self.adopt(at, owner, claim, (1, u64::MAX, None), Some(solo))?;
+        let (pool, memory) = self.adopt(at, owner, claim, (1, u64::MAX, None, method), Some(solo))?;
         let memories = std::iter::once(memory).chain(copy).collect();
         Ok((Answer::Process { pool, name, daemon }, memories))
     }
@@ -533,7 +536,7 @@ impl Core {
         at: usize,
         owner: Owner,
         claim: Processes,
-        (max, tasks, patience): (usize, u64, Option<Duration>),
+        (max, tasks, patience, method): (usize, u64, Option<Duration>, StartMethod),
         solo: Option<Solo>,
     ) -> Result<(u32, OwnedFd), Status> {
         let (customer, memory) = Customer::new().map_err(|_| Status::ObjectLimit)?;
@@ -548,6 +551,7 @@ impl Core {
                 tasks,
                 soft_timeout: self.limits.soft_timeout,
             },
+            method,
             patience,
             insight: self.insight.clone(),
         };

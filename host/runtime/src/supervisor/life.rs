@@ -41,6 +41,9 @@ const MAX_BARREN_DEATHS: u32 = 12;
 impl Core {
     /// Orders a worker for an empty slot.
     pub(super) fn raise(&mut self, at: usize, now: Instant) {
+        if self.has_to_spawn_worker(at) {
+            return self.spawn_origin(at, now);
+        }
         let identity = self.identity(at);
         let birth = self.supervisor.next_birth();
         let ordered = Link::new().and_then(|(link, [memory, doorbell, control, lifeline])| {
@@ -73,7 +76,11 @@ impl Core {
                 snapshot: snapshot.map(|(_, bytes)| *bytes),
                 identity,
             };
-            self.source().order(order, &fds)
+            self.slots[at]
+                .origin
+                .as_ref()
+                .unwrap_or(self.source())
+                .order(order, &fds)
         });
         let Err(error) = ordered else { return };
         self.supervisor.forget_birth(birth);
@@ -181,7 +188,7 @@ impl Core {
     }
 
     /// Takes what the dead worker left, settles its items, and frees the slot.
-    fn bury(&mut self, at: usize, now: Instant, reason: &str) {
+    pub(super) fn bury(&mut self, at: usize, now: Instant, reason: &str) {
         self.slots[at].dead = true;
         // It may have printed something and died before anybody could tell that it was there.
         self.know_writer(at);
@@ -234,6 +241,13 @@ impl Core {
         let gauges = slot.link.as_ref().map(|link| &link.gauges);
         slot.log.ended(pid, why, untold, gauges);
         slot.life.end();
+        let mourned = self.mourned.iter_mut().find(|mourned| mourned.birth == birth);
+        match (slot.origin.take(), mourned) {
+            (origin @ Some(_), Some(mourned)) => mourned.origin = origin,
+            // Who would tell how it ended is gone with it.
+            (Some(_), None) => self.supervisor.forget_death(birth, pid),
+            (None, _) => {}
+        }
         let exit = slot.exit;
         slot.vacate(now);
         // It may have begun although nobody could tell that it was there.
@@ -313,6 +327,7 @@ impl Core {
                     index,
                     runner,
                     until,
+                    origin: None,
                 });
             }
         }

@@ -38,6 +38,7 @@ pub(crate) mod size;
 pub(crate) mod slot;
 pub(crate) mod solo;
 pub(crate) mod source;
+mod spawn;
 pub(crate) mod threads;
 mod watch;
 

@@ -38,8 +38,6 @@ pub(crate) struct Owner {
     pub(crate) name: String,
     pub(crate) lineage: String,
     pub(crate) pid: u32,
-    /// How its children are started unless they are told otherwise.
-    pub(crate) method: StartMethod,
     /// How the workers log of a pool that it makes.
     pub(crate) log: u32,
     /// How many processes it has started.
@@ -56,7 +54,6 @@ impl Owner {
             name: "MainProcess".to_owned(),
             lineage: String::new(),
             pid: std::process::id(),
-            method: StartMethod::default(),
             log: 0,
             children: Arc::clone(&CHILDREN),
             life: None,
@@ -218,7 +215,7 @@ impl Core {
                 lineage,
                 daemon: true,
                 parent: owner.as_ref().map(|owner| (owner.name.clone(), owner.pid)),
-                method: owner.as_ref().map(|owner| owner.method).unwrap_or_default(),
+                method: self.method,
                 once: false,
                 log: owner.as_ref().map_or(0, |owner| owner.log),
             }
@@ -228,19 +225,12 @@ impl Core {
 
     /// This worker, as the owner of what it starts.
     pub(super) fn owner_at(&mut self, at: usize) -> Owner {
-        let Identity {
-            name,
-            lineage,
-            method,
-            log,
-            ..
-        } = self.identity(at);
+        let Identity { name, lineage, log, .. } = self.identity(at);
         let slot = &self.slots[at];
         Owner {
             name,
             lineage,
             pid: slot.pid(),
-            method,
             log,
             children: Arc::clone(&slot.children),
             life: Some(Arc::clone(self.solo.as_ref().map_or(&slot.life, |solo| &solo.life))),

@@ -406,7 +406,7 @@ impl Supervisor {
             .unwrap_or(u64::MAX)
     }
 
-    fn pool(&self, id: u32) -> Option<Arc<Shared>> {
+    pub(super) fn pool(&self, id: u32) -> Option<Arc<Shared>> {
         lock(&self.pools).get(&id)?.upgrade()
     }
 

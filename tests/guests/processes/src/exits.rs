@@ -17,10 +17,14 @@ pub(super) fn run(scenario: &str) -> Result<bool> {
     Ok(true)
 }
 
+fn put(said: &Queue<String>, words: String) {
+    said.put(words).expect("the queue takes it");
+}
+
 /// Has this said at the exit.
 fn say(priority: i32, words: &str, said: &Queue<String>) {
     let (words, said) = (words.to_owned(), said.clone());
-    at_exit(priority, move || said.put(words).expect("the queue takes it"));
+    at_exit(priority, move || put(&said, words));
 }
 
 /// As CPython's `_test_finalize`, and with a daemon that ends in between.
@@ -28,7 +32,7 @@ fn say(priority: i32, words: &str, said: &Queue<String>) {
 fn finalize_all(said: Queue<String>) -> Result<()> {
     let also = |words: &str| {
         let (words, said) = (words.to_owned(), said.clone());
-        move || said.put(words).expect("the queue takes it")
+        move || put(&said, words)
     };
     drop(Finalize::at_exit(0, also("a")));
     let b = Finalize::at_exit(0, also("b"));
@@ -37,20 +41,10 @@ fn finalize_all(said: Queue<String>) -> Result<()> {
     let begun = Event::new()?;
     let daemon = Process::new(sleeper).args((&begun,)).daemon(true).start()?;
     begun.wait()?;
-    let (still, queue) = (daemon.clone(), said.clone());
-    at_exit(-10, move || {
-        queue
-            .put(format!("e {}", daemon.is_alive()))
-            .expect("the queue takes it")
-    });
-    at_exit(-100, {
-        let queue = said.clone();
-        move || {
-            queue
-                .put(format!("last {:?}", still.exitcode()))
-                .expect("the queue takes it")
-        }
-    });
+    let (child, queue) = (daemon.clone(), said.clone());
+    at_exit(-10, move || put(&queue, format!("e {}", child.is_alive())));
+    let queue = said.clone();
+    at_exit(-100, move || put(&queue, format!("last {:?}", daemon.exitcode())));
     for name in ["d01", "d02", "d03"] {
         say(0, name, &said);
     }

@@ -19,6 +19,7 @@ pub(super) fn run(scenario: &str) -> Result<bool> {
         "pw_06_pools_and_processes" => pools(),
         "pw_07_no_end_of_processes" => endless(),
         "pool_is_typed" => typed(),
+        "x_04_pools" => pool_methods(),
         "x_04_start_methods" => start_methods(),
         _ => return Ok(false),
     }?;
@@ -317,6 +318,30 @@ fn say_surroundings(nested: bool, answers: Queue<String>) -> Result<()> {
     if nested {
         Process::new(say_surroundings).args((false, &answers)).start()?.join()?;
         Pool::new(1)?.apply::<_, _, (), _, _>(say_surroundings, (false, &answers))?;
+    }
+    Ok(())
+}
+
+/// How this worker was started.
+#[task]
+fn own_method() -> Result<String> {
+    Ok(get_start_method()?.name().to_owned())
+}
+
+fn pool_methods() -> Result<()> {
+    let own = Pool::new(1)?;
+    let said: String = own.apply(own_method, ())?;
+    assert_eq!(said, get_start_method()?.name(), "as processes");
+    for method in get_all_start_methods() {
+        for builder in [get_context(method).pool(), Pool::builder().start_method(method)] {
+            let pool = builder.processes(2).max_tasks_per_child(1).build()?;
+            for _ in 0..3 {
+                let said: String = pool.apply(own_method, ())?;
+                assert_eq!(said, method.name());
+            }
+            pool.close();
+            pool.join()?;
+        }
     }
     Ok(())
 }

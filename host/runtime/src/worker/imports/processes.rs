@@ -51,12 +51,8 @@ fn process_start(mut caller: Caller<'_, State>, options: u32, length: u32, args:
         1 => Some(true),
         _ => Some(false),
     };
-    let method = match method {
-        0 => state.who.identity.method,
-        1 => StartMethod::Forkserver,
-        2 => StartMethod::Spawn,
-        3 => StartMethod::Fork,
-        _ => return Ok(status(Status::Unsupported)),
+    let Some(method) = start_method(method, state) else {
+        return Ok(status(Status::Unsupported));
     };
     if slice(bytes, &state.objects, args, args_length as usize)?.len() > state.max_message {
         return Ok(status(Status::TooLarge));
@@ -73,6 +69,17 @@ fn process_start(mut caller: Caller<'_, State>, options: u32, length: u32, args:
         processes.start(objects, link, ordered, task, args)
     });
     opened(started)
+}
+
+/// The start method of this number, 0: that of this process.
+pub(super) fn start_method(number: u32, state: &State) -> Option<StartMethod> {
+    match number {
+        0 => Some(state.who.identity.method),
+        1 => Some(StartMethod::Forkserver),
+        2 => Some(StartMethod::Spawn),
+        3 => Some(StartMethod::Fork),
+        _ => None,
+    }
 }
 
 /// Orders a process; one that is to be a copy of this is given what that takes.
