@@ -117,10 +117,10 @@ pub(crate) fn exit_if_over() {
     }
 }
 
-/// Has `callback` called when this process comes to its end: when its task or `main` returns, whatever it returns, or it calls
-/// `std::process::exit`. Not when it panics, traps or is killed. The highest priority is called first, and of those that have the same
-/// the latest; each once; those below zero when the children of this process have ended. CPython: `atexit.register`, and
-/// `multiprocessing.util.Finalize` without an object.
+/// Has `callback` called when this process comes to its end: when its task or `main` returns, whatever it returns, or it
+/// calls `std::process::exit`. Not when it panics, traps or is killed. The highest priority is called first, and of those that
+/// have the same the latest; each once; those below zero when the children of this process have ended. CPython:
+/// `atexit.register`, and `multiprocessing.util.Finalize` without an object.
 ///
 /// A fork of this process does not call it. A worker of a pool, which the host ends when it is not needed any more, does not
 /// either.

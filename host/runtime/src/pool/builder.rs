@@ -357,9 +357,9 @@ impl PoolBuilder {
     /// Keeps what each process writes to its standard error, its log records among that, also in a file of its own in this
     /// directory, which is made if it is not there. A file is called by the process and its id, as
     /// `PoolWorker-1-4711.log`; whatever a name has beside letters, digits, `-` and `_` is `_`. It is always a new one, and
-    /// this process writes it, so that guests need no grant. Control characters are escaped. When a file cannot be written, that is a
-    /// warning of `tracing`, and nothing else comes of it. Each process that has written something takes a descriptor while
-    /// it runs. Default: none.
+    /// this process writes it, so that guests need no grant. Control characters are escaped. When a file cannot be written,
+    /// that is a warning of `tracing`, and nothing else comes of it. Each process that has written something takes a
+    /// descriptor while it runs. Default: none.
     ///
     /// CPython has nothing of the kind: a logger of `multiprocessing` is given a handler in each process.
     pub fn log_dir(mut self, path: impl Into<PathBuf>) -> Self {
