@@ -46,10 +46,10 @@ pub(crate) fn node_at(place: &AtomicPtr<Node>) -> Option<&'static Node> {
 }
 
 #[cfg(target_family = "wasm")]
-pub(crate) use wasm::{fail, next, panicked, run_constructors, succeed, worker_slot};
+pub(crate) use wasm::{call_at_exit, fail, next, panicked, run_constructors, succeed, worker_slot};
 
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use native::{fail, next, panicked, run_constructors, succeed, worker_slot};
+pub(crate) use native::{call_at_exit, fail, next, panicked, run_constructors, succeed, worker_slot};
 
 #[cfg(target_family = "wasm")]
 mod wasm {
@@ -142,6 +142,24 @@ mod wasm {
         }
     }
 
+    unsafe extern "C" {
+        /// Of the C library: what `exit` calls, and the end of `_start`.
+        fn atexit(function: extern "C" fn()) -> core::ffi::c_int;
+    }
+
+    /// From now on, what is registered is called at the end of `main`, and by `std::process::exit`.
+    pub(crate) fn call_at_exit() {
+        static REGISTERED: AtomicBool = AtomicBool::new(false);
+        extern "C" fn exit() {
+            crate::finalize::exit();
+        }
+        if !REGISTERED.swap(true, Relaxed) {
+            // SAFETY: the function lives as long as the module, and takes nothing. That there is no room left for it, which
+            // the library says, cannot be: it keeps room for 32, and has one of ours.
+            unsafe { atexit(exit) };
+        }
+    }
+
     /// The ABI version, in the custom section `wasmp.abi`.
     #[used]
     #[unsafe(link_section = "wasmp.abi")]
@@ -169,4 +187,6 @@ mod native {
     }
 
     pub(crate) fn run_constructors() {}
+
+    pub(crate) fn call_at_exit() {}
 }

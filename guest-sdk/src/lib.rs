@@ -139,6 +139,8 @@
 //! A task is given as the function itself, whose types are then checked, or by its name. The result of a task that returns a
 //! `Result` needs its type written down: `let words: Vec<u64> = pool.map(count_words, paths)?`.
 //!
+//! What they have to tell, they tell by [`log_to_stderr`] and [`get_logger`], each under its name.
+//!
 //! # The sandbox
 //!
 //! A task sees what the pool was given and nothing else: no files without `--dir`, no environment without `--env`, no
@@ -167,6 +169,8 @@
 //! | `task.rs` | tasks as values |
 //! | `start.rs` | what `main` is wrapped in |
 //! | `pool/`, `process/` | pools and processes of a guest's own |
+//! | `logging.rs` | log records |
+//! | `finalize.rs` | callbacks for the end |
 //! | `host.rs`, `host/` | the imports; all `unsafe` code |
 //! | `panic.rs`, `failure.rs`, `error.rs` | what is said when something goes wrong |
 
@@ -174,7 +178,9 @@ mod argument;
 mod cbor;
 mod error;
 mod failure;
+mod finalize;
 mod host;
+mod logging;
 mod manager;
 mod outcome;
 mod panic;
@@ -187,7 +193,9 @@ mod task;
 mod widening;
 
 pub use error::{Error, Result, Unsupported};
+pub use finalize::{Finalize, at_exit};
 pub use host::memory::AtomicNumber;
+pub use logging::{Level, Logger, get_logger, log_to_stderr};
 pub use manager::{Counter, Dict, Line, List, Manager, Namespace, Set};
 pub use pool::{AsyncResult, Call, Cause, IMap, Pool, PoolBuilder, PoolError, Retry, TaskError, as_completed};
 pub use process::{

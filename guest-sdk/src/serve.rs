@@ -12,7 +12,7 @@ use std::{
 use crate::{
     argument::{Arguments, Parameters},
     failure::Failure,
-    host,
+    finalize, host,
 };
 
 /// A task as the macro hands it over: decodes its arguments, runs, and encodes its result.
@@ -39,6 +39,7 @@ pub fn serve(parameters: Parameters, task: Task) {
         buffers.shrink();
     }
     BUFFERS.set(buffers);
+    finalize::exit_if_over();
 }
 
 thread_local! {

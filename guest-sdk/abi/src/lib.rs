@@ -212,8 +212,11 @@ pub mod import {
     /// `cpu_count() -> i32`: how many CPUs the workers may use.
     pub const CPU_COUNT: &str = "cpu_count";
 
+    /// `log_inherit(log: i32)`: what processes and workers of pools that this one starts from now on find as `log` in their `process_info`.
+    pub const LOG_INHERIT: &str = "log_inherit";
+
     /// Every function about processes.
-    pub const PROCESS_FUNCTIONS: [&str; 8] = [
+    pub const PROCESS_FUNCTIONS: [&str; 9] = [
         PROCESS_START,
         PROCESS_INFO,
         PROCESS_JOIN,
@@ -222,6 +225,7 @@ pub mod import {
         PROCESS_SENTINEL,
         PROCESS_DROP,
         CPU_COUNT,
+        LOG_INHERIT,
     ];
     /// Every function about pools.
     pub const POOL_FUNCTIONS: [&str; 12] = [

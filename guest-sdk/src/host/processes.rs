@@ -19,10 +19,15 @@ imports! {
 #[link(wasm_import_module = "wasmp_v1")]
 unsafe extern "C" {
     safe fn process_drop(process: u32);
+    pub(crate) safe fn log_inherit(log: u32);
 }
 
 #[cfg(not(target_family = "wasm"))]
 fn process_drop(_process: u32) {}
+
+/// How what this guest starts from now on is to log.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn log_inherit(_log: u32) {}
 
 /// How many CPUs there are.
 pub(crate) fn cpus() -> Result<u32, Status> {

@@ -24,6 +24,7 @@ pub use self::{
 use crate::{
     cbor,
     host::{objects::Timeout, pools::PoolNumber},
+    process::{StartMethod, method},
     task::{Gives, Named, Task},
 };
 
@@ -114,6 +115,7 @@ pub struct PoolBuilder {
     processes: Option<u32>,
     max_tasks: Option<u32>,
     initializer: Option<Initializer>,
+    method: Option<StartMethod>,
     timeout: Duration,
     retry: Retry,
 }
@@ -145,6 +147,14 @@ impl PoolBuilder {
             task: task.task_name().map(Into::into),
             args: cbor::encode(&args, &mut bytes).map(|()| bytes),
         });
+        self
+    }
+
+    /// How its workers are started, also those that replace others (CPython: `get_context(method).Pool`). `Fork` is
+    /// `Forkserver`: a worker that takes the place of another has nobody to be a copy of. Default:
+    /// [`get_start_method`](crate::get_start_method).
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.method = Some(method);
         self
     }
 
@@ -192,6 +202,8 @@ impl PoolBuilder {
         options.extend_from_slice(&length(&args).to_le_bytes());
         options.extend_from_slice(name.as_bytes());
         options.extend_from_slice(&args);
+        let method = self.method.or_else(method::chosen).map_or(0, StartMethod::number);
+        options.extend_from_slice(&method.to_le_bytes());
         Ok(Pool {
             inner: Inner::new(PoolNumber::make(&options)?),
             timeout: self.timeout,

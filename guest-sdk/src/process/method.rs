@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use super::{ProcessBuilder, ProcessError, own_info};
+use crate::{Pool, PoolBuilder};
 
 /// How a process is started (CPython: start methods).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl StartMethod {
     }
 
     /// What the host knows it by.
-    pub(super) fn number(self) -> u32 {
+    pub(crate) fn number(self) -> u32 {
         match self {
             Self::Forkserver => 1,
             Self::Spawn => 2,
@@ -57,7 +58,7 @@ thread_local! {
 }
 
 /// What was set here.
-pub(super) fn chosen() -> Option<StartMethod> {
+pub(crate) fn chosen() -> Option<StartMethod> {
     let (pid, method) = CHOSEN.get()?;
     let own = own_info().ok()?;
     (own.pid == pid).then_some(method)
@@ -97,7 +98,7 @@ pub fn get_start_method() -> Result<StartMethod, ProcessError> {
     }
 }
 
-/// Processes that are started in one way, whatever the others are; from [`get_context`].
+/// Processes and pools whose workers are started in one way, whatever the others are; from [`get_context`].
 #[derive(Clone, Copy, Debug)]
 pub struct Context(StartMethod);
 
@@ -111,6 +112,11 @@ impl Context {
     /// A process to be set up, as [`Process::new`](super::Process::new) does.
     pub fn process<F>(&self, task: F) -> ProcessBuilder<F> {
         ProcessBuilder::new(task).start_method(self.0)
+    }
+
+    /// A pool to be set up, as [`Pool::builder`] does.
+    pub fn pool(&self) -> PoolBuilder {
+        Pool::builder().start_method(self.0)
     }
 
     /// The start method.

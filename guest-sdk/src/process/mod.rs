@@ -2,7 +2,7 @@
 
 mod builder;
 mod error;
-mod method;
+pub(crate) mod method;
 
 use std::{cell::RefCell, fmt, rc::Rc, time::Duration};
 
@@ -80,6 +80,10 @@ struct Info {
     method: Option<String>,
     #[serde(default)]
     parent: Option<(String, u32)>,
+    #[serde(default)]
+    once: bool,
+    #[serde(default)]
+    log: u32,
 }
 
 fn read(info: &[u8]) -> Result<Info, ProcessError> {
@@ -299,6 +303,16 @@ impl CurrentProcess {
     #[must_use]
     pub fn daemon(&self) -> bool {
         self.0.daemon
+    }
+
+    /// Whether it ends with the call that it runs.
+    pub(crate) fn once(&self) -> bool {
+        self.0.once
+    }
+
+    /// How it logs, as whoever started it has said.
+    pub(crate) fn log(&self) -> u32 {
+        self.0.log
     }
 }
 

@@ -54,7 +54,8 @@ mod rustup;
 mod store;
 mod toolchain;
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 pub use error::{Attempt, BuildError};
 
@@ -121,4 +122,14 @@ pub fn build(guest: &GuestBuild, progress: Progress<'_>) -> Result<Built, BuildE
         wasm,
         package: package.name,
     })
+}
+
+/// The compiler that cargo needs to be told of (`RUSTC`) to compile the guest in `dir` for [`TARGET`] itself, as for its
+/// `cargo run` and `cargo test`; `None` if the one that it finds will do. It is found or made as for [`build`].
+///
+/// # Errors
+///
+/// [`BuildError::NoToolchain`].
+pub fn compiler(dir: &Path, progress: Progress<'_>) -> Result<Option<OsString>, BuildError> {
+    toolchain::provide(dir, progress).map(|toolchain| toolchain.rustc)
 }

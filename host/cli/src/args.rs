@@ -231,6 +231,10 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) grants: Grants,
 
+    /// Keep what each process writes to standard error, log records among that, also in a file in DIR: NAME-PID.log
+    #[arg(long, value_name = "DIR")]
+    pub(crate) log_dir: Option<PathBuf>,
+
     /// Print errors only: no notes about building
     #[arg(short, long)]
     pub(crate) quiet: bool,

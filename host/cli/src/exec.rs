@@ -6,9 +6,9 @@ use std::iter;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 
-use wasmp::{GuestOutput, Module, ModuleKind, Stream};
+use wasmp::{GuestOutput, Module, ModuleKind, PoolBuilder, Stream};
 
-use crate::args::{self, Grants, Limits};
+use crate::args::{self, Limits};
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -23,15 +23,15 @@ pub(crate) fn run(args: &args::Exec) -> Result<ExitCode, Error> {
         max_memory: args.max_memory,
         ..Limits::default()
     };
-    command(&module, &args.arguments, &limits, &args.grants, &messages)
+    let command = sandbox::pool(&module, &limits, &args.grants, &messages);
+    self::command(&module, &args.arguments, command, &messages)
 }
 
 /// Runs a module that is a WASI command.
 pub(crate) fn command(
     module: &Module,
     arguments: &[String],
-    limits: &Limits,
-    grants: &Grants,
+    builder: PoolBuilder,
     messages: &Arc<Messages>,
 ) -> Result<ExitCode, Error> {
     if module.kind() != ModuleKind::Command {
@@ -41,7 +41,7 @@ pub(crate) fn command(
         });
     }
     let arguments = iter::once(module.name().to_owned()).chain(arguments.iter().cloned());
-    let command = sandbox::pool(module, limits, grants, messages)
+    let command = builder
         .args(arguments)
         .on_output(pass_on(stdout::open()?, Arc::clone(messages)));
     // The command dies with this process, so there is nothing to wind down.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wasmp::{Module, ModuleKind};
+use wasmp::{Module, ModuleKind, PoolBuilder};
 
 use crate::args::{self, Limits};
 use crate::error::Error;
@@ -37,9 +37,10 @@ pub(crate) fn run(args: &args::Run) -> Result<ExitCode, Error> {
             timeout: args.timeout,
             ..limits
         };
-        return exec::command(&module, arguments, &limits, &args.grants, &messages);
+        let command = log(sandbox::pool(&module, &limits, &args.grants, &messages), args);
+        return exec::command(&module, arguments, command, &messages);
     }
-    let context = sandbox::pool(&module, &limits, &args.grants, &messages)
+    let context = log(sandbox::pool(&module, &limits, &args.grants, &messages), args)
         .args(iter::once(path.clone()).chain(arguments.iter().cloned()))
         .max_processes(args.max_processes)
         .on_output(exec::pass_on(stdout::open()?, Arc::clone(&messages)))
@@ -72,6 +73,14 @@ pub(crate) fn run(args: &args::Run) -> Result<ExitCode, Error> {
         }
         None => ExitCode::from(FAILED),
     })
+}
+
+/// The pool, which keeps logs if it is to.
+fn log(builder: PoolBuilder, args: &args::Run) -> PoolBuilder {
+    match &args.log_dir {
+        Some(dir) => builder.log_dir(dir),
+        None => builder,
+    }
 }
 
 /// Whether the program needs more than WASI. One that does not and is no command is told so by `exec`.

@@ -43,6 +43,13 @@ pub enum Error {
         /// Why it cannot be opened.
         source: std::io::Error,
     },
+    /// The directory for logs cannot be made or opened.
+    LogDir {
+        /// The directory on the host.
+        path: std::path::PathBuf,
+        /// Why it cannot be used.
+        source: std::io::Error,
+    },
     /// The pool was closed or terminated and takes no more work (CPython: `ValueError("Pool not running")`).
     NotRunning,
     /// `join` before `close` or `terminate` (CPython: `ValueError("Pool is still running")`).
@@ -88,6 +95,9 @@ impl fmt::Display for Error {
             Self::Grant { path, source } => {
                 write!(f, "the directory `{}` cannot be granted: {source}", path.display())
             }
+            Self::LogDir { path, source } => {
+                write!(f, "the directory `{}` cannot take logs: {source}", path.display())
+            }
             Self::NotRunning => f.write_str("the pool is not running: it was closed or terminated"),
             Self::StillRunning => f.write_str("the pool is still running: close or terminate it before join"),
             Self::WaitTimeout(limit) => write!(f, "no result within {limit:?}"),
@@ -107,7 +117,7 @@ impl std::error::Error for Error {
             // Their words are this error's words.
             Self::Module(error) => error.source(),
             Self::Task(error) => error.source(),
-            Self::Grant { source, .. } | Self::Start { source, .. } => Some(source),
+            Self::Grant { source, .. } | Self::LogDir { source, .. } | Self::Start { source, .. } => Some(source),
             Self::Write(source) | Self::Trace(source) => Some(source),
             _ => None,
         }

@@ -46,6 +46,8 @@ pub(crate) struct Identity {
     pub(crate) method: StartMethod,
     /// It runs one call, and ends with it.
     pub(crate) once: bool,
+    /// How it logs, as its parent has said it: for guests alone.
+    pub(crate) log: u32,
 }
 
 impl Identity {
@@ -58,6 +60,7 @@ impl Identity {
             parent: None,
             method: StartMethod::default(),
             once: true,
+            log: 0,
         }
     }
 }

@@ -156,6 +156,18 @@
 //! Nothing waits for ever: what is open when a pool is terminated is `Cancelled`, and when its workers cannot run at
 //! all the pool gives up with [`Error::Broken`], which says why.
 //!
+//! # Events
+//!
+//! What an operator may want to know are events of [`tracing`](https://docs.rs/tracing), which cost next to nothing while
+//! nobody subscribes. They are about births, deaths and ends, and none is on the way of an item. Keeper, zygotes and workers
+//! have no subscriber. A subscriber must not call the pool: it may be told of what happens to it on the thread that does it.
+//!
+//! | level | what happened |
+//! | --- | --- |
+//! | error | the keeper is lost, a pool gave up |
+//! | warn | a worker died, and why; an item ran longer than it may; a zygote is lost, and will be replaced; a log cannot be written |
+//! | debug | a worker started, also in the place of another, or ended as it was told; a pool was closed, or ended |
+//!
 //! # Inside
 //!
 //! What depends on what; `module`, `engine`, `output`, `cbor` and `error` are used all over.
@@ -193,6 +205,7 @@ mod error;
 mod identity;
 mod insight;
 mod lockdown;
+mod logs;
 mod manager;
 mod module;
 mod objects;

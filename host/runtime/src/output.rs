@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use wasmp_ipc::monotonic;
 
+use crate::logs::LogDir;
+
 /// Bytes that may wait for the receiver before a guest has to.
 const MAX_QUEUED: usize = 4 << 20;
 
@@ -47,6 +49,16 @@ pub struct GuestOutput<'a> {
     pub line: &'a [u8],
 }
 
+/// A process that writes.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    /// The slot of the worker, from 1.
+    pub(crate) worker: u32,
+    pub(crate) name: String,
+    /// 0 if it is not known.
+    pub(crate) pid: u32,
+}
+
 /// Receives what guests write.
 pub(crate) type OutputHandler = Box<dyn FnMut(GuestOutput<'_>) + Send>;
 
@@ -70,12 +82,12 @@ pub(crate) fn inherit(output: GuestOutput<'_>) {
 
 enum What {
     Output {
-        worker: u32,
+        writer: Arc<Writer>,
         stream: Stream,
         bytes: Vec<u8>,
     },
-    /// This worker is gone: what it left of a line is all there will be.
-    End { worker: u32 },
+    /// This process is gone: what it left of a line is all there will be.
+    End { writer: Arc<Writer> },
     /// Everything before this is passed on when the sender of it is dropped.
     Flush(Sender<()>),
 }
@@ -114,12 +126,13 @@ impl OutputSender {
     /// it is `urgent`.
     pub(crate) fn send(
         &self,
-        worker: u32,
+        writer: &Arc<Writer>,
         stream: Stream,
         at: u64,
         bytes: Vec<u8>,
         urgent: bool,
     ) -> Result<(), Vec<u8>> {
+        let writer = Arc::clone(writer);
         let level = &self.level;
         if !urgent && level.queued.load(Ordering::Acquire) > MAX_QUEUED {
             level.refused.store(true, Ordering::SeqCst);
@@ -130,13 +143,13 @@ impl OutputSender {
         }
         level.queued.fetch_add(bytes.len() + OVERHEAD, Ordering::AcqRel);
         // Nothing was written later than it is now, whatever a worker says.
-        self.tell(at.min(monotonic()), What::Output { worker, stream, bytes });
+        self.tell(at.min(monotonic()), What::Output { writer, stream, bytes });
         Ok(())
     }
 
-    /// A worker has ended.
-    pub(crate) fn end_worker(&self, worker: u32) {
-        self.tell(monotonic(), What::End { worker });
+    /// A process has ended.
+    pub(crate) fn end_writer(&self, writer: Arc<Writer>) {
+        self.tell(monotonic(), What::End { writer });
     }
 
     /// Waits until everything that was sent is passed on.
@@ -155,6 +168,7 @@ impl OutputSender {
 /// until now, also what was refused before there was room again.
 pub(crate) fn start(
     handler: OutputHandler,
+    logs: Option<LogDir>,
     framing: Framing,
     gather: impl Fn() + Send + 'static,
 ) -> io::Result<OutputSender> {
@@ -167,7 +181,7 @@ pub(crate) fn start(
     std::thread::Builder::new().name("wasmp-output".into()).spawn(move || {
         let ending = Ending { level: &level, gather };
         let mut passing = Passing {
-            handler,
+            target: Target { handler, logs },
             framing,
             level: &level,
             rests: HashMap::new(),
@@ -221,8 +235,34 @@ fn in_order(receiver: &Receiver<Message>, refused: impl Fn() -> bool, gather: im
 }
 
 /// Where output goes.
-struct Passing<'l> {
+struct Target {
     handler: OutputHandler,
+    /// What is written to standard error goes there, too.
+    logs: Option<LogDir>,
+}
+
+impl Target {
+    fn pass(&mut self, writer: &Writer, stream: Stream, line: &[u8]) {
+        if let (Stream::Stderr, Some(logs)) = (stream, &mut self.logs) {
+            logs.write(writer, line);
+        }
+        (self.handler)(GuestOutput {
+            worker: writer.worker,
+            stream,
+            line,
+        });
+    }
+
+    fn end(&mut self, writer: &Writer) {
+        if let Some(logs) = &mut self.logs {
+            logs.end(writer.worker);
+        }
+    }
+}
+
+/// What output goes through on its way.
+struct Passing<'l> {
+    target: Target,
     framing: Framing,
     level: &'l Level,
     /// What workers have begun of a line.
@@ -232,39 +272,33 @@ struct Passing<'l> {
 impl Passing<'_> {
     fn pass(&mut self, what: What) {
         let Self {
-            handler,
+            target,
             framing,
             level,
             rests,
         } = self;
         match what {
-            What::Output { worker, stream, bytes } => {
+            What::Output { writer, stream, bytes } => {
                 let cost = bytes.len() + OVERHEAD;
                 if *framing == Framing::Raw {
-                    handler(GuestOutput {
-                        worker,
-                        stream,
-                        line: &bytes,
-                    });
+                    target.pass(&writer, stream, &bytes);
                 } else {
-                    let rest = rests.entry((worker, stream)).or_default();
+                    let rest = rests.entry((writer.worker, stream)).or_default();
                     let known = rest.len();
                     rest.extend_from_slice(&bytes);
-                    let passed = pass_lines(rest, known, |line| handler(GuestOutput { worker, stream, line }));
+                    let passed = pass_lines(rest, known, |line| target.pass(&writer, stream, line));
                     rest.drain(..passed);
                 }
                 level.queued.fetch_sub(cost, Ordering::SeqCst);
             }
-            What::End { worker } => {
+            What::End { writer } => {
                 for stream in [Stream::Stdout, Stream::Stderr] {
-                    if let Some(rest) = rests.remove(&(worker, stream)).filter(|rest| !rest.is_empty()) {
-                        handler(GuestOutput {
-                            worker,
-                            stream,
-                            line: &rest,
-                        });
+                    let rest = rests.remove(&(writer.worker, stream));
+                    if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
+                        target.pass(&writer, stream, &rest);
                     }
                 }
+                target.end(&writer);
             }
             What::Flush(passed) => drop(passed),
         }
@@ -292,6 +326,14 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
+    fn worker(number: u32) -> Arc<Writer> {
+        Arc::new(Writer {
+            worker: number,
+            name: String::new(),
+            pid: 0,
+        })
+    }
+
     fn collect(framing: Framing, feed: impl FnOnce(&OutputSender)) -> Vec<(u32, Stream, Vec<u8>)> {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&lines);
@@ -300,7 +342,7 @@ mod tests {
                 .unwrap()
                 .push((output.worker, output.stream, output.line.to_vec()));
         });
-        let sender = start(handler, framing, || ()).unwrap();
+        let sender = start(handler, None, framing, || ()).unwrap();
         feed(&sender);
         sender.flush();
         std::mem::take(&mut *lines.lock().unwrap())
@@ -310,15 +352,15 @@ mod tests {
     fn lines_of_two_workers_do_not_mix() {
         let lines = collect(Framing::Lines, |sender| {
             sender
-                .send(1, Stream::Stdout, monotonic(), b"one ".to_vec(), false)
+                .send(&worker(1), Stream::Stdout, monotonic(), b"one ".to_vec(), false)
                 .unwrap();
             sender
-                .send(2, Stream::Stdout, monotonic(), b"two\n".to_vec(), false)
+                .send(&worker(2), Stream::Stdout, monotonic(), b"two\n".to_vec(), false)
                 .unwrap();
             sender
-                .send(1, Stream::Stdout, monotonic(), b"line\nrest".to_vec(), false)
+                .send(&worker(1), Stream::Stdout, monotonic(), b"line\nrest".to_vec(), false)
                 .unwrap();
-            sender.end_worker(1);
+            sender.end_writer(worker(1));
         });
         let stdout = |worker, line: &[u8]| (worker, Stream::Stdout, line.to_vec());
         assert_eq!(
@@ -338,17 +380,19 @@ mod tests {
             for (sender, at, line) in sent.lock().unwrap().drain(..) {
                 let sender: OutputSender = sender;
                 let line: &[u8] = line;
-                sender.send(1, Stream::Stdout, at, line.to_vec(), false).unwrap();
+                sender
+                    .send(&worker(1), Stream::Stdout, at, line.to_vec(), false)
+                    .unwrap();
             }
         };
-        let sender = start(handler, Framing::Lines, gather).unwrap();
+        let sender = start(handler, None, Framing::Lines, gather).unwrap();
         let (first, second, third) = (monotonic(), monotonic(), monotonic());
         late.lock().unwrap().extend([
             (sender.clone(), first, &b"first\n"[..]),
             (sender.clone(), third + 1_000_000_000, &b"after all\n"[..]),
         ]);
         sender
-            .send(2, Stream::Stdout, second, b"second\n".to_vec(), false)
+            .send(&worker(2), Stream::Stdout, second, b"second\n".to_vec(), false)
             .unwrap();
         sender.flush();
         // What a worker has written meanwhile is for the next time, whatever time it says.
@@ -360,7 +404,7 @@ mod tests {
     fn raw_output_passes_as_it_was_written() {
         let lines = collect(Framing::Raw, |sender| {
             sender
-                .send(1, Stream::Stderr, monotonic(), b"no line".to_vec(), false)
+                .send(&worker(1), Stream::Stderr, monotonic(), b"no line".to_vec(), false)
                 .unwrap();
         });
         assert_eq!(lines, [(1, Stream::Stderr, b"no line".to_vec())]);
@@ -373,13 +417,20 @@ mod tests {
         let handler: OutputHandler = Box::new(move |_| {
             let _ = paused.recv();
         });
-        let sender = start(handler, Framing::Raw, move || room.send(()).unwrap()).unwrap();
+        let sender = start(handler, None, Framing::Raw, move || room.send(()).unwrap()).unwrap();
         sender
-            .send(1, Stream::Stdout, monotonic(), vec![0; MAX_QUEUED + 1], false)
+            .send(&worker(1), Stream::Stdout, monotonic(), vec![0; MAX_QUEUED + 1], false)
             .unwrap();
-        assert!(sender.send(1, Stream::Stdout, monotonic(), vec![1], false).is_err());
+        assert!(
+            sender
+                .send(&worker(1), Stream::Stdout, monotonic(), vec![1], false)
+                .is_err()
+        );
         drop(pause);
-        while sender.send(1, Stream::Stdout, monotonic(), vec![1], false).is_err() {
+        while sender
+            .send(&worker(1), Stream::Stdout, monotonic(), vec![1], false)
+            .is_err()
+        {
             has_room.recv().unwrap();
         }
         sender.flush();
@@ -393,13 +444,20 @@ mod tests {
             let _ = paused.recv();
             panic!("as a test of it");
         });
-        let sender = start(handler, Framing::Raw, move || room.send(()).unwrap()).unwrap();
+        let sender = start(handler, None, Framing::Raw, move || room.send(()).unwrap()).unwrap();
         sender
-            .send(1, Stream::Stdout, monotonic(), vec![0; MAX_QUEUED + 1], false)
+            .send(&worker(1), Stream::Stdout, monotonic(), vec![0; MAX_QUEUED + 1], false)
             .unwrap();
-        assert!(sender.send(1, Stream::Stdout, monotonic(), vec![1], false).is_err());
+        assert!(
+            sender
+                .send(&worker(1), Stream::Stdout, monotonic(), vec![1], false)
+                .is_err()
+        );
         drop(pause);
-        while sender.send(1, Stream::Stdout, monotonic(), vec![1], false).is_err() {
+        while sender
+            .send(&worker(1), Stream::Stdout, monotonic(), vec![1], false)
+            .is_err()
+        {
             has_room.recv().unwrap();
         }
         sender.flush();
@@ -409,9 +467,11 @@ mod tests {
     fn a_line_that_comes_in_pieces_is_one() {
         let lines = collect(Framing::Lines, |sender| {
             for byte in b"ab\n\nc" {
-                sender.send(1, Stream::Stdout, monotonic(), vec![*byte], false).unwrap();
+                sender
+                    .send(&worker(1), Stream::Stdout, monotonic(), vec![*byte], false)
+                    .unwrap();
             }
-            sender.end_worker(1);
+            sender.end_writer(worker(1));
         });
         let texts: Vec<&[u8]> = lines.iter().map(|(_, _, line)| &line[..]).collect();
         assert_eq!(texts, [&b"ab\n"[..], b"\n", b"c"]);

@@ -36,6 +36,7 @@ mod programs;
 mod progress;
 mod pty;
 mod run;
+mod runner;
 mod scene;
 mod signals;
 mod streams;

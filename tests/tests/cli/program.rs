@@ -187,3 +187,87 @@ fn p_22_nobody_hangs_when_standard_output_is_closed() {
         .expect("what it printed");
     assert_eq!(printed, "p_18_many: done\n");
 }
+
+#[test]
+fn each_process_has_a_log_of_its_own_in_the_directory() {
+    let folder = Folder::new();
+    let logs = folder.path().join("logs");
+    let outcome = wasmp("run --log-dir")
+        .arg(&logs)
+        .arg(processes())
+        .words("lg_01_logging")
+        .run();
+    let printed = "[SUBWARNING/MainProcess] this will\n\
+                   [ERROR/Process-2] something\u{1b}[2J is wrong\n\
+                   [ERROR/PoolWorker-3] something\u{1b}[2J is wrong\n";
+    outcome.ends(0, "lg_01_logging: done\n", printed);
+    let mut kept: Vec<(String, String)> = std::fs::read_dir(&logs)
+        .expect("the directory is made")
+        .map(|entry| entry.expect("a file").path())
+        .map(|path| (without_pid(&path), std::fs::read_to_string(path).expect("a text")))
+        .collect();
+    kept.sort_unstable();
+    assert_eq!(
+        kept,
+        [
+            ("MainProcess", "[SUBWARNING/MainProcess] this will\n"),
+            ("PoolWorker-3", "[ERROR/PoolWorker-3] something\\u{1b}[2J is wrong\n"),
+            ("Process-2", "[ERROR/Process-2] something\\u{1b}[2J is wrong\n"),
+        ]
+        .map(|(name, text)| (name.to_owned(), text.to_owned()))
+    );
+}
+
+#[test]
+fn no_name_of_a_process_leads_out_of_the_directory_for_logs() {
+    let folder = Folder::new();
+    let logs = folder.path().join("logs");
+    let outcome = wasmp("run --log-dir")
+        .arg(&logs)
+        .arg(processes())
+        .words("log_under_evil_names")
+        .run();
+    assert_eq!((outcome.code(), outcome.text()), (0, "log_under_evil_names: done\n"));
+    assert_eq!(folder.files(), ["logs"]);
+    let mut kept: Vec<String> = std::fs::read_dir(&logs)
+        .expect("the directory")
+        .map(|entry| without_pid(&entry.expect("a file").path()))
+        .collect();
+    kept.sort_unstable();
+    assert_eq!(kept, ["__", "___0_evil_", "______evil", "_tmp_evil", &"n".repeat(100)]);
+}
+
+#[test]
+fn a_command_keeps_a_log_too() {
+    let folder = Folder::new();
+    let outcome = wasmp("run --log-dir")
+        .arg(folder.path())
+        .arg(program())
+        .words("both")
+        .run();
+    outcome.ends(0, "to stdout\n", "to stderr\n");
+    assert_eq!(folder.files().len(), 1);
+}
+
+#[test]
+fn a_directory_for_logs_that_is_none_is_refused() {
+    let folder = Folder::new().with("file", "");
+    let outcome = wasmp("run --log-dir")
+        .arg(folder.path().join("file"))
+        .arg(processes())
+        .words("lg_01_logging")
+        .run();
+    assert_eq!((outcome.code(), outcome.text()), (2, ""));
+    outcome.says(&["cannot take logs"]);
+}
+
+/// The name of a log without the process id in it, which differs each time.
+fn without_pid(path: &std::path::Path) -> String {
+    let name = path.file_name().expect("a name").to_string_lossy();
+    let (name, pid) = name
+        .strip_suffix(".log")
+        .and_then(|name| name.rsplit_once('-'))
+        .expect("NAME-PID.log");
+    assert!(pid.parse::<u32>().is_ok(), "{pid}");
+    name.to_owned()
+}

@@ -67,18 +67,20 @@ fn pools_are_made_and_dropped_by_many_threads() {
 }
 
 #[test]
-fn a_worker_executable_that_is_not_one_is_a_clear_error() {
+fn p_26_a_worker_executable_that_is_not_one_is_a_clear_error() {
     isolated(|| {
         let error = builder(1).worker_exe("/bin/true").build().unwrap_err();
         assert!(matches!(error, Error::Start { .. }), "{error:?}");
         assert!(error.to_string().contains("does not contain this library"), "{error}");
         let error = builder(1).worker_exe("/no/such/program").build().unwrap_err();
         assert!(matches!(error, Error::Start { .. }), "{error:?}");
+        let pool = builder(1).build().expect("the right one works as ever");
+        assert_eq!(pool.apply::<_, i64>("square", (7,)).unwrap(), 49);
     });
 }
 
 #[test]
-fn another_program_with_the_library_can_be_the_worker_executable() {
+fn p_02_another_program_with_the_library_can_be_the_worker_executable() {
     isolated(|| {
         let pool = builder(1).worker_exe(env!("CARGO_BIN_EXE_host")).build().unwrap();
         assert_eq!(pool.apply::<_, i64>("square", (7,)).unwrap(), 49);

@@ -1,12 +1,23 @@
 //! Processes of their own, started by programs in the sandbox and by the host. Ids such as `p_07` name a behaviour of
 //! CPython's own tests.
 //!
+//! What the host has no other name for is tested in programs alone: the host's `cpu_count` is
+//! `std::thread::available_parallelism`, and whoever starts a process there keeps it, so that there are no `active_children`
+//! to ask for (P-13, P-14). Some of it is not there to be tested:
+//!
+//! * P-01, P-07, P-25, P-26: there are no authentication keys. What starts processes is reached by sockets that are inherited,
+//!   have no name and do not listen; `p_25` looks at them. What answers there proves that it is no other program; `p_26`.
+//! * P-10: no guest can have the default disposition of SIGINT. An interrupt is an error, as by CPython's own handler: `p_09`.
+//! * P-21, and the threads of F-02: a guest has one thread; what can come in between is a callback.
+//! * LG-02: there is one logger, and no root beside it.
+//!
 //! What a program does with its processes is written in `guests/processes`, a scenario for each test; a check that fails
 //! there ends it with the exit code 1.
 
 #![cfg(target_os = "linux")]
 
 mod host;
+mod logs;
 mod program;
 mod survival;
 

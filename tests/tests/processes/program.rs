@@ -55,6 +55,10 @@ scenarios! {
     p_18_many
     p_23_broken_streams
     p_27_own_type
+    f_01_finalize
+    x_02_generations
+    x_04_pools
+    x_05_exit_handlers
     by_name
     exit_codes
     interrupted_at_birth
@@ -140,6 +144,20 @@ fn who_comes_to_its_end_waits_for_its_children() {
                 "the program is at its end"
             ]
         );
+    });
+}
+
+#[test]
+fn x_05_exit_handlers_of_the_program_run_when_it_exits() {
+    isolated(|| {
+        for method in ["--forkserver", "--spawn", "--fork"] {
+            let (context, printed) = context(&format!("{method} x_05_main_exits"));
+            let main = context.main(empty()).expect("it starts");
+            assert_eq!(ended(&main), 3);
+            drop((context, main));
+            let said = printed.rest().remove(&wasmp::Stream::Stdout).unwrap_or_default();
+            assert_eq!(said, "first\nat the exit\n");
+        }
     });
 }
 

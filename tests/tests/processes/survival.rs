@@ -120,7 +120,7 @@ fn x_01_a_process_has_no_descriptors_of_its_siblings() {
 }
 
 #[test]
-fn processes_that_have_ended_leave_nothing_open() {
+fn p_17_processes_that_have_ended_leave_nothing_open() {
     isolated(|| {
         let (context, _) = context("");
         let run = || assert_eq!(ended(&context.process("nothing").start().unwrap()), 0);

@@ -103,6 +103,7 @@ impl<'c> ProcessBuilder<'c> {
             parent: Some((owner.name.clone(), owner.pid)),
             method: self.method,
             once: true,
+            log: 0,
         };
         Process::start(self.context, task, (args, references), identity, Some(owner), None)
     }

@@ -53,6 +53,10 @@ pub(crate) enum PoolRequest {
         max_tasks: u32,
         /// Nanoseconds that a worker may take to prepare; 0: any time.
         patience: u64,
+        /// How its workers are started.
+        method: StartMethod,
+        /// How its workers log.
+        log: u32,
     },
     /// This pool has so many workers from now on.
     Resize { pool: u32, processes: u32 },
@@ -68,6 +72,8 @@ pub(crate) enum PoolRequest {
         method: Option<StartMethod>,
         /// Bytes of what it is to be a copy of, if it is.
         snapshot: Option<u64>,
+        /// How it logs.
+        log: u32,
     },
     /// What ends with this process of the worker's, or with the number 0 whoever started the worker.
     Sentinel { pool: u32 },

@@ -17,7 +17,9 @@ use crate::compile;
 use crate::context::Context;
 use crate::engine::{Allocation, EngineOptions};
 use crate::error::{Error, Result};
+use crate::identity::StartMethod;
 use crate::insight::{Insight, trace};
+use crate::logs::LogDir;
 use crate::module::{Module, ModuleKind, ModuleSource};
 use crate::objects::message::is_name;
 use crate::objects::{DEFAULT_MAX_MESSAGE, Quota, Scope};
@@ -118,6 +120,7 @@ pub struct PoolBuilder {
     idle_timeout: Option<Duration>,
     max_tasks_per_child: Option<u32>,
     initializer: Option<Prepared>,
+    method: StartMethod,
     timeout: Option<Duration>,
     soft_timeout: Option<Duration>,
     retry: Retry,
@@ -131,6 +134,7 @@ pub struct PoolBuilder {
     worker_exe: Option<PathBuf>,
     inline: bool,
     output: Option<OutputHandler>,
+    log_dir: Option<PathBuf>,
     insight: bool,
     trace: Option<Box<dyn Write + Send>>,
     /// How output is cut.
@@ -162,6 +166,7 @@ impl PoolBuilder {
             idle_timeout: None,
             max_tasks_per_child: None,
             initializer: None,
+            method: StartMethod::default(),
             timeout: None,
             soft_timeout: None,
             retry: Retry::default(),
@@ -175,6 +180,7 @@ impl PoolBuilder {
             worker_exe: None,
             inline: false,
             output: None,
+            log_dir: None,
             insight: false,
             trace: None,
             framing: Framing::Lines,
@@ -220,6 +226,15 @@ impl PoolBuilder {
             task: task.into(),
             args: written.map(|((), references)| (bytes, references)),
         });
+        self
+    }
+
+    /// How workers are started (CPython: `get_context(method).Pool`). With [`StartMethod::Spawn`] each comes from an executable
+    /// that is started anew for it, also one that replaces another. [`StartMethod::Fork`] is `Forkserver`: a worker that takes
+    /// the place of another has nobody to be a copy of. The workers of an inline pool are threads whatever this says. It is
+    /// what the guests' own processes and pools begin with. Default: [`StartMethod::Forkserver`].
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.method = method;
         self
     }
 
@@ -339,6 +354,19 @@ impl PoolBuilder {
         self
     }
 
+    /// Keeps what each process writes to its standard error, its log records among that, also in a file of its own in this
+    /// directory, which is made if it is not there. A file is called by the process and its id, as
+    /// `PoolWorker-1-4711.log`; whatever a name has beside letters, digits, `-` and `_` is `_`. It is always a new one, and
+    /// this process writes it, so that guests need no grant. Control characters are escaped. When a file cannot be written,
+    /// that is a warning of `tracing`, and nothing else comes of it. Each process that has written something takes a
+    /// descriptor while it runs. Default: none.
+    ///
+    /// CPython has nothing of the kind: a logger of `multiprocessing` is given a handler in each process.
+    pub fn log_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.log_dir = Some(path.into());
+        self
+    }
+
     /// Measures how long items run and what workers do with their time, for [`Pool::stats`]. It costs two looks at the
     /// clock and 24 bytes for each item; without it, nothing is measured and nothing is paid. Default: no.
     pub fn insight(mut self, measured: bool) -> Self {
@@ -406,8 +434,8 @@ impl PoolBuilder {
     }
 
     /// Loads and compiles the module, for processes instead of a pool: see [`Context`]. What is said here about workers holds
-    /// for them; [`processes`](Self::processes), [`max_tasks_per_child`](Self::max_tasks_per_child), retries, and
-    /// the initializer are about pools alone.
+    /// for them; [`processes`](Self::processes), [`max_tasks_per_child`](Self::max_tasks_per_child), retries, the start method,
+    /// and the initializer are about pools alone.
     ///
     /// # Errors
     ///
@@ -432,6 +460,10 @@ impl PoolBuilder {
             return Err(Error::Invalid(format!("at most {MAX_DIRS} directories can be granted")));
         }
         let start = |what| move |source| Error::Start { what, source };
+        let logs = self
+            .log_dir
+            .map(|path| LogDir::open(&path).map_err(|source| Error::LogDir { path, source }));
+        let logs = logs.transpose()?;
         // The processes start while the module is read and its code looked for.
         let (supervisor, keeper) = compile::processes(self.worker_exe.as_deref())?;
         let module = Module::load(self.module)?;
@@ -500,7 +532,7 @@ impl PoolBuilder {
         let id = supervisor.next_pool();
         let handler = self.output.unwrap_or_else(|| Box::new(output::inherit));
         let gather = move || supervisor.attend_family(id);
-        let output = output::start(handler, self.framing, gather).map_err(start("start the output thread"))?;
+        let output = output::start(handler, logs, self.framing, gather).map_err(start("start the output thread"))?;
         let errands = Errands::start().map_err(start("start the thread for callbacks"))?;
         let family = Family::new(
             id,
@@ -534,6 +566,7 @@ impl PoolBuilder {
                 tasks: self.max_tasks_per_child.map_or(u64::MAX, u64::from),
                 soft_timeout: self.soft_timeout,
             },
+            method: self.method,
             patience: self.timeout.filter(|_| preparation.is_some()),
             insight,
         };

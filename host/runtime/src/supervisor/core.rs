@@ -17,7 +17,9 @@ use super::job::{Block, ChunkRule, Job, JobKey, Jobs, Pending, Sink};
 use super::size::Size;
 use super::slot::{Cause, Drained, Limits, Process, Slot, Violation};
 use super::solo::{Owner, Solo};
+use super::source::Source;
 use super::{STREAM, Shared, Supervisor};
+use crate::identity::StartMethod;
 use crate::insight::{Insight, Slow, WorkerStats, rank};
 use crate::outcome::{End, Runner};
 use crate::process::message::Status;
@@ -44,6 +46,8 @@ pub(super) struct Mourned {
     pub(super) runner: Runner,
     /// When to stop waiting for the exit status.
     pub(super) until: Instant,
+    /// What the worker came from, if from nowhere else: it is what tells how it ended.
+    pub(super) origin: Option<Source>,
 }
 
 /// What a pool promises its callers about its workers.
@@ -51,6 +55,8 @@ pub(super) struct Mourned {
 pub(crate) struct Terms {
     pub(crate) size: Size,
     pub(crate) limits: Limits,
+    /// How workers are started.
+    pub(crate) method: StartMethod,
     /// How long a worker may take until it is ready, if that is up to the guest.
     pub(crate) patience: Option<Duration>,
     /// What it is to tell about its work.
@@ -82,6 +88,8 @@ pub(crate) struct Core {
     /// How many workers there are to be.
     pub(super) size: Size,
     pub(super) limits: Limits,
+    /// How workers are started.
+    pub(super) method: StartMethod,
     /// How long a worker may take until it is ready, if there is an initializer.
     pub(super) patience: Option<Duration>,
     pub(super) family: Arc<Family>,
@@ -159,6 +167,7 @@ impl Core {
         let Terms {
             size,
             limits,
+            method,
             patience,
             insight,
         } = terms;
@@ -178,6 +187,7 @@ impl Core {
             unprepared: 0,
             size,
             limits,
+            method,
             patience,
             supervisor: family.supervisor,
             family: Arc::clone(family),
@@ -429,6 +439,7 @@ impl Core {
     pub(crate) fn close(&mut self) {
         if let State::Running = self.state {
             self.state = State::Closing;
+            self.tell_close();
         }
     }
 
@@ -438,6 +449,7 @@ impl Core {
             return;
         }
         self.state = State::Over(end.clone());
+        self.tell_over(end);
         for key in self.jobs.keys() {
             if let Some(job) = self.jobs.get(key) {
                 job.end(end.clone());

@@ -22,7 +22,7 @@ use super::family::{Preparation, Processes};
 use super::job::{Batch, Block, ChunkRule, Delivery, Job, JobKey, Outcome, Sink, Terms as JobTerms};
 use super::size::Size;
 use super::slot::{Limits, Slot, Violation};
-use super::solo::{Solo, prepare_spawn};
+use super::solo::{Owner, Solo, prepare_spawn};
 use crate::identity::{Identity, StartMethod};
 use crate::objects::message::{Answer, MAX_NAME, PoolRequest};
 use crate::outcome::End;
@@ -437,14 +437,17 @@ impl Core {
                 processes,
                 max_tasks,
                 patience,
-            } => self.new_pool(at, processes, max_tasks, patience),
+                method,
+                log,
+            } => self.new_pool(at, (processes, max_tasks, patience), method, log),
             PoolRequest::Resize { pool, processes } => self.resize_pool(at, pool, processes),
             PoolRequest::Start {
                 ref name,
                 daemon,
                 method,
                 snapshot,
-            } => self.new_process(at, name.clone(), daemon, method, snapshot),
+                log,
+            } => self.new_process(at, (name.clone(), daemon, method, log), snapshot),
             PoolRequest::Manager { max_bytes } => self.new_manager(at, max_bytes),
             PoolRequest::Sentinel { pool } => self.sentinel(at, pool),
             PoolRequest::Drop { pool } => {
@@ -459,9 +462,9 @@ impl Core {
     fn new_pool(
         &mut self,
         at: usize,
-        processes: u32,
-        max_tasks: u32,
-        patience: u64,
+        (processes, max_tasks, patience): (u32, u32, u64),
+        method: StartMethod,
+        log: u32,
     ) -> Result<(Answer, Vec<OwnedFd>), Status> {
         let max = match processes {
             0 => available_cpus(),
@@ -474,16 +477,18 @@ impl Core {
         let claim = Processes::claim(&self.family, max).ok_or(Status::ProcessLimit)?;
         let tasks = if max_tasks == 0 { u64::MAX } else { max_tasks.into() };
         let patience = (patience > 0).then(|| Duration::from_nanos(patience));
-        let (pool, memory) = self.adopt(at, claim, max, tasks, patience, None)?;
+        let owner = Owner {
+            log,
+            ..self.owner_at(at)
+        };
+        let (pool, memory) = self.adopt(at, owner, claim, (max, tasks, patience, method), None)?;
         Ok((Answer::Pool { pool }, vec![memory]))
     }
 
     fn new_process(
         &mut self,
         at: usize,
-        name: Option<String>,
-        daemon: Option<bool>,
-        method: Option<StartMethod>,
+        (name, daemon, method, log): (Option<String>, Option<bool>, Option<StartMethod>, u32),
         snapshot: Option<u64>,
     ) -> Result<(Answer, Vec<OwnedFd>), Status> {
         // `Unsupported` would be about forking.
@@ -509,23 +514,28 @@ impl Core {
             lineage,
             // As in CPython, but what a worker of a pool starts is no daemon because it is one.
             daemon: daemon.unwrap_or(own.daemon && own.once),
-            parent: Some((owner.name, owner.pid)),
+            parent: Some((owner.name.clone(), owner.pid)),
             method: method.unwrap_or(own.method),
             once: true,
+            log,
         };
         let daemon = identity.daemon;
         let claim = Processes::claim(&self.family, 1).ok_or(Status::ProcessLimit)?;
+        let method = identity.method;
         let mut solo = Solo::new(identity);
         let copy = snapshot
             .map(|bytes| solo.set_snapshot(bytes, self.insight.max_memory))
             .transpose()?;
-        let (pool, memory) = self.adopt(at, claim, 1, u64::MAX, None, Some(solo))?;
+        let (pool, memory) = self.adopt(at, owner, claim, (1, u64::MAX, None, method), Some(solo))?;
         let memories = std::iter::once(memory).chain(copy).collect();
         Ok((Answer::Process { pool, name, daemon }, memories))
     }
 
     /// On which terms a guest's pool of so many workers runs.
-    pub(super) fn terms_for(&self, max: usize, tasks: u64, patience: Option<Duration>) -> Terms {
+    pub(super) fn terms_for(
+        &self,
+        (max, tasks, patience, method): (usize, u64, Option<Duration>, StartMethod),
+    ) -> Terms {
         Terms {
             size: Size {
                 min: max,
@@ -537,6 +547,7 @@ impl Core {
                 tasks,
                 soft_timeout: self.limits.soft_timeout,
             },
+            method,
             patience,
             insight: self.insight.clone(),
         }
@@ -546,15 +557,13 @@ impl Core {
     fn adopt(
         &mut self,
         at: usize,
+        owner: Owner,
         claim: Processes,
-        max: usize,
-        tasks: u64,
-        patience: Option<Duration>,
+        terms: (usize, u64, Option<Duration>, StartMethod),
         solo: Option<Solo>,
     ) -> Result<(u32, OwnedFd), Status> {
         let (customer, memory) = Customer::new().map_err(|_| Status::ObjectLimit)?;
-        let terms = self.terms_for(max, tasks, patience);
-        let owner = self.owner_at(at);
+        let terms = self.terms_for(terms);
         let id = self.supervisor.next_pool();
         let mut core = Core::of_guest(id, &self.family, terms, owner, customer);
         core.claim = Some(claim);

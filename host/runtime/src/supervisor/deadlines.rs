@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::job::Jobs;
-use super::slot::{Cause, Slot};
+use super::slot::{Cause, Flight, Slot};
 use super::solo::Solo;
 
 /// How long a worker may leave an order untouched, to run a call or to stop. An honest one obeys at once; one whose guest
@@ -51,8 +51,20 @@ impl Core {
             // A reply may have come in the meantime.
             self.collect(at, now);
             match overdue(self) {
-                Some(Ultimatum::Kill(cause)) => self.kill(at, cause),
-                Some(Ultimatum::Warn) => self.slots[at].warn(now),
+                Some(Ultimatum::Kill(cause)) => {
+                    if let Cause::Timeout { limit, .. } = cause {
+                        self.tell_overdue(at, limit);
+                    }
+                    self.kill(at, cause);
+                }
+                Some(Ultimatum::Warn) => {
+                    let slot = &self.slots[at];
+                    let told = slot.warned.map(|(seq, _)| seq) == slot.flights.front().map(Flight::next_seq);
+                    if let (false, Some(limit)) = (told, slot.soft_timeout()) {
+                        self.tell_overdue(at, limit);
+                    }
+                    self.slots[at].warn(now);
+                }
                 // What has not begun until now has run for no time at all.
                 Some(Ultimatum::Look) => self.slots[at].head_since = now,
                 None => {}

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -18,6 +19,7 @@ use super::job::{Pending, Verdict};
 use super::slot::{Cause, Link, Process, file_failure};
 use crate::insight::Fate;
 use crate::outcome::{End, Failure, Loss, Runner, What};
+use crate::output::Writer;
 use crate::process::message::{Order, Status};
 use crate::retry::Mishap;
 
@@ -39,6 +41,9 @@ const MAX_BARREN_DEATHS: u32 = 12;
 impl Core {
     /// Orders a worker for an empty slot.
     pub(super) fn raise(&mut self, at: usize, now: Instant) {
+        if self.has_to_spawn_worker(at) {
+            return self.spawn_origin(at, now);
+        }
         let identity = self.identity(at);
         let birth = self.supervisor.next_birth();
         let ordered = Link::new().and_then(|(link, [memory, doorbell, control, lifeline])| {
@@ -71,7 +76,11 @@ impl Core {
                 snapshot: snapshot.map(|(_, bytes)| *bytes),
                 identity,
             };
-            self.source().order(order, &fds)
+            self.slots[at]
+                .origin
+                .as_ref()
+                .unwrap_or(self.source())
+                .order(order, &fds)
         });
         let Err(error) = ordered else { return };
         self.supervisor.forget_birth(birth);
@@ -109,7 +118,9 @@ impl Core {
         }
         slot.process = Process::Running { pid, body };
         slot.log.started(pid);
-        if slot.cause.is_some() {
+        self.know_writer(at);
+        self.tell_start(at);
+        if self.slots[at].cause.is_some() {
             self.signal(at);
         }
         if std::mem::take(&mut self.slots[at].interrupted)
@@ -121,6 +132,15 @@ impl Core {
             solo.pid = Some(pid);
             solo.snapshot = None;
         }
+    }
+
+    /// What the worker prints is its own from now on.
+    fn know_writer(&mut self, at: usize) {
+        let name = self.identity(at).name;
+        let slot = &mut self.slots[at];
+        let (worker, pid) = (slot.number, slot.pid());
+        let writer = || Arc::new(Writer { worker, name, pid });
+        slot.writer.get_or_insert_with(writer);
     }
 
     /// A worker that was ordered will not come, or died before its pidfd came.
@@ -168,8 +188,10 @@ impl Core {
     }
 
     /// Takes what the dead worker left, settles its items, and frees the slot.
-    fn bury(&mut self, at: usize, now: Instant, reason: &str) {
+    pub(super) fn bury(&mut self, at: usize, now: Instant, reason: &str) {
         self.slots[at].dead = true;
+        // It may have printed something and died before anybody could tell that it was there.
+        self.know_writer(at);
         while self.collect(at, now).more {}
         let slot = &mut self.slots[at];
         let pid = slot.pid();
@@ -182,11 +204,8 @@ impl Core {
         let begun = slot.head_has_begun() && unable.is_none();
         let flights = std::mem::take(&mut slot.flights);
         let ran_for = now.saturating_duration_since(slot.head_since);
-        let (birth, worker, sound) = (
-            slot.birth,
-            slot.number,
-            slot.ready && now - slot.ordered_at >= SOUND_AFTER,
-        );
+        let writer = slot.writer.take();
+        let (birth, sound) = (slot.birth, slot.ready && now - slot.ordered_at >= SOUND_AFTER);
         let mut charged = false;
         for (place, flight) in flights.into_iter().enumerate().rev() {
             let mut rest = flight.rest();
@@ -215,12 +234,20 @@ impl Core {
             }
         }
         self.drop_pools(at, |_| true);
-        let slot = &mut self.slots[at];
         let why = reason_to_end(cause.as_ref(), unable.is_some());
+        self.tell_end(at, cause.as_ref(), unable.as_deref().unwrap_or(why));
+        let slot = &mut self.slots[at];
         let untold = !matches!(cause, Some(Cause::Stopped | Cause::Dismissed));
         let gauges = slot.link.as_ref().map(|link| &link.gauges);
         slot.log.ended(pid, why, untold, gauges);
         slot.life.end();
+        let mourned = self.mourned.iter_mut().find(|mourned| mourned.birth == birth);
+        match (slot.origin.take(), mourned) {
+            (origin @ Some(_), Some(mourned)) => mourned.origin = origin,
+            // Who would tell how it ended is gone with it.
+            (Some(_), None) => self.supervisor.forget_death(birth, pid),
+            (None, _) => {}
+        }
         let exit = slot.exit;
         slot.vacate(now);
         // It may have begun although nobody could tell that it was there.
@@ -228,7 +255,9 @@ impl Core {
             self.solo_died(birth, exit, now);
             self.settle_solo(now);
         }
-        self.family.output.end_worker(worker);
+        if let Some(writer) = writer {
+            self.family.output.end_writer(writer);
+        }
         if let Some(why) = unable {
             self.unprepared += 1;
             if self.unprepared > MAX_UNPREPARED {
@@ -298,6 +327,7 @@ impl Core {
                     index,
                     runner,
                     until,
+                    origin: None,
                 });
             }
         }

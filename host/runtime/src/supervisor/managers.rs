@@ -27,7 +27,8 @@ pub(crate) struct Founding {
 }
 
 /// Sets a manager up. It ends when nobody refers to it any more, or with its family.
-pub(crate) fn found(family: &Arc<Family>, terms: Terms, owner: Owner, settings: Settings) -> Result<Founding> {
+pub(crate) fn found(family: &Arc<Family>, mut terms: Terms, owner: Owner, settings: Settings) -> Result<Founding> {
+    terms.method = StartMethod::Forkserver;
     let lineage = owner.next_lineage();
     let identity = Identity {
         name: format!("Manager-{lineage}"),
@@ -36,6 +37,7 @@ pub(crate) fn found(family: &Arc<Family>, terms: Terms, owner: Owner, settings: 
         parent: Some((owner.name.clone(), owner.pid)),
         method: StartMethod::Forkserver,
         once: true,
+        log: 0,
     };
     let (inside, outside) = pipe_one_way()?;
     let door = inside.send_off().map_err(not_made)?;
@@ -85,7 +87,7 @@ impl Core {
         let settings = Settings {
             max_bytes: if max_bytes == 0 { DEFAULT_MAX_BYTES } else { max_bytes },
         };
-        let terms = self.terms_for(1, u64::MAX, None);
+        let terms = self.terms_for((1, u64::MAX, None, StartMethod::Forkserver));
         let owner = self.owner_at(at);
         let Founding { manager, process, .. } =
             found(&self.family, terms, owner, settings).map_err(|_| Status::ObjectLimit)?;

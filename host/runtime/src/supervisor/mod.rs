@@ -22,6 +22,7 @@ mod customer;
 mod deadlines;
 mod dispatch;
 pub(crate) mod errands;
+mod events;
 pub(crate) mod family;
 pub(crate) mod feed;
 mod flow;
@@ -38,6 +39,7 @@ pub(crate) mod size;
 pub(crate) mod slot;
 pub(crate) mod solo;
 pub(crate) mod source;
+mod spawn;
 pub(crate) mod threads;
 mod watch;
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::core::{Core, State};
-use super::slot::{Cause, Process, Slot};
+use super::slot::{Cause, Slot};
 use crate::insight::Log;
 
 /// How many workers a pool wants.
@@ -41,7 +41,7 @@ impl Core {
     /// Starts workers where there are none and it is time.
     pub(super) fn raise_absent(&mut self, now: Instant) {
         for at in 0..self.size.max {
-            let due = matches!(self.slots[at].process, Process::Absent { retry_at } if retry_at <= now);
+            let due = self.slots[at].vacant_since().is_some_and(|retry_at| retry_at <= now);
             // Asked each time: a worker that cannot be started may be one too many, and the end of the pool.
             if due && self.shortage() > 0 {
                 self.raise(at, now);
@@ -62,7 +62,7 @@ impl Core {
             return 0;
         }
         let Size { min, max, idle } = self.size;
-        let present = self.slots[..max].iter().filter(|slot| slot.is_present());
+        let present = self.slots[..max].iter().filter(|slot| slot.vacant_since().is_none());
         let (mut there, mut free) = (0, 0);
         for slot in present {
             there += 1;
@@ -80,10 +80,7 @@ impl Core {
         let short = self.shortage() > 0;
         let starts = self.slots[..self.size.max]
             .iter()
-            .filter_map(|slot| match slot.process {
-                Process::Absent { retry_at } if short => Some(retry_at),
-                _ => None,
-            });
+            .filter_map(|slot| slot.vacant_since().filter(|_| short));
         let idle = self.size.idle.filter(|_| self.spare() > 0);
         let stops = self.slots.iter().filter_map(|slot| {
             let since = slot.is_free().then_some(slot.silent_since)?;

@@ -26,11 +26,12 @@ use super::body::Body;
 use super::job::{Block, JobKey, Pending};
 use super::pace::Pace;
 use super::sentinel::Life;
+use super::source::Source;
 use crate::identity::Identity;
 use crate::insight::{Log, Ran, WorkerStats};
 use crate::objects::registry::Seat;
 use crate::outcome::Runner;
-use crate::output::Stream;
+use crate::output::{Stream, Writer};
 use crate::process::control::Channel;
 use crate::process::lifeline::Lifeline;
 use crate::wire::{Call, GAUGES_AT, LINK_BYTES, REPLIES_AT, RING_CAPACITY, TaskHead};
@@ -188,6 +189,10 @@ pub(super) struct Slot {
     pub(super) birth: u64,
     pub(super) link: Option<Link>,
     pub(super) process: Process,
+    /// Where its workers come from, if from nowhere else.
+    pub(super) origin: Option<Source>,
+    /// That is being made.
+    pub(super) preparing: bool,
     /// Where it sits in the memory of objects, once it has one.
     pub(super) seat: Option<Seat>,
     /// Pools and processes that its guest has made.
@@ -236,6 +241,8 @@ pub(super) struct Slot {
     unpublished: bool,
     /// In this turn, its ring had no room for a call.
     full: bool,
+    /// As whom it writes, once that is known.
+    pub(super) writer: Option<Arc<Writer>>,
     /// Output that the forwarding thread has no room for yet.
     held_output: Option<(Stream, u64, Vec<u8>)>,
     /// What it and those before it have done.
@@ -249,6 +256,8 @@ impl Slot {
             birth: 0,
             link: None,
             process: Process::Absent { retry_at: now },
+            origin: None,
+            preparing: false,
             seat: None,
             pools: Vec::new(),
             ended: VecDeque::new(),
@@ -277,6 +286,7 @@ impl Slot {
             condemned: false,
             unpublished: false,
             full: false,
+            writer: None,
             held_output: None,
             log: Log::default(),
         }
@@ -318,6 +328,14 @@ impl Slot {
     /// Whether there is a process, or will be.
     pub(super) fn is_present(&self) -> bool {
         !matches!(self.process, Process::Absent { .. })
+    }
+
+    /// From when on a worker may be ordered, if there is none.
+    pub(super) fn vacant_since(&self) -> Option<Instant> {
+        match self.process {
+            Process::Absent { retry_at } if !self.preparing => Some(retry_at),
+            _ => None,
+        }
     }
 
     /// From now on, something is expected of it.

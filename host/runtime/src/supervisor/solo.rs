@@ -39,8 +39,8 @@ pub(crate) struct Owner {
     pub(crate) name: String,
     pub(crate) lineage: String,
     pub(crate) pid: u32,
-    /// How its children are started unless they are told otherwise.
-    pub(crate) method: StartMethod,
+    /// How the workers log of a pool that it makes.
+    pub(crate) log: u32,
     /// How many processes it has started.
     pub(crate) children: Arc<AtomicU32>,
     /// `None`: the host, which outlives everyone.
@@ -55,7 +55,7 @@ impl Owner {
             name: "MainProcess".to_owned(),
             lineage: String::new(),
             pid: std::process::id(),
-            method: StartMethod::default(),
+            log: 0,
             children: Arc::clone(&CHILDREN),
             life: None,
         }
@@ -224,8 +224,9 @@ impl Core {
                 lineage,
                 daemon: true,
                 parent: owner.as_ref().map(|owner| (owner.name.clone(), owner.pid)),
-                method: owner.as_ref().map(|owner| owner.method).unwrap_or_default(),
+                method: self.method,
                 once: false,
+                log: owner.as_ref().map_or(0, |owner| owner.log),
             }
         });
         identity.clone()
@@ -233,15 +234,13 @@ impl Core {
 
     /// This worker, as the owner of what it starts.
     pub(super) fn owner_at(&mut self, at: usize) -> Owner {
-        let Identity {
-            name, lineage, method, ..
-        } = self.identity(at);
+        let Identity { name, lineage, log, .. } = self.identity(at);
         let slot = &self.slots[at];
         Owner {
             name,
             lineage,
             pid: slot.pid(),
-            method,
+            log,
             children: Arc::clone(&slot.children),
             life: Some(Arc::clone(self.solo.as_ref().map_or(&slot.life, |solo| &solo.life))),
         }
@@ -298,6 +297,11 @@ impl Core {
         let solo = self.solo.as_ref().filter(|_| self.is_gone())?;
         let known = self.customer.as_ref().is_some_and(Customer::knows_the_end);
         known.then(|| Arc::clone(&solo.life))
+    }
+
+    /// Whether this is a process that somebody wanted to end.
+    pub(super) fn is_sentenced(&self) -> bool {
+        self.solo.as_ref().is_some_and(|solo| solo.sentence.is_some())
     }
 
     /// Ends a process as this signal would.

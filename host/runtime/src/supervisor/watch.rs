@@ -406,7 +406,7 @@ impl Supervisor {
             .unwrap_or(u64::MAX)
     }
 
-    fn pool(&self, id: u32) -> Option<Arc<Shared>> {
+    pub(super) fn pool(&self, id: u32) -> Option<Arc<Shared>> {
         lock(&self.pools).get(&id)?.upgrade()
     }
 
@@ -479,6 +479,7 @@ impl Supervisor {
                 });
                 if !self.is_watched(id) {
                     let why = zygote.set_gone();
+                    tracing::warn!(why, "a zygote is lost");
                     for birth in zygote.unanswered() {
                         self.on_not_forked(birth, &why);
                     }
@@ -593,6 +594,7 @@ impl Supervisor {
     /// Without its keeper a pool cannot replace a worker, nor learn how one ended: that is its end.
     fn on_keeper_gone(&self, keeper: &Arc<Keeper>) {
         let how = keeper.bury();
+        tracing::error!(how, "a keeper is lost");
         for pool in self.all_pools() {
             pool.act(|core, _| {
                 if core.source().is_of(keeper) {

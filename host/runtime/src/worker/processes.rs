@@ -41,12 +41,11 @@ pub(super) struct Ordered {
     memory: OwnedFd,
 }
 
-/// Orders a process. With `copying`, the memory comes with it that this is written into.
+/// Orders a process: its name, whether it is a daemon, how it is started, and how it logs. With `copying`, the memory comes
+/// with it that this is written into.
 pub(super) fn order(
     objects: &Objects,
-    name: Option<String>,
-    daemon: Option<bool>,
-    method: Option<StartMethod>,
+    (name, daemon, method, log): (Option<String>, Option<bool>, Option<StartMethod>, u32),
     copying: Option<&Copying>,
 ) -> Result<(Ordered, Option<OwnedFd>), OpenError> {
     let request = PoolRequest::Start {
@@ -54,6 +53,7 @@ pub(super) fn order(
         daemon,
         method,
         snapshot: copying.map(Copying::bytes),
+        log,
     };
     let (answer, fds) = objects.ask_for_all(&Ask::Pool(request))?;
     let mut fds = fds.into_iter();

@@ -254,6 +254,7 @@ impl<'t> Session<'t> {
             pools: Pools::default(),
             processes: Processes::default(),
             who: Arc::clone(&self.who),
+            log: self.who.identity.log,
             wasi,
             limits,
             max_message: template.spec.max_message,

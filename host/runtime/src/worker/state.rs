@@ -26,6 +26,8 @@ pub(super) struct State {
     pub(super) pools: Pools,
     pub(super) processes: Processes,
     pub(super) who: Arc<Who>,
+    /// How what it starts is to log.
+    pub(super) log: u32,
     pub(super) wasi: WasiState,
     pub(super) limits: MemoryLimit,
     /// Most bytes of a message that it puts into a queue or a pipe.

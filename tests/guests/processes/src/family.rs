@@ -19,6 +19,7 @@ pub(super) fn run(scenario: &str) -> Result<bool> {
         "pw_06_pools_and_processes" => pools(),
         "pw_07_no_end_of_processes" => endless(),
         "pool_is_typed" => typed(),
+        "x_04_pools" => pool_methods(),
         "x_04_start_methods" => start_methods(),
         _ => return Ok(false),
     }?;
@@ -304,6 +305,44 @@ fn start_methods() -> Result<()> {
     assert_eq!(methods.get()?, other.name());
     let why = StartMethod::from_name("forkserve").unwrap_err().to_string();
     assert_eq!(why, "there is no start method `forkserve`");
+    Ok(())
+}
+
+/// Says what it may use, and has a child and a worker of a pool say so.
+#[task]
+fn say_surroundings(nested: bool, answers: Queue<String>) -> Result<()> {
+    let variable = std::env::var("COLOUR").unwrap_or_default();
+    let too_much = Vec::<u8>::new().try_reserve_exact(100 << 20).is_err();
+    let file = std::fs::read_to_string("/granted/text").unwrap_or_default();
+    answers.put(format!("{variable} {too_much} {file}"))?;
+    if nested {
+        Process::new(say_surroundings).args((false, &answers)).start()?.join()?;
+        Pool::new(1)?.apply::<_, _, (), _, _>(say_surroundings, (false, &answers))?;
+    }
+    Ok(())
+}
+
+/// How this worker was started.
+#[task]
+fn own_method() -> Result<String> {
+    Ok(get_start_method()?.name().to_owned())
+}
+
+fn pool_methods() -> Result<()> {
+    let own = Pool::new(1)?;
+    let said: String = own.apply(own_method, ())?;
+    assert_eq!(said, get_start_method()?.name(), "as processes");
+    for method in get_all_start_methods() {
+        for builder in [get_context(method).pool(), Pool::builder().start_method(method)] {
+            let pool = builder.processes(2).max_tasks_per_child(1).build()?;
+            for _ in 0..3 {
+                let said: String = pool.apply(own_method, ())?;
+                assert_eq!(said, method.name());
+            }
+            pool.close();
+            pool.join()?;
+        }
+    }
     Ok(())
 }
 

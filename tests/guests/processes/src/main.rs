@@ -6,8 +6,10 @@
 
 mod copies;
 mod ends;
+mod exits;
 mod family;
 mod life;
+mod logs;
 mod many;
 
 use std::process::exit;
@@ -33,9 +35,11 @@ fn main() -> Result<()> {
     let rest = arguments.get(1..).unwrap_or_default();
     if life::run(scenario)?
         || ends::run(scenario, rest)?
+        || exits::run(scenario)?
         || family::run(scenario)?
         || many::run(scenario, rest)?
         || copies::run(scenario)?
+        || logs::run(scenario)?
     {
         println!("{scenario}: done");
         return Ok(());

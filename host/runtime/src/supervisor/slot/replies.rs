@@ -78,9 +78,8 @@ impl Slot {
         drained: &mut Drained,
     ) -> Result<(), Violation> {
         if let Some((stream, at, bytes)) = self.held_output.take()
-            && let Err(bytes) = output.send(self.number, stream, at, bytes, self.dead)
+            && !self.pass_on(output, stream, at, bytes)
         {
-            self.held_output = Some((stream, at, bytes));
             return Ok(());
         }
         for _ in 0..DRAIN_LIMIT {
@@ -177,8 +176,7 @@ impl Slot {
                     } else {
                         Stream::Stderr
                     };
-                    if let Err(body) = output.send(self.number, stream, seq, body, self.dead) {
-                        self.held_output = Some((stream, seq, body));
+                    if !self.pass_on(output, stream, seq, body) {
                         return Ok(());
                     }
                 }
@@ -187,6 +185,16 @@ impl Slot {
         }
         drained.more = true;
         Ok(())
+    }
+
+    /// Passes on what was written at this time. False: it is held until there is room, or it is known who has written it.
+    fn pass_on(&mut self, output: &OutputSender, stream: Stream, at: u64, bytes: Vec<u8>) -> bool {
+        let refused = match &self.writer {
+            Some(writer) => output.send(writer, stream, at, bytes, self.dead).err(),
+            None => Some(bytes),
+        };
+        self.held_output = refused.map(|bytes| (stream, at, bytes));
+        self.held_output.is_none()
     }
 
     /// Puts a reply together that comes in several records; `None` until it is whole.

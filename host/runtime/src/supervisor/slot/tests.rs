@@ -31,6 +31,11 @@ impl Stage {
         let mapping = Arc::new(Mapping::open(memory.as_fd(), LINK_BYTES).unwrap());
         let mut slot = Slot::new(1, LIMITS, now);
         slot.link = Some(link);
+        slot.writer = Some(Arc::new(Writer {
+            worker: 1,
+            name: "PoolWorker-1".to_owned(),
+            pid: 1,
+        }));
         let mut jobs = Jobs::default();
         let terms = Terms {
             task: 0,
@@ -45,7 +50,7 @@ impl Stage {
             slot,
             jobs,
             key,
-            output: output::start(Box::new(|_| ()), Framing::Raw, || ()).unwrap(),
+            output: output::start(Box::new(|_| ()), None, Framing::Raw, || ()).unwrap(),
             tasks: Consumer::new(&mapping, 0, RING_CAPACITY).unwrap(),
             replies: Producer::new(&mapping, REPLIES_AT, RING_CAPACITY).unwrap(),
         }

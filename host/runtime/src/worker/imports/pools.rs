@@ -8,6 +8,7 @@ use wasmtime::{Caller, Error, Linker, Result, bail};
 use super::super::objects::OpenError;
 use super::super::pools::{Asked, News, Pool, Pools};
 use super::super::state::State;
+use super::processes::start_method;
 use super::{memory, opened, slice, status};
 use crate::objects::message::{Ask, PoolRequest};
 use crate::outcome::{End, task_error};
@@ -76,10 +77,15 @@ fn pool_new(mut caller: Caller<'_, State>, options: u32, length: u32) -> Result<
         (Some(Ok(task)), Some(args)) => (!task.is_empty()).then_some(Prepare { task, args }),
         _ => return Ok(status(Status::Invalid)),
     };
+    let Some(method) = start_method(options.u32(), state) else {
+        return Ok(status(Status::Unsupported));
+    };
     let request = Ask::Pool(PoolRequest::New {
         processes,
         max_tasks,
         patience,
+        method,
+        log: state.log,
     });
     let State {
         pools, objects, link, ..

@@ -22,7 +22,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
         .func_wrap(IMPORT_MODULE, import::PROCESS_SIGNAL, process_signal)?
         .func_wrap(IMPORT_MODULE, import::PROCESS_SENTINEL, process_sentinel)?
         .func_wrap(IMPORT_MODULE, import::PROCESS_DROP, process_drop)?
-        .func_wrap(IMPORT_MODULE, import::CPU_COUNT, cpu_count)?;
+        .func_wrap(IMPORT_MODULE, import::CPU_COUNT, cpu_count)?
+        .func_wrap(IMPORT_MODULE, import::LOG_INHERIT, log_inherit)?;
     Ok(())
 }
 
@@ -50,12 +51,8 @@ fn process_start(mut caller: Caller<'_, State>, options: u32, length: u32, args:
         1 => Some(true),
         _ => Some(false),
     };
-    let method = match method {
-        0 => state.who.identity.method,
-        1 => StartMethod::Forkserver,
-        2 => StartMethod::Spawn,
-        3 => StartMethod::Fork,
-        _ => return Ok(status(Status::Unsupported)),
+    let Some(method) = start_method(method, state) else {
+        return Ok(status(Status::Unsupported));
     };
     if slice(bytes, &state.objects, args, args_length as usize)?.len() > state.max_message {
         return Ok(status(Status::TooLarge));
@@ -74,6 +71,17 @@ fn process_start(mut caller: Caller<'_, State>, options: u32, length: u32, args:
     opened(started)
 }
 
+/// The start method of this number, 0: that of this process.
+pub(super) fn start_method(number: u32, state: &State) -> Option<StartMethod> {
+    match number {
+        0 => Some(state.who.identity.method),
+        1 => Some(StartMethod::Forkserver),
+        2 => Some(StartMethod::Spawn),
+        3 => Some(StartMethod::Fork),
+        _ => None,
+    }
+}
+
 /// Orders a process; one that is to be a copy of this is given what that takes.
 fn start(
     state: &mut State,
@@ -85,7 +93,8 @@ fn start(
         StartMethod::Fork => Some(Copying::begin(state, memory.len())?),
         StartMethod::Forkserver | StartMethod::Spawn => None,
     };
-    let (ordered, into) = processes::order(&state.objects, name, daemon, Some(method), copying.as_ref())?;
+    let identity = (name, daemon, Some(method), state.log);
+    let (ordered, into) = processes::order(&state.objects, identity, copying.as_ref())?;
     if let (Some(copying), Some(into)) = (copying, into) {
         copying.write(&into, memory, state)?;
     }
@@ -108,6 +117,8 @@ fn process_info(mut caller: Caller<'_, State>, number: u32, buffer: u32, capacit
             "daemon" => who.identity.daemon,
             "method" => who.identity.method.name(),
             "parent" => parent,
+            "once" => who.identity.once,
+            "log" => state.log,
         })
     } else {
         let child = find(&mut state.processes, number)?;
@@ -194,4 +205,8 @@ fn process_drop(mut caller: Caller<'_, State>, number: u32) -> Result<()> {
 #[expect(clippy::needless_pass_by_value, reason = "wasmtime passes the caller by value")]
 fn cpu_count(caller: Caller<'_, State>) -> u32 {
     caller.data().who.cpus
+}
+
+fn log_inherit(mut caller: Caller<'_, State>, log: u32) {
+    caller.data_mut().log = log;
 }
