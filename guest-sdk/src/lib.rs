@@ -81,6 +81,7 @@
 //! | [`Queue`], [`JoinableQueue`], [`SimpleQueue`], [`pipe`] | messages: whatever serde can carry |
 //! | [`Value`], [`Array`], [`RawValue`], [`RawArray`] | numbers, and what is made of them, in shared memory |
 //! | [`SharedMemory`], [`ShareableList`] | bytes in shared memory, and a list in them |
+//! | [`Manager`] | a process that holds [`Dict`], [`List`], [`Set`], [`Counter`] and [`Namespace`] |
 //!
 //! A handle is a value like others: a parameter, a result, a part of a message. So a worker comes by one in three ways:
 //! it makes the object, gets it from somebody else, or asks for the name that it was given on the command line:

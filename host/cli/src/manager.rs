@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::process::{self, ExitCode};
+use std::sync::{Arc, Mutex};
 
 use wasmp::Manager;
 
@@ -12,19 +13,26 @@ use crate::{FAILED, INTERRUPTED, signals};
 
 pub(crate) fn run(args: &args::Manager) -> Result<ExitCode, Error> {
     let key = read_key(args)?;
-    // What it holds goes with it, so there is nothing to wind down.
-    signals::on_interrupt(|| process::exit(INTERRUPTED.into()))?;
     let mut manager = Manager::builder();
     if let Some(bytes) = args.max_bytes {
         manager = manager.max_bytes(bytes);
     }
     let manager = manager.start()?;
     let server = manager.listen(&args.listen, &key)?;
-    let told = writeln!(io::stdout(), "{}", server.address());
+    let address = server.address().clone();
+    let server = Arc::new(Mutex::new(Some(server)));
+    let listening = Arc::clone(&server);
+    signals::on_interrupt(move || {
+        // What it holds goes with it; the path of a socket would stay.
+        drop(listening.lock().map(|mut server| server.take()));
+        process::exit(INTERRUPTED.into())
+    })?;
+    let told = writeln!(io::stdout(), "{address}");
     told.map_err(|error| Error::stream("write to", "standard output", error))?;
     if let Some(process) = manager.process() {
         process.join();
     }
+    drop(server.lock().map(|mut server| server.take()));
     // It was shut down by a client, or has died.
     let code = manager.process().and_then(|process| process.exitcode());
     Ok(if code == Some(0) {

@@ -54,6 +54,9 @@
 //!   [`JoinableQueue`] and [`SimpleQueue`], [`pipe`] and [`Connection`], [`Lock`], [`RLock`], [`Semaphore`],
 //!   [`BoundedSemaphore`], [`Event`], [`Condition`] and [`Barrier`], [`Value`], [`Array`], [`SharedMemory`] and
 //!   [`ShareableList`]. See [below](#shared-objects).
+//! * [`Manager`]: a process that holds values for others: [`Dict`], [`List`], [`Set`], [`Counter`], [`Namespace`]. Each request
+//!   to it is one step; guests have the same under the same names, and programs elsewhere can [be let
+//!   in](Manager::listen).
 //! * **Worker**: a process with one thread and one instance of the module. A trap or a panic costs it the instance
 //!   ([`Isolation`] says what else does); a deadline or a signal costs the process, and the pool starts another.
 //!

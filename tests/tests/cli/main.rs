@@ -27,6 +27,7 @@ mod input;
 mod insight;
 mod inspect;
 mod json;
+mod manager;
 mod map;
 mod objects;
 mod outcome;

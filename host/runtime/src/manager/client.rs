@@ -1,25 +1,19 @@
 //! A manager as threads of the host use it.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
-
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use wasmp_abi::{ObjectKind, Status};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use wasmp_manager::protocol::MAX_MESSAGE;
-use wasmp_manager::{Client, ManagerError, Usage, answers, number, shut_down, usage};
+use wasmp_manager::{ManagerError, Usage, shut_down, usage};
 
-use super::reception::{self, HOST, Reception};
+use super::line::Line;
+use super::reception::Reception;
 use super::remote::{Address, ManagerServer, connect};
 use super::{DEFAULT_MAX_BYTES, Settings};
-use crate::cbor::{self, Decoder};
 use crate::context::{Context, Process};
 use crate::error::Result;
-use crate::objects::{Entry, Object, Token};
+use crate::objects::Entry;
 use crate::pool::Pool;
-use crate::shared::{Connection, Handle, RecvError, SendError, SharedError, collect_references};
+use crate::shared::Handle;
 
 /// Dictionaries of managers: see [`Manager::dict`].
 pub type Dict<K, V> = wasmp_manager::Dict<K, V, Line>;
@@ -308,228 +302,7 @@ impl Manager {
     /// Its process, if this program has started it.
     #[must_use]
     pub fn process(&self) -> Option<&Process> {
-        self.line.0.process.as_ref()
-    }
-}
-
-/// The host's way to a manager.
-///
-/// Each thread that asks something has a pipe of its own for that long.
-#[derive(Clone)]
-pub struct Line(Arc<Exchange>);
-
-struct Exchange {
-    manager: Handle,
-    /// Pipes that nobody uses at the moment.
-    free: Mutex<Vec<Desk>>,
-    /// Keeps the process that was started for it.
-    process: Option<Process>,
-}
-
-/// A pipe to the manager, and what has been said over it.
-struct Desk {
-    pipe: Connection,
-    sequence: u32,
-    buffer: Vec<u8>,
-}
-
-/// Buffers above this size are given back after the request that needed them.
-const KEEP: usize = 1 << 20;
-
-/// The ways that there are, by the tokens of their managers: all handles to one go the same.
-static LINES: LazyLock<Mutex<HashMap<Token, Weak<Exchange>>>> = LazyLock::new(Mutex::default);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Line {
-    fn to(manager: Handle, process: Option<Process>) -> Self {
-        let mut lines = lock(&LINES);
-        let token = manager.entry().token(0);
-        if let Some(line) = lines.get(&token).and_then(Weak::upgrade) {
-            return Self(line);
-        }
-        lines.retain(|_, line| line.strong_count() > 0);
-        let line = Arc::new(Exchange {
-            manager,
-            free: Mutex::default(),
-            process,
-        });
-        lines.insert(token, Arc::downgrade(&line));
-        Self(line)
-    }
-
-    fn manager(&self) -> &Arc<Entry> {
-        self.0.manager.entry()
-    }
-
-    /// A pipe that nobody else uses.
-    fn desk(&self) -> std::result::Result<Desk, ManagerError> {
-        let free = lock(&self.0.free).pop();
-        match free {
-            Some(desk) => Ok(desk),
-            None => self.connect(),
-        }
-    }
-
-    fn connect(&self) -> std::result::Result<Desk, ManagerError> {
-        Ok(Desk {
-            pipe: self.pipe(HOST)?,
-            sequence: 0,
-            buffer: Vec::new(),
-        })
-    }
-
-    /// A pipe for a client that is not this host itself.
-    pub(super) fn visitor(&self) -> std::result::Result<Connection, ManagerError> {
-        self.pipe(reception::next_client())
-    }
-
-    fn pipe(&self, client: u32) -> std::result::Result<Connection, ManagerError> {
-        let Object::Manager(reception) = self.manager().object() else {
-            return Err(ManagerError::Protocol);
-        };
-        let pipe = reception
-            .connect(self.manager(), client, |_| Ok(None))
-            .map_err(|status| match status {
-                Status::Broken => ManagerError::Gone,
-                Status::ObjectLimit => {
-                    ManagerError::Start("it has too many clients, or there are no descriptors left".into())
-                }
-                status => ManagerError::Start(status.name().into()),
-            })?;
-        Ok(Handle::attach(pipe, 0).into())
-    }
-
-    fn give_back(&self, mut desk: Desk) {
-        desk.buffer.clear();
-        desk.buffer.shrink_to(KEEP);
-        lock(&self.0.free).push(desk);
-    }
-}
-
-impl Desk {
-    /// Writes a request. What it refers to lives as long as the manager.
-    fn write(
-        &mut self,
-        manager: &Arc<Entry>,
-        write: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), ManagerError>,
-    ) -> std::result::Result<(), ManagerError> {
-        self.buffer.clear();
-        let ((), references) = collect_references(|| write(&mut self.buffer))?;
-        self.sequence = self.sequence.wrapping_add(1);
-        let remote = matches!(manager.object(), Object::Manager(reception) if reception.is_remote());
-        let written = if remote && !references.is_empty() {
-            Err(ManagerError::Encode(
-                "a handle means nothing to a manager elsewhere".into(),
-            ))
-        } else {
-            number(&mut self.buffer, self.sequence)
-        };
-        match written {
-            Ok(()) => references.keep_in(manager),
-            Err(_) => references.retract(),
-        }
-        written
-    }
-
-    /// Sends what is written, and waits for the answer.
-    fn ask(&mut self) -> std::result::Result<(), ManagerError> {
-        self.pipe.send_bytes(&self.buffer).map_err(unsent)?;
-        loop {
-            self.pipe.recv_bytes_to(&mut self.buffer).map_err(unreceived)?;
-            if answers(&self.buffer, self.sequence).ok_or(ManagerError::Protocol)? {
-                return Ok(());
-            }
-        }
-    }
-}
-
-fn unsent(error: SendError) -> ManagerError {
-    match error {
-        SendError::BrokenPipe => ManagerError::Gone,
-        SendError::TooLarge => ManagerError::TooLarge,
-        SendError::Shared(SharedError::Interrupted) => ManagerError::Interrupted,
-        _ => ManagerError::Protocol,
-    }
-}
-
-fn unreceived(error: RecvError) -> ManagerError {
-    match error {
-        RecvError::EndOfFile => ManagerError::Gone,
-        RecvError::Shared(SharedError::Interrupted) => ManagerError::Interrupted,
-        _ => ManagerError::Protocol,
-    }
-}
-
-impl Client for Line {
-    fn exchange<R>(
-        &self,
-        write: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), ManagerError>,
-        read: impl FnOnce(&[u8]) -> std::result::Result<R, ManagerError>,
-    ) -> std::result::Result<R, ManagerError> {
-        let mut desk = self.desk()?;
-        let written = desk.write(self.manager(), write);
-        let result = written.and_then(|()| {
-            desk.ask()?;
-            Ok(read(&desk.buffer))
-        });
-        // With its last pipe the host would give back what it has made: one is let go only when nothing comes through it.
-        if !matches!(result, Err(ManagerError::Gone | ManagerError::Protocol)) {
-            self.give_back(desk);
-        }
-        result?
-    }
-
-    fn tell(&self, request: &[u8]) {
-        // A manager that is gone need not be told.
-        if let Ok(desk) = self.desk()
-            && desk.pipe.send_bytes(request).is_ok()
-        {
-            self.give_back(desk);
-        }
-    }
-
-    fn encode<T: Serialize + ?Sized>(value: &T, into: &mut Vec<u8>) -> std::result::Result<(), ManagerError> {
-        cbor::write(value, into).map_err(ManagerError::Encode)
-    }
-
-    fn decode<T: DeserializeOwned>(item: &[u8]) -> std::result::Result<T, ManagerError> {
-        thread_local! {
-            static DECODER: RefCell<Decoder> = RefCell::new(Decoder::new());
-        }
-        // A value that decodes another meanwhile has one of its own.
-        let decoded = DECODER.with(|decoder| match decoder.try_borrow_mut() {
-            Ok(mut decoder) => decoder.read(item),
-            Err(_) => Decoder::new().read(item),
-        });
-        decoded.map_err(ManagerError::Decode)
-    }
-}
-
-impl fmt::Debug for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.process {
-            Some(process) => write!(f, "Manager({})", process.pid()),
-            None => f.write_str("Manager"),
-        }
-    }
-}
-
-impl Serialize for Line {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        self.0.manager.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Line {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let manager = Handle::deserialize(&[ObjectKind::Manager], deserializer)?;
-        match manager.entry().object() {
-            Object::Manager(_) => Ok(Self::to(manager, None)),
-            _ => Err(D::Error::custom("expected a manager")),
-        }
+        self.line.process()
     }
 }
 

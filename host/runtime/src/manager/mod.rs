@@ -16,6 +16,7 @@
 //! What they say to each other is [`wasmp_manager::protocol`]; what users hold of it are the proxies of that crate.
 
 mod client;
+mod line;
 mod list;
 mod map;
 mod number;
@@ -26,7 +27,8 @@ mod store;
 use serde::{Deserialize, Serialize};
 use wasmp_manager::protocol::MAX_MESSAGE;
 
-pub use self::client::{Counter, Dict, Line, List, Manager, ManagerBuilder, Namespace, Set};
+pub use self::client::{Counter, Dict, List, Manager, ManagerBuilder, Namespace, Set};
+pub use self::line::Line;
 pub(crate) use self::reception::Reception;
 pub use self::remote::{Address, ManagerServer};
 pub(crate) use self::store::{Caller, Served, Store, refuse};

@@ -162,7 +162,6 @@ fn garbage(dice: &mut Dice, ids: &[Id]) -> Vec<u8> {
 #[test]
 fn whatever_is_asked_the_books_are_right() {
     let seed = std::process::id().into();
-    println!("seed {seed}");
     let mut dice = Dice(seed);
     let mut store = Store::new(20_000);
     let mut ids = vec![Id::NONE, new(&mut store, Op::NewMap), new(&mut store, Op::NewList)];
@@ -171,7 +170,7 @@ fn whatever_is_asked_the_books_are_right() {
         let caller = if dice.roll(2) == 0 { ONE } else { OTHER };
         let request = garbage(&mut dice, &ids);
         store.serve(caller, &request, &mut answer, Instant::now);
-        assert!(answer.len() <= MAX_MESSAGE);
+        assert!(answer.len() <= MAX_MESSAGE, "seed {seed}");
         if let [_, _, _, _, 0, rest @ ..] = &answer[..]
             && request.get(4).is_some_and(|op| *op <= Op::NewList as u8)
             && let Some(id) = Fields(rest).id()
@@ -182,7 +181,7 @@ fn whatever_is_asked_the_books_are_right() {
             }
         }
         if round % 1000 == 0 {
-            assert!(used(&mut store) <= 20_000);
+            assert!(used(&mut store) <= 20_000, "seed {seed}");
             store.expire(Instant::now());
             store.take_late();
         }

@@ -11,7 +11,7 @@ use super::auth;
 use super::dial::PATIENCE;
 use super::relay::relay;
 use crate::error::{Error, Result};
-use crate::manager::client::Line;
+use crate::manager::line::Line;
 
 /// Connections that have not proved anything yet: one beyond these is closed at once.
 const MAX_STRANGERS: usize = 16;

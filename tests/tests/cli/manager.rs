@@ -1,0 +1,65 @@
+//! `wasmp manager`: what it prints, who reaches it, and how it ends.
+
+use wasmp::{Address, Dict, Manager, ManagerError};
+
+use crate::run::wasmp;
+use crate::scene::Folder;
+
+#[test]
+fn it_says_where_it_listens_and_serves_whoever_has_the_key() {
+    let folder = Folder::new().with("key", "a secret\n");
+    let command = format!(
+        "manager --authkey-file {}/key --max-bytes 100K",
+        folder.path().display()
+    );
+    let running = wasmp(&command).start();
+    let address: Address = running.stdout.next().parse().expect("an address");
+    let refused = Manager::connect(&address, b"a secret\n").unwrap_err();
+    assert_eq!(refused, ManagerError::Authentication);
+    let one = Manager::connect(&address, b"a secret").expect("it is there");
+    let other = Manager::connect(&address, b"a secret").expect("it is there");
+    let dict: Dict<String, i64> = one.named_dict("d").expect("a dictionary");
+    dict.set("a", &1).expect("there is room");
+    let same: Dict<String, i64> = other.named_dict("d").expect("the same");
+    assert_eq!(same.get("a"), Ok(Some(1)));
+    assert_eq!(one.usage().expect("it says").max_bytes, 100 << 10);
+    other.shutdown().expect("it ends");
+    running.end().ends(0, "", "");
+    assert_eq!(dict.get("a"), Err(ManagerError::Gone));
+}
+
+#[test]
+fn ctrl_c_ends_it_and_takes_its_socket_away() {
+    let folder = Folder::new().with("key", "key");
+    let path = folder.path().display();
+    let running = wasmp(&format!(
+        "manager --authkey-file {path}/key --listen unix:{path}/socket"
+    ))
+    .start();
+    assert_eq!(running.stdout.next(), format!("unix:{path}/socket"));
+    let address: Address = running_address(&folder);
+    let manager = Manager::connect(&address, b"key").expect("it is there");
+    let list = manager.named_list::<i64>("l").expect("a list");
+    running.interrupt();
+    running.end().ends(130, "", "");
+    assert_eq!(list.push(&1), Err(ManagerError::Gone));
+    assert_eq!(folder.files(), ["key"]);
+}
+
+fn running_address(folder: &Folder) -> Address {
+    Address::Unix(folder.path().join("socket"))
+}
+
+#[test]
+fn a_key_that_is_none_and_an_address_that_is_none_are_refused() {
+    let folder = Folder::new().with("empty", "\n");
+    let path = folder.path().display();
+    let outcome = wasmp(&format!("manager --authkey-file {path}/empty")).run();
+    assert_eq!(outcome.code(), 2);
+    outcome.says(&["it is empty, and anybody can guess that"]);
+    let outcome = wasmp(&format!("manager --authkey-file {path}/none")).run();
+    assert_eq!(outcome.code(), 2);
+    let outcome = wasmp("manager --authkey-file key --listen 5000").run();
+    assert_eq!(outcome.code(), 2);
+    outcome.says(&["is neither HOST:PORT nor unix:PATH"]);
+}
