@@ -56,6 +56,7 @@ scenarios! {
     p_23_broken_streams
     p_27_own_type
     f_01_finalize
+    sm_managed
     x_02_generations
     x_04_pools
     x_05_exit_handlers
@@ -103,6 +104,11 @@ fn those_who_asked_about_others_leave_nothing_behind_with_the_host() {
 #[test]
 fn a_fork_is_a_copy_of_its_parent() {
     isolated(|| good("fork_copies"));
+}
+
+#[test]
+fn a_fork_has_a_line_of_its_own_to_the_managers_of_its_parent() {
+    isolated(|| good("fork_managed"));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod exits;
 mod family;
 mod life;
 mod logs;
+mod managed;
 mod many;
 
 use std::process::exit;
@@ -39,6 +40,7 @@ fn main() -> Result<()> {
         || family::run(scenario)?
         || many::run(scenario, rest)?
         || copies::run(scenario)?
+        || managed::run(scenario)?
         || logs::run(scenario)?
     {
         println!("{scenario}: done");
