@@ -31,7 +31,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 pub(crate) use fds::opened_by;
-pub(crate) use seccomp::Filter;
+pub(crate) use seccomp::{Files, Filter};
 
 /// What the process is for; decides how much of the kernel it keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use super::launcher::{Keeper, wait_readable};
 use super::lifeline::{self, Lifeline};
 use super::message::{CompileReply, CompileRequest, MAX_MESSAGE, decode, encode};
 use crate::engine::{self, EngineOptions};
-use crate::lockdown::{self, Filter, Profile, Role};
+use crate::lockdown::{self, Files, Filter, Profile, Role};
 use crate::module::{Artifact, ModuleError};
 
 /// How long a compilation may take.
@@ -52,7 +52,7 @@ fn serve(control: &Channel) -> io::Result<()> {
     let mut code = File::from(code);
 
     let keep: [BorrowedFd<'_>; 3] = [control.as_fd(), code.as_fd(), lifeline.as_fd()];
-    let filter = Filter::compile(Role::Compiler, false).map_err(io::Error::other)?;
+    let filter = Filter::compile(Role::Compiler, Files::None).map_err(io::Error::other)?;
     let profile = Profile {
         role: Role::Compiler,
         keep: &keep,

@@ -12,7 +12,7 @@ use super::imports;
 use super::state::State;
 use super::wasi::{self, GrantedDir, Strings, WasiSpec};
 use crate::engine::{self, EngineRole};
-use crate::lockdown::{self, Dir, Filter, LockdownError, Profile, Role};
+use crate::lockdown::{self, Dir, Files, Filter, LockdownError, Profile, Role};
 use crate::spec::Spec;
 
 /// What every worker starts from: made once by a zygote for all that it forks, or by a thread for itself.
@@ -81,7 +81,8 @@ impl Walls {
         draft: Draft,
         receive_module: impl FnOnce() -> io::Result<OwnedFd>,
     ) -> Result<(Self, Template), String> {
-        let filter = Filter::compile(Role::Worker, !draft.spec.dirs.is_empty())
+        let files = Files::of(draft.spec.dirs.iter().map(|dir| dir.writable));
+        let filter = Filter::compile(Role::Worker, files)
             .map_err(|error| format!("the system call filter cannot be made: {error}"))?;
         lockdown::prepare().map_err(|error| error.to_string())?;
         // This opens whatever wasmtime keeps open, and nothing else.
