@@ -10,6 +10,7 @@ mod deaths;
 mod embed;
 mod executor;
 mod failures;
+mod forged;
 mod inline;
 mod insight;
 mod kinds;
