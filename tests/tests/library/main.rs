@@ -11,6 +11,7 @@ mod embed;
 mod executor;
 mod failures;
 mod forged;
+mod hostile;
 mod inline;
 mod insight;
 mod kinds;
