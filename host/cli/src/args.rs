@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::grants::{Dir, Variable};
 use crate::objects::{Memory, Name, Queue, Semaphore};
-use crate::policies::{self, Initargs, RetryOn};
+use crate::policies::{self, Initargs, Level, RetryOn};
 use crate::progress::When;
 use crate::units;
 
@@ -51,6 +51,7 @@ pub(crate) enum Command {
     Inspect(Inspect),
     Build(Build),
     Compile(Compile),
+    Doctor(Doctor),
 }
 
 /// Run a task over many inputs, in parallel
@@ -298,6 +299,10 @@ pub(crate) struct Compile {
     pub(crate) output: PathBuf,
 }
 
+/// Show what this machine has for workers and their sandbox, and what would be better
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {}
+
 #[derive(Debug, Args)]
 pub(crate) struct Module {
     /// A .wasm or .wat file, or the folder of a guest crate, which is built first
@@ -394,6 +399,10 @@ pub(crate) struct Grants {
     /// Set an environment variable for the guest
     #[arg(long = "env", value_name = "K=V")]
     pub(crate) variables: Vec<Variable>,
+
+    /// The wall around worker processes: all of it or an error, what this system has, or (for debugging only) none
+    #[arg(long, value_name = "LEVEL", default_value = "best-effort")]
+    pub(crate) sandbox: Level,
 }
 
 #[cfg(test)]

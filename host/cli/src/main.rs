@@ -6,6 +6,7 @@ mod args;
 mod build;
 mod call;
 mod compile;
+mod doctor;
 mod error;
 mod exec;
 mod failure;
@@ -64,5 +65,6 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
         Command::Inspect(args) => inspect::run(args),
         Command::Build(args) => build::run(args),
         Command::Compile(args) => compile::run(args),
+        Command::Doctor(_) => doctor::run(),
     }
 }

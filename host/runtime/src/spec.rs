@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::EngineOptions;
 use crate::module::ModuleKind;
+use crate::sandbox::Sandbox;
 
 /// How much of an instance's state one task leaves to the next.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -70,6 +71,8 @@ pub(crate) struct Spec {
     /// Most bytes of a result, and of a message that a guest puts into a queue or a pipe.
     pub(crate) max_message: usize,
     pub(crate) isolation: Isolation,
+    /// How much of the wall around workers there is to be.
+    pub(crate) sandbox: Sandbox,
     /// How long an item may run before it is stopped where it is.
     pub(crate) soft_timeout: Option<Duration>,
     /// Whether an instance can be copied by copying its memory.

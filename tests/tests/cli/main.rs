@@ -17,6 +17,7 @@
 mod build;
 mod call;
 mod compile;
+mod doctor;
 mod envelope;
 mod errors;
 mod examples;

@@ -23,6 +23,7 @@ use crate::objects::message::is_name;
 use crate::objects::{DEFAULT_MAX_MESSAGE, Quota, Scope};
 use crate::output::{self, Framing, GuestOutput, OutputHandler};
 use crate::retry::Retry;
+use crate::sandbox::Sandbox;
 use crate::shared::{Handle, References, Shareable, collect_references};
 use crate::spec::{self, DirSpec, Initializer, Isolation, Spec, available_cpus};
 use crate::supervisor::Shared;
@@ -125,6 +126,7 @@ pub struct PoolBuilder {
     max_message: usize,
     max_processes: usize,
     isolation: Isolation,
+    sandbox: Sandbox,
     dirs: Vec<DirGrant>,
     env: Vec<(String, String)>,
     args: Vec<String>,
@@ -169,6 +171,7 @@ impl PoolBuilder {
             max_message: DEFAULT_MAX_MESSAGE,
             max_processes: MAX_PROCESSES_OF_GUESTS,
             isolation: Isolation::default(),
+            sandbox: Sandbox::default(),
             dirs: Vec::new(),
             env: Vec::new(),
             args: Vec::new(),
@@ -277,6 +280,23 @@ impl PoolBuilder {
     /// How much of an instance's state one task leaves to the next. Default: all of it.
     pub fn isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
+        self
+    }
+
+    /// How much of the wall around a worker's process there has to be. Default: [`Sandbox::BestEffort`].
+    ///
+    /// ```no_run
+    /// use wasmp::{Pool, Sandbox};
+    ///
+    /// # fn main() -> wasmp::Result<()> {
+    /// // An `Error::Sandbox` where Landlock or seccomp is missing.
+    /// let pool = Pool::builder("tasks.wasm").sandbox(Sandbox::Strict).build()?;
+    /// # drop(pool);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sandbox(mut self, level: Sandbox) -> Self {
+        self.sandbox = level;
         self
     }
 
@@ -431,6 +451,13 @@ impl PoolBuilder {
         if self.dirs.len() > MAX_DIRS {
             return Err(Error::Invalid(format!("at most {MAX_DIRS} directories can be granted")));
         }
+        if self.inline && self.sandbox == Sandbox::Strict {
+            return Err(Error::Invalid(
+                "the workers of an inline pool are threads of this process: there can be no strict sandbox around them"
+                    .into(),
+            ));
+        }
+        self.sandbox.check(!self.dirs.is_empty())?;
         let start = |what| move |source| Error::Start { what, source };
         // The processes start while the module is read and its code looked for.
         let (supervisor, keeper) = compile::processes(self.worker_exe.as_deref())?;
@@ -469,6 +496,7 @@ impl PoolBuilder {
             max_memory: self.max_memory,
             max_message: self.max_message,
             isolation: self.isolation,
+            sandbox: self.sandbox,
             soft_timeout: self.soft_timeout,
             all_memory: module.is_all_memory(),
             signals,

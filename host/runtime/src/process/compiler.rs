@@ -15,6 +15,7 @@ use super::message::{CompileReply, CompileRequest, MAX_MESSAGE, decode, encode};
 use crate::engine::{self, EngineOptions};
 use crate::lockdown::{self, Files, Filter, Profile, Role};
 use crate::module::{Artifact, ModuleError};
+use crate::sandbox::Sandbox;
 
 /// How long a compilation may take.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -55,6 +56,7 @@ fn serve(control: &Channel) -> io::Result<()> {
     let filter = Filter::compile(Role::Compiler, Files::None).map_err(io::Error::other)?;
     let profile = Profile {
         role: Role::Compiler,
+        level: Sandbox::BestEffort,
         keep: &keep,
         control: None,
         images: &[],

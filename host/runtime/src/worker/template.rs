@@ -84,7 +84,7 @@ impl Walls {
         let files = Files::of(draft.spec.dirs.iter().map(|dir| dir.writable));
         let filter = Filter::compile(Role::Worker, files)
             .map_err(|error| format!("the system call filter cannot be made: {error}"))?;
-        lockdown::prepare().map_err(|error| error.to_string())?;
+        lockdown::prepare(draft.spec.sandbox).map_err(|error| error.to_string())?;
         // This opens whatever wasmtime keeps open, and nothing else.
         let (template, images) = lockdown::opened_by(|| draft.complete(receive_module))
             .map_err(|error| format!("open descriptors cannot be listed: {error}"))?;
@@ -112,6 +112,7 @@ impl Walls {
             .collect();
         step(&Profile {
             role: Role::Worker,
+            level: template.spec.sandbox,
             keep,
             control,
             images: &self.images,

@@ -14,6 +14,7 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 use super::forked::{End, Reporter, alone, fork};
 use super::{Dir, MAX_MEMORY, Role, lock_down_as};
 use crate::lockdown::{Files, Filter, Profile, lock_down, opened_by};
+use crate::sandbox::Sandbox;
 
 /// A guest with one way to fail a function; `check` sees whether its memory and table are as they were made.
 const FAULTY: &str = r#"(module
@@ -87,6 +88,7 @@ fn lock_worker_down(report: &Reporter, images: &[RawFd]) {
     let keep = [report.as_fd()];
     let profile = Profile {
         role: Role::Worker,
+        level: Sandbox::BestEffort,
         keep: &keep,
         control: None,
         images,
@@ -367,6 +369,7 @@ fn wasi_files_work_beneath_a_grant() {
             let keep = [report.as_fd()];
             let profile = Profile {
                 role: Role::Worker,
+                level: Sandbox::BestEffort,
                 keep: &keep,
                 control: None,
                 images: &images,

@@ -10,6 +10,7 @@ mod walls;
 use std::os::fd::BorrowedFd;
 
 use super::{Dir, Files, Filter, Profile, Role, lock_down};
+use crate::sandbox::Sandbox;
 
 /// Memory that the children of these tests may use.
 const MAX_MEMORY: u64 = 64 << 20;
@@ -20,6 +21,7 @@ pub(crate) fn lock_down_as(role: Role, keep: &[BorrowedFd<'_>], dirs: &[Dir<'_>]
     let filter = Filter::compile(role, files).expect("the filter compiles");
     let profile = Profile {
         role,
+        level: Sandbox::BestEffort,
         keep,
         control: None,
         images: &[],
