@@ -228,6 +228,10 @@ pub(crate) struct Run {
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) max_message: Option<u64>,
 
+    /// Bytes each of its processes may print, and each item in a pool
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) max_output: Option<u64>,
+
     #[command(flatten)]
     pub(crate) grants: Grants,
 
@@ -255,6 +259,10 @@ pub(crate) struct Exec {
     /// Memory the command may use (64M, 1GiB)
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) max_memory: Option<u64>,
+
+    /// Bytes the command may print
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) max_output: Option<u64>,
 
     #[command(flatten)]
     pub(crate) grants: Grants,
@@ -351,6 +359,14 @@ pub(crate) struct Limits {
     /// Bytes a result may have, or a message that a guest puts into a queue or a pipe [default: 256MiB]
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) max_message: Option<u64>,
+
+    /// Bytes an item may print before it fails
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) max_output: Option<u64>,
+
+    /// Have each item do the same in every run: its clocks begin at 0, its random numbers are no secret
+    #[arg(long)]
+    pub(crate) deterministic: bool,
 }
 
 /// What is told about the run.

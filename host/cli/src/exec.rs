@@ -21,6 +21,7 @@ pub(crate) fn run(args: &args::Exec) -> Result<ExitCode, Error> {
     let limits = Limits {
         timeout: args.timeout,
         max_memory: args.max_memory,
+        max_output: args.max_output,
         ..Limits::default()
     };
     command(&module, &args.arguments, &limits, &args.grants, &messages)

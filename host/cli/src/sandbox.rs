@@ -24,6 +24,8 @@ pub(crate) fn pool(module: &Module, limits: &Limits, grants: &Grants, messages: 
         initargs,
         max_memory,
         max_message,
+        max_output,
+        deterministic,
     } = limits;
     match grants.sandbox {
         Level::Off => messages.note("the sandbox is off: only WebAssembly stands between the guest and your files"),
@@ -35,6 +37,7 @@ pub(crate) fn pool(module: &Module, limits: &Limits, grants: &Grants, messages: 
     let messages = Arc::clone(messages);
     let mut builder = Pool::builder(module)
         .sandbox(grants.sandbox.into())
+        .deterministic(*deterministic)
         .retry(policies::retry(*retries, retry_on, *backoff))
         .on_output(move |output| messages.guest(output.line));
     if let Some(timeout) = timeout {
@@ -52,6 +55,9 @@ pub(crate) fn pool(module: &Module, limits: &Limits, grants: &Grants, messages: 
     }
     if let Some(bytes) = max_message {
         builder = builder.max_message(*bytes);
+    }
+    if let Some(bytes) = max_output {
+        builder = builder.max_output(*bytes);
     }
     for dir in &grants.dirs {
         builder = builder.dir(grant(dir));

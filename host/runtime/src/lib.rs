@@ -149,6 +149,7 @@
 //! | returns an error, or does not like its arguments | `Error`, `Arguments` | goes on |
 //! | panics, traps, exits | `Panic`, `Trap`, `Exit` | goes on with a new instance |
 //! | needs more memory than [`max_memory`](PoolBuilder::max_memory) | `MemoryLimit` | goes on with a new instance |
+//! | prints more than [`max_output`](PoolBuilder::max_output) | `OutputLimit` | goes on with a new instance |
 //! | runs longer than [`timeout`](PoolBuilder::timeout) | `Timeout` | is killed and replaced |
 //! | runs longer than [`soft_timeout`](PoolBuilder::soft_timeout) | `Timeout` | goes on with a new instance |
 //! | loses its process | `WorkerLost`, unless a [retry](Retry) succeeds | is replaced |

@@ -70,6 +70,10 @@ pub(crate) struct Spec {
     pub(crate) max_memory: u64,
     /// Most bytes of a result, and of a message that a guest puts into a queue or a pipe.
     pub(crate) max_message: usize,
+    /// Most bytes that an item may print.
+    pub(crate) max_output: Option<u64>,
+    /// Whether time and randomness are the same each time.
+    pub(crate) deterministic: bool,
     pub(crate) isolation: Isolation,
     /// How much of the wall around workers there is to be.
     pub(crate) sandbox: Sandbox,

@@ -7,7 +7,7 @@ use wasmtime::{Error, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::interruption;
-use super::state::State;
+use super::state::{State, TooMuchOutput};
 use crate::wire::Fault;
 
 /// The fault behind an error that a guest call ended with. Takes what the state knows about it.
@@ -19,6 +19,13 @@ pub(super) fn of_call(error: &Error, state: &mut State) -> Fault {
             exit_code: Some(*code),
             ..Fault::new(ErrorKind::Exit, format!("the guest ended with exit code {code}"))
         };
+    }
+    if error.downcast_ref::<TooMuchOutput>().is_some() {
+        let most = state.max_output.unwrap_or_default();
+        return Fault::new(
+            ErrorKind::OutputLimit,
+            format!("printed more than {most} bytes, which is all that is allowed"),
+        );
     }
     let trap = error.downcast_ref::<Trap>();
     let mut fault = match (panic, refused, trap) {

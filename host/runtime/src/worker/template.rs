@@ -52,7 +52,7 @@ impl Draft {
         let wasi = Strings::args(&spec.args)
             .and_then(|args| {
                 let env = Strings::env(spec.env.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
-                WasiSpec::new(args, env, &grants)
+                Ok(WasiSpec::new(args, env, &grants)?.deterministic(spec.deterministic))
             })
             .map_err(|error| format!("the guest cannot be given what it was granted: {error}"))?;
         Spinner::assume_cpus(spec.cpus);
