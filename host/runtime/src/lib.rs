@@ -192,6 +192,8 @@ mod compile;
 mod context;
 mod engine;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod identity;
 mod insight;
 mod lockdown;
