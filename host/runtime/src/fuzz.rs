@@ -209,7 +209,7 @@ fn requests_of_a_worker_are_served_within_its_quota() {
             assert!(encode(&answer).len() <= MAX_MESSAGE);
         }
         calls += 1;
-        if calls % 200 == 0 {
+        if calls.is_multiple_of(200) {
             // The worker is dead, and the next has its place.
             seat = None;
         }

@@ -20,6 +20,7 @@ mod compile;
 mod doctor;
 mod envelope;
 mod errors;
+mod escapes;
 mod examples;
 mod exec;
 mod failures;

@@ -115,13 +115,13 @@ fn scribble(stolen: &Stolen, random: &mut Random) {
         // The length and state of a record.
         4 => stolen.write(
             ring + DATA + 8 * random.below(64) as usize,
-            random.below(5) << 32 | random.below(300),
+            (random.below(5) << 32) | random.below(300),
         ),
         // The head of a reply, of every kind and some more, with and without flags.
         5..7 => {
             let at = ring + DATA + 8 * random.below(64) as usize;
-            stolen.write(at, 1 << 32 | 16 + random.below(64));
-            stolen.write(at + 8, random.below(5) << 8 | random.below(10));
+            stolen.write(at, (1 << 32) | (16 + random.below(64)));
+            stolen.write(at + 8, (random.below(5) << 8) | random.below(10));
             stolen.write(at + 16, random.below(8));
             stolen.write(ring, stolen.read(ring).wrapping_add(8 * random.below(8)));
         }

@@ -454,3 +454,35 @@ fn no_path_leads_out_of_a_granted_directory() {
         }
     });
 }
+
+#[test]
+fn a_failure_has_room_for_its_reason_whatever_a_message_may_have() {
+    isolated(|| {
+        let long = "long".repeat(200_000);
+        let words = format!(
+            r#"(import "wasmp_v1" "task_next" (func $next (param i32 i32) (result i64)))
+               (import "wasmp_v1" "task_fail" (func $fail (param i32 i32 i32)))
+               (memory (export "memory") 16)
+               (func (export "wasmp_task_fail")
+                   (drop (call $next (i32.const 0) (i32.const 1024)))
+                   (memory.fill (i32.const 0) (i32.const 255) (i32.const 1000000))
+                   (call $fail (i32.const 1) (i32.const 0) (i32.const 1000000)))
+               (func $"{long}" (export "wasmp_task_trap")
+                   (drop (call $next (i32.const 0) (i32.const 1024))) (unreachable))"#
+        );
+        let pool = Pool::builder(format!("(module {words})").into_bytes())
+            .processes(1)
+            .max_message(1000)
+            .build()
+            .unwrap();
+        let worker = crate::common::worker(&pool).pid();
+        for (task, kind) in [("fail", ErrorKind::Error), ("trap", ErrorKind::Trap)] {
+            let error = task_error(pool.apply::<_, ()>(task, ()));
+            assert_eq!((error.kind, error.pid), (kind, worker), "{}", error.kind.name());
+            assert!(error.message.len() < 256 << 10, "{}", error.message.len());
+            let backtrace = error.backtrace.unwrap_or_default();
+            assert!(backtrace.len() < 2000, "{}", backtrace.len());
+        }
+        close(&pool);
+    });
+}

@@ -57,10 +57,7 @@ fn open_dir(path: &Path) -> OwnedFd {
 
 /// What has kept an attempt from success: the number of the error.
 fn refused<T>(result: rustix::io::Result<T>) -> String {
-    match result {
-        Ok(_) => "succeeded".into(),
-        Err(errno) => errno.raw_os_error().to_string(),
-    }
+    result.map_or_else(|errno| errno.raw_os_error().to_string(), |_| "succeeded".into())
 }
 
 /// A worker that has locked itself down and waits until it is dropped.
