@@ -23,10 +23,18 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// How long chaos lasts: `WASMP_CHAOS_SECONDS`, or what a run of all tests has time for.
 #[must_use]
 pub fn chaos_time() -> Duration {
-    let told = std::env::var("WASMP_CHAOS_SECONDS")
-        .ok()
-        .and_then(|seconds| seconds.parse().ok());
-    Duration::from_secs(told.unwrap_or(30))
+    seconds_told("WASMP_CHAOS_SECONDS", 30)
+}
+
+/// How long a test tries garbage: `WASMP_FUZZ_SECONDS`, or what a run of all tests has time for.
+#[must_use]
+pub fn fuzz_time() -> Duration {
+    seconds_told("WASMP_FUZZ_SECONDS", 3)
+}
+
+fn seconds_told(variable: &str, otherwise: u64) -> Duration {
+    let told = std::env::var(variable).ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(told.unwrap_or(otherwise))
 }
 
 /// What wasmp keeps warm for the next pool, until its host ends.
@@ -66,7 +74,8 @@ pub fn isolated<F: FnOnce()>(test: F) {
         .stderr(same(&output))
         .spawn()
         .expect("this program again");
-    let in_time = Process::open(child.id()).is_none_or(|process| process.ends_within(LIMIT + chaos_time()));
+    let in_time =
+        Process::open(child.id()).is_none_or(|process| process.ends_within(LIMIT + chaos_time() + fuzz_time()));
     if !in_time {
         child.kill().expect("a child can be killed");
     }

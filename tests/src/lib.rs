@@ -20,5 +20,5 @@ mod isolated;
 mod process;
 
 pub use guests::{objects, processes, program, tasks};
-pub use isolated::{chaos_time, isolated};
+pub use isolated::{chaos_time, fuzz_time, isolated};
 pub use process::{Process, descendants, eventually, own_fds};

@@ -31,11 +31,13 @@ pub enum ErrorKind {
     TooLarge = 12,
     /// The task export returned without a result for the item it had taken.
     NoResult = 13,
+    /// The guest printed more than it was allowed.
+    OutputLimit = 14,
 }
 
 impl ErrorKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Error,
         Self::Arguments,
         Self::Result,
@@ -49,6 +51,7 @@ impl ErrorKind {
         Self::Instantiate,
         Self::TooLarge,
         Self::NoResult,
+        Self::OutputLimit,
     ];
 
     /// The kind with this number, if there is one.
@@ -74,6 +77,7 @@ impl ErrorKind {
             Self::Instantiate => "instantiate",
             Self::TooLarge => "too_large",
             Self::NoResult => "no_result",
+            Self::OutputLimit => "output_limit",
         }
     }
 }

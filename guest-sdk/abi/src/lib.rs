@@ -215,6 +215,8 @@ pub mod import {
     /// `log_inherit(log: i32)`: what processes and workers of pools that this one starts from now on find as `log` in their `process_info`.
     pub const LOG_INHERIT: &str = "log_inherit";
 
+    /// Every function about items and their outcomes, and who runs them.
+    pub const TASK_FUNCTIONS: [&str; 5] = [TASK_NEXT, TASK_RETURN, TASK_FAIL, TASK_PANIC, WORKER_SLOT];
     /// Every function about processes.
     pub const PROCESS_FUNCTIONS: [&str; 9] = [
         PROCESS_START,
@@ -365,17 +367,9 @@ mod tests {
 
     #[test]
     fn the_contract_names_everything() {
-        for name in [
-            import::TASK_NEXT,
-            import::TASK_RETURN,
-            import::TASK_FAIL,
-            import::TASK_PANIC,
-            import::WORKER_SLOT,
-        ] {
-            assert!(CONTRACT.contains(&format!("| `{name}` | `(")), "{name}");
-        }
+        let tasks = import::TASK_FUNCTIONS.into_iter();
         let pools = import::POOL_FUNCTIONS.into_iter().chain(import::PROCESS_FUNCTIONS);
-        for name in import::OBJECT_FUNCTIONS.into_iter().chain(pools) {
+        for name in tasks.chain(import::OBJECT_FUNCTIONS).chain(pools) {
             assert!(CONTRACT.contains(&format!("| `{name}` | `(")), "{name}");
         }
         for status in Status::ALL {

@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::grants::{Dir, Variable};
 use crate::objects::{Memory, Name, Queue, Semaphore};
-use crate::policies::{self, Initargs, RetryOn};
+use crate::policies::{self, Initargs, Level, RetryOn};
 use crate::progress::When;
 use crate::units;
 
@@ -52,6 +52,7 @@ pub(crate) enum Command {
     Build(Build),
     Compile(Compile),
     Manager(Manager),
+    Doctor(Doctor),
 }
 
 /// Run a task over many inputs, in parallel
@@ -228,6 +229,10 @@ pub(crate) struct Run {
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) max_message: Option<u64>,
 
+    /// Bytes each of its processes may print, and each item in a pool
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) max_output: Option<u64>,
+
     #[command(flatten)]
     pub(crate) grants: Grants,
 
@@ -259,6 +264,10 @@ pub(crate) struct Exec {
     /// Memory the command may use (64M, 1GiB)
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) max_memory: Option<u64>,
+
+    /// Bytes the command may print
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) max_output: Option<u64>,
 
     #[command(flatten)]
     pub(crate) grants: Grants,
@@ -323,6 +332,10 @@ pub(crate) struct Compile {
     pub(crate) output: PathBuf,
 }
 
+/// Show what this machine has for workers and their sandbox, and what would be better
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {}
+
 #[derive(Debug, Args)]
 pub(crate) struct Module {
     /// A .wasm or .wat file, or the folder of a guest crate, which is built first
@@ -371,6 +384,14 @@ pub(crate) struct Limits {
     /// Bytes a result may have, or a message that a guest puts into a queue or a pipe [default: 256MiB]
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) max_message: Option<u64>,
+
+    /// Bytes an item may print before it fails
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) max_output: Option<u64>,
+
+    /// Have each item do the same in every run: its clocks begin at 0, its random numbers are no secret
+    #[arg(long)]
+    pub(crate) deterministic: bool,
 }
 
 /// What is told about the run.
@@ -419,6 +440,10 @@ pub(crate) struct Grants {
     /// Set an environment variable for the guest
     #[arg(long = "env", value_name = "K=V")]
     pub(crate) variables: Vec<Variable>,
+
+    /// The wall around worker processes: all of it or an error, what this system has, or (for debugging only) none
+    #[arg(long, value_name = "LEVEL", default_value = "best-effort")]
+    pub(crate) sandbox: Level,
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub(crate) fn run(args: &args::Exec) -> Result<ExitCode, Error> {
     let limits = Limits {
         timeout: args.timeout,
         max_memory: args.max_memory,
+        max_output: args.max_output,
         ..Limits::default()
     };
     let command = sandbox::pool(&module, &limits, &args.grants, &messages);

@@ -6,6 +6,7 @@ mod args;
 mod build;
 mod call;
 mod compile;
+mod doctor;
 mod error;
 mod exec;
 mod failure;
@@ -66,5 +67,6 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
         Command::Build(args) => build::run(args),
         Command::Compile(args) => compile::run(args),
         Command::Manager(args) => manager::run(args),
+        Command::Doctor(_) => doctor::run(),
     }
 }

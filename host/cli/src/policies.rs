@@ -1,11 +1,12 @@
-//! What is done about failures and with instances, as it is typed: `--retry-on`, `--isolation`, `--initargs`.
+//! What is done about failures and with instances, and how they are walled in, as it is typed: `--retry-on`,
+//! `--isolation`, `--initargs`, `--sandbox`.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use ciborium::Value;
 use clap::ValueEnum;
-use wasmp::{Isolation, Retry};
+use wasmp::{Isolation, Retry, Sandbox};
 
 use crate::json;
 
@@ -18,6 +19,27 @@ pub(crate) enum RetryOn {
     Timeout,
     /// It failed by itself: an error, a panic, a trap, an exit
     Error,
+}
+
+/// How much of the sandbox there has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// Refuse to start where Landlock or seccomp is missing
+    Strict,
+    /// Go on without Landlock
+    BestEffort,
+    /// No wall but WebAssembly: never for code that you do not trust
+    Off,
+}
+
+impl From<Level> for Sandbox {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Strict => Self::Strict,
+            Level::BestEffort => Self::BestEffort,
+            Level::Off => Self::Off,
+        }
+    }
 }
 
 /// The policy that was typed.

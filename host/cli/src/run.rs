@@ -30,6 +30,7 @@ pub(crate) fn run(args: &args::Run) -> Result<ExitCode, Error> {
     let limits = Limits {
         max_memory: args.max_memory,
         max_message: args.max_message,
+        max_output: args.max_output,
         ..Limits::default()
     };
     if !uses_wasmp(&module) {

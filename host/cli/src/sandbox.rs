@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use wasmp::{DirGrant, Event, Lock, Module, Pool, PoolBuilder, Queue, Semaphore, SharedMemory};
+use wasmp::{DirGrant, Event, Lock, Module, Platform, Pool, PoolBuilder, Queue, Semaphore, SharedMemory};
 
 use crate::args::{Grants, Insight, Limits, Objects};
 use crate::error::Error;
 use crate::grants::Dir;
 use crate::objects::Name;
-use crate::policies::{self, Initargs};
+use crate::policies::{self, Initargs, Level};
 use crate::terminal::Messages;
 
 /// A pool for this module, whose guests may use what was typed and print to standard error.
@@ -24,9 +24,20 @@ pub(crate) fn pool(module: &Module, limits: &Limits, grants: &Grants, messages: 
         initargs,
         max_memory,
         max_message,
+        max_output,
+        deterministic,
     } = limits;
+    match grants.sandbox {
+        Level::Off => messages.note("the sandbox is off: only WebAssembly stands between the guest and your files"),
+        Level::BestEffort if !grants.dirs.is_empty() && Platform::probe().landlock.is_none() => messages.note(
+            "this system has no Landlock: a guest that breaks out of WebAssembly is not kept within its directories",
+        ),
+        Level::Strict | Level::BestEffort => {}
+    }
     let messages = Arc::clone(messages);
     let mut builder = Pool::builder(module)
+        .sandbox(grants.sandbox.into())
+        .deterministic(*deterministic)
         .retry(policies::retry(*retries, retry_on, *backoff))
         .on_output(move |output| messages.guest(output.line));
     if let Some(timeout) = timeout {
@@ -44,6 +55,9 @@ pub(crate) fn pool(module: &Module, limits: &Limits, grants: &Grants, messages: 
     }
     if let Some(bytes) = max_message {
         builder = builder.max_message(*bytes);
+    }
+    if let Some(bytes) = max_output {
+        builder = builder.max_output(*bytes);
     }
     for dir in &grants.dirs {
         builder = builder.dir(grant(dir));

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::engine::EngineOptions;
+use crate::engine::{EngineOptions, Flavor};
 use crate::error::{Error, Result};
 use crate::module::{Artifact, Module};
 use crate::process::compiler::compile_in_helper;
@@ -26,14 +26,14 @@ pub(crate) fn artifact(
     module: &Module,
     supervisor: &Supervisor,
     keeper: &Arc<Keeper>,
-    interruptible: bool,
+    flavor: Flavor,
 ) -> Result<Artifact> {
     // What else may differ between pools makes no difference to compiled code.
     let options = EngineOptions {
-        interruptible,
+        flavor,
         ..EngineOptions::default()
     };
-    module.artifact(interruptible, &|wasm| {
+    module.artifact(flavor, &|wasm| {
         supervisor.meet(keeper)?;
         Ok(compile_in_helper(keeper, module.name(), wasm, &options)?)
     })
@@ -59,7 +59,7 @@ impl Module {
     /// ```
     pub fn compile_to(&self, to: &mut dyn Write) -> Result<()> {
         let (supervisor, keeper) = processes(None)?;
-        self.write_precompiled(&artifact(self, supervisor, &keeper, false)?, to)
+        self.write_precompiled(&artifact(self, supervisor, &keeper, Flavor::default())?, to)
             .map_err(Error::Write)
     }
 }

@@ -25,8 +25,27 @@ pub(crate) const POOL_TABLE_ELEMENTS: u64 = 1 << 20;
 pub(crate) struct EngineOptions {
     /// Where the memories of an instance come from.
     pub(crate) allocation: Allocation,
-    /// Whether guests can be stopped where they are; that makes tight loops slower. Decides what code is compiled.
+    /// What code is compiled.
+    pub(crate) flavor: Flavor,
+}
+
+/// What compiled code can do beside its work, which decides what code is compiled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Flavor {
+    /// Guests can be stopped where they are; that makes tight loops slower.
     pub(crate) interruptible: bool,
+    /// What WebAssembly leaves open is the same each time: the bits of a NaN, relaxed vector instructions.
+    pub(crate) deterministic: bool,
+}
+
+impl Flavor {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 4;
+
+    /// Which of them this is.
+    pub(crate) fn number(self) -> usize {
+        usize::from(self.interruptible) + 2 * usize::from(self.deterministic)
+    }
 }
 
 /// Where the memories of an instance come from.
@@ -48,8 +67,7 @@ pub(crate) enum EngineRole {
     Run,
 }
 
-/// The configuration of an engine. Whether compiled code can be loaded depends on
-/// [`interruptible`](EngineOptions::interruptible) alone.
+/// The configuration of an engine. Whether compiled code can be loaded depends on its [`Flavor`] alone.
 pub(crate) fn config(options: &EngineOptions, role: EngineRole) -> Config {
     let mut config = Config::new();
     config
@@ -57,10 +75,13 @@ pub(crate) fn config(options: &EngineOptions, role: EngineRole) -> Config {
         .max_wasm_stack(MAX_WASM_STACK)
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .native_unwind_info(false)
-        .epoch_interruption(options.interruptible);
+        .relaxed_simd_deterministic(options.flavor.deterministic)
+        .epoch_interruption(options.flavor.interruptible);
     match role {
         EngineRole::Compile => {
-            config.parallel_compilation(true);
+            config
+                .parallel_compilation(true)
+                .cranelift_nan_canonicalization(options.flavor.deterministic);
         }
         EngineRole::Run => {
             config.parallel_compilation(false).enable_compiler(false);
@@ -98,13 +119,13 @@ pub(crate) fn compile(wasm: &[u8], options: &EngineOptions) -> Result<Vec<u8>, S
 
 /// Identifies everything but the module that compiled code depends on: the engine's version and settings, the CPU.
 /// `None` if no engine can be made here.
-pub(crate) fn compatibility(interruptible: bool) -> Option<[u8; 32]> {
-    static HASHES: [OnceLock<Option<[u8; 32]>>; 2] = [OnceLock::new(), OnceLock::new()];
-    *HASHES[usize::from(interruptible)].get_or_init(|| {
+pub(crate) fn compatibility(flavor: Flavor) -> Option<[u8; 32]> {
+    static HASHES: [OnceLock<Option<[u8; 32]>>; Flavor::COUNT] = [const { OnceLock::new() }; Flavor::COUNT];
+    *HASHES[flavor.number()].get_or_init(|| {
         // An engine with signal-based traps would install signal handlers in the host's process, which this
         // question does not need: the one setting that is the same everywhere is left out of the hash.
         let options = EngineOptions {
-            interruptible,
+            flavor,
             ..EngineOptions::default()
         };
         let mut config = config(&options, EngineRole::Compile);
@@ -145,7 +166,7 @@ mod tests {
         for allocation in [Allocation::OnDemand, Allocation::Pooling] {
             let options = EngineOptions {
                 allocation,
-                interruptible: false,
+                flavor: Flavor::default(),
             };
             let code = compile(&wasm, &options).unwrap();
             let engine = Engine::new(&config(&options, EngineRole::Run)).unwrap();
@@ -174,8 +195,16 @@ mod tests {
 
     #[test]
     fn the_compatibility_hash_is_stable() {
-        assert!(compatibility(false).is_some());
-        assert_eq!(compatibility(false), compatibility(false));
-        assert_ne!(compatibility(false), compatibility(true));
+        let flavors = [(false, false), (true, false), (false, true), (true, true)];
+        let hashes = flavors.map(|(interruptible, deterministic)| {
+            let flavor = Flavor {
+                interruptible,
+                deterministic,
+            };
+            assert_eq!(compatibility(flavor), compatibility(flavor));
+            compatibility(flavor).unwrap()
+        });
+        let different: std::collections::HashSet<_> = hashes.into_iter().collect();
+        assert_eq!(different.len(), Flavor::COUNT);
     }
 }

@@ -50,6 +50,8 @@ pub enum Error {
         /// Why it cannot be used.
         source: std::io::Error,
     },
+    /// The sandbox is to be [`Strict`](crate::Sandbox::Strict), and this system lacks a part of it, which is named.
+    Sandbox(String),
     /// The pool was closed or terminated and takes no more work (CPython: `ValueError("Pool not running")`).
     NotRunning,
     /// `join` before `close` or `terminate` (CPython: `ValueError("Pool is still running")`).
@@ -98,6 +100,11 @@ impl fmt::Display for Error {
             Self::LogDir { path, source } => {
                 write!(f, "the directory `{}` cannot take logs: {source}", path.display())
             }
+            Self::Sandbox(missing) => write!(
+                f,
+                "the sandbox is strict, and this system has no {missing}; `wasmp doctor` says more, and the level \
+                 best-effort goes on without Landlock"
+            ),
             Self::NotRunning => f.write_str("the pool is not running: it was closed or terminated"),
             Self::StillRunning => f.write_str("the pool is still running: close or terminate it before join"),
             Self::WaitTimeout(limit) => write!(f, "no result within {limit:?}"),

@@ -136,7 +136,8 @@
 //! the first: before a worker runs a guest it closes every descriptor that is not its own, leaves its session, gives up
 //! its capabilities, sets resource limits and `no_new_privs`, and installs Landlock rules and a seccomp filter. It
 //! cannot start processes or threads, make memory executable, or open anything but what lies in a granted directory.
-//! Everything that comes back from a worker is read as from an enemy.
+//! Everything that comes back from a worker is read as from an enemy. [`PoolBuilder::sandbox`] says what happens where the
+//! system lacks a part of the second wall, and [`Platform`] what this one has.
 //!
 //! [wasi]: https://github.com/WebAssembly/WASI/tree/wasi-0.1/preview1
 //!
@@ -151,6 +152,7 @@
 //! | returns an error, or does not like its arguments | `Error`, `Arguments` | goes on |
 //! | panics, traps, exits | `Panic`, `Trap`, `Exit` | goes on with a new instance |
 //! | needs more memory than [`max_memory`](PoolBuilder::max_memory) | `MemoryLimit` | goes on with a new instance |
+//! | prints more than [`max_output`](PoolBuilder::max_output) | `OutputLimit` | goes on with a new instance |
 //! | runs longer than [`timeout`](PoolBuilder::timeout) | `Timeout` | is killed and replaced |
 //! | runs longer than [`soft_timeout`](PoolBuilder::soft_timeout) | `Timeout` | goes on with a new instance |
 //! | loses its process | `WorkerLost`, unless a [retry](Retry) succeeds | is replaced |
@@ -205,6 +207,8 @@ mod compile;
 mod context;
 mod engine;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod identity;
 mod insight;
 mod lockdown;
@@ -214,9 +218,11 @@ mod module;
 mod objects;
 mod outcome;
 mod output;
+mod platform;
 mod pool;
 mod process;
 mod retry;
+mod sandbox;
 mod shared;
 mod spec;
 mod supervisor;
@@ -232,11 +238,13 @@ pub use module::{
     ExportInfo, ImportInfo, MemoryInfo, Module, ModuleError, ModuleKind, ModuleSource, Param, TaskInfo, UnknownImport,
 };
 pub use output::{GuestOutput, Stream};
+pub use platform::Platform;
 pub use pool::{
     AsCompleted, AsyncResult, Call, Chunksize, DirGrant, IMap, Order, Pool, PoolBuilder, Results, Submitter,
     as_completed,
 };
 pub use retry::Retry;
+pub use sandbox::Sandbox;
 pub use shared::{
     AnyLock, Array, Barrier, BarrierError, BoundedSemaphore, Condition, ConditionError, Connection, Event, GetError,
     Integer, JoinableQueue, ListError, ListItem, Lock, LockGuard, Locked, MemoryError, Permit, Plain, PutError, Queue,

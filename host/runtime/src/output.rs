@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -71,13 +71,34 @@ pub(crate) enum Framing {
     Raw,
 }
 
-/// The default: to the host's own streams.
+/// The default: to the host's own streams. A terminal gets no control characters, with which a guest could type an answer
+/// or hide what it did.
 pub(crate) fn inherit(output: GuestOutput<'_>) {
     // Nobody is left to tell when these are closed.
     let _ = match output.stream {
-        Stream::Stdout => io::stdout().lock().write_all(output.line),
-        Stream::Stderr => io::stderr().lock().write_all(output.line),
+        Stream::Stdout => pass_to(io::stdout().lock(), output.line),
+        Stream::Stderr => pass_to(io::stderr().lock(), output.line),
     };
+}
+
+fn pass_to(mut stream: impl Write + IsTerminal, line: &[u8]) -> io::Result<()> {
+    if stream.is_terminal() {
+        return stream.write_all(visible(line).as_bytes());
+    }
+    stream.write_all(line)
+}
+
+/// The text of a line, with control characters as escapes.
+fn visible(line: &[u8]) -> String {
+    let mut shown = String::with_capacity(line.len());
+    for character in String::from_utf8_lossy(line).chars() {
+        match character {
+            '\n' | '\t' => shown.push(character),
+            _ if character.is_control() => shown.extend(character.escape_default()),
+            _ => shown.push(character),
+        }
+    }
+    shown
 }
 
 enum What {
@@ -346,6 +367,14 @@ mod tests {
         feed(&sender);
         sender.flush();
         std::mem::take(&mut *lines.lock().unwrap())
+    }
+
+    #[test]
+    fn a_terminal_gets_no_control_characters() {
+        assert_eq!(
+            visible(b"\x1b[2Jred\t\xc2\x9b5n\x07\xff\n"),
+            "\\u{1b}[2Jred\t\\u{9b}5n\\u{7}\u{fffd}\n"
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::EngineOptions;
 use crate::module::ModuleKind;
+use crate::sandbox::Sandbox;
 
 /// How much of an instance's state one task leaves to the next.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -69,7 +70,13 @@ pub(crate) struct Spec {
     pub(crate) max_memory: u64,
     /// Most bytes of a result, and of a message that a guest puts into a queue or a pipe.
     pub(crate) max_message: usize,
+    /// Most bytes that an item may print.
+    pub(crate) max_output: Option<u64>,
+    /// Whether time and randomness are the same each time.
+    pub(crate) deterministic: bool,
     pub(crate) isolation: Isolation,
+    /// How much of the wall around workers there is to be.
+    pub(crate) sandbox: Sandbox,
     /// How long an item may run before it is stopped where it is.
     pub(crate) soft_timeout: Option<Duration>,
     /// Whether an instance can be copied by copying its memory.

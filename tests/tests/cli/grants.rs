@@ -129,6 +129,26 @@ fn a_guest_reads_nothing_of_the_commands_input() {
 }
 
 #[test]
+fn an_item_may_print_so_much_and_no_more() {
+    call("print ab cd --max-output 4").run().ends(0, "null\n", "abcd");
+    // Its standard output comes when it ends, and then two bytes are left.
+    let outcome = call("print abc de --max-output 4").run();
+    assert_eq!((outcome.code(), outcome.text()), (1, ""));
+    outcome.says(&[
+        "abde",
+        "wasmp: output_limit: printed more than 4 bytes, which is all that is allowed",
+    ]);
+}
+
+#[test]
+fn deterministic_runs_are_alike() {
+    let run = || call("chance --deterministic").run().text().to_owned();
+    let first = run();
+    assert!(first.starts_with('['), "{first}");
+    assert_eq!(first, run());
+}
+
+#[test]
 fn the_readme_can_be_read_where_it_is_granted() {
     let readme = fs::read_to_string(format!("{ROOT}/README.md")).expect("a file");
     let outcome = call("read_file README.md --dir .").run();

@@ -17,8 +17,10 @@
 mod build;
 mod call;
 mod compile;
+mod doctor;
 mod envelope;
 mod errors;
+mod escapes;
 mod examples;
 mod exec;
 mod failures;

@@ -365,3 +365,71 @@ fn much_output_is_passed_on_whole_while_the_listener_is_slow() {
         assert_eq!(bytes, 11_888_890);
     });
 }
+
+#[test]
+fn an_item_that_prints_too_much_fails_and_its_neighbours_do_not() {
+    isolated(|| {
+        let (builder, lines) = listen(builder(2).max_output(10_000));
+        let pool = builder.build().unwrap();
+        let flood = pool.apply_async::<_, ()>("print_lines", (u32::MAX,)).unwrap();
+        let few: Vec<()> = pool.map("print_lines", [10_u32; 50]).unwrap();
+        assert_eq!(few.len(), 50);
+        let error = task_error(flood.get());
+        drop(flood);
+        assert_eq!(error.kind, ErrorKind::OutputLimit);
+        assert_eq!(
+            error.message,
+            "printed more than 10000 bytes, which is all that is allowed"
+        );
+        // It counts anew for each item, in an instance that goes on.
+        let much: Vec<()> = pool.map("print_lines", [800_u32; 20]).unwrap();
+        assert_eq!(much.len(), 20);
+        close(&pool);
+        drop(pool);
+        let printed = |lines: u32| (0..lines).map(|line| format!("line {line}\n").len()).sum::<usize>();
+        let bytes: usize = lines.rest().iter().map(|line| line.text.len()).sum();
+        assert_eq!(bytes, 10_000 + 50 * printed(10) + 20 * printed(800));
+    });
+}
+
+#[test]
+fn a_deterministic_task_does_the_same_in_every_run() {
+    isolated(|| {
+        type Chance = (u128, u128, Vec<i64>);
+        let run = || {
+            let pool = builder(2).deterministic(true).build().unwrap();
+            let outcomes: Vec<Chance> = pool.task("chance").starmap([(); 20]).unwrap();
+            assert!(outcomes.windows(2).all(|pair| pair[0] == pair[1]), "all items alike");
+            // Nor does it matter what ran before.
+            assert_eq!(pool.apply::<_, i64>("count", ()).unwrap(), 1);
+            assert_eq!(pool.apply::<_, i64>("count", ()).unwrap(), 1);
+            outcomes[0].clone()
+        };
+        let (time, slept, order) = run();
+        assert_eq!((time, slept, order.clone()), run());
+        assert!(time < 1_000_000, "{time} ns after 1970");
+        assert!((3_600_000_000_000..3_600_001_000_000).contains(&slept), "{slept} ns");
+        assert_eq!(order.len(), 100);
+    });
+}
+
+#[test]
+fn deterministic_tasks_know_one_nan_only() {
+    isolated(|| {
+        let module = r#"(module (func (export "nan") (param f64 f64) (result i64)
+            (i64.reinterpret_f64 (f64.div (local.get 0) (local.get 1)))))"#;
+        let pool = Pool::builder(module.as_bytes().to_vec())
+            .processes(1)
+            .deterministic(true)
+            .build()
+            .unwrap();
+        for numbers in [(0.0, 0.0), (f64::INFINITY, f64::INFINITY), (-f64::NAN, 1.0)] {
+            assert_eq!(
+                pool.apply::<_, i64>("nan", numbers).unwrap(),
+                0x7ff8_0000_0000_0000,
+                "{numbers:?}"
+            );
+        }
+        close(&pool);
+    });
+}

@@ -11,6 +11,8 @@ mod embed;
 mod events;
 mod executor;
 mod failures;
+mod forged;
+mod hostile;
 mod inline;
 mod insight;
 mod kinds;

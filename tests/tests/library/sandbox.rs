@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use wasmp::{DirGrant, Error, ErrorKind, Pool};
+use wasmp::{DirGrant, Error, ErrorKind, Platform, Pool, Sandbox};
 use wasmp_tests::{Process, descendants, eventually, isolated};
 
 use crate::common::{builder, pool, replace_by_spare, task_error, worker, workers};
@@ -238,6 +238,45 @@ fn a_directory_that_does_not_exist_is_named() {
                 "{error:?}"
             );
             assert!(error.to_string().contains(wrong.to_str().unwrap()), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_strict_sandbox_is_whole_or_there_is_no_pool() {
+    isolated(|| {
+        let platform = Platform::probe();
+        match builder(1).sandbox(Sandbox::Strict).build() {
+            Ok(pool) => {
+                assert!(platform.landlock.is_some() && platform.seccomp, "{platform:?}");
+                assert_eq!(pool.apply::<_, i64>("square", (3,)).unwrap(), 9);
+                assert_eq!(worker(&pool).status("Seccomp"), "2");
+            }
+            Err(error) => {
+                assert!(matches!(&error, Error::Sandbox(_)), "{error:?}");
+                assert!(platform.landlock.is_none() || !platform.seccomp, "{platform:?}");
+            }
+        }
+        let inline = builder(1).sandbox(Sandbox::Strict).inline(true).build();
+        assert!(matches!(inline, Err(Error::Invalid(_))), "threads have no wall");
+    });
+}
+
+#[test]
+fn without_a_sandbox_webassembly_alone_is_left() {
+    isolated(|| {
+        let pool = builder(1).sandbox(Sandbox::Off).build().unwrap();
+        for stood_by in [false, true] {
+            if stood_by {
+                replace_by_spare(&pool);
+            }
+            assert_eq!(pool.apply::<_, i64>("square", (3,)).unwrap(), 9);
+            let error = task_error(pool.apply::<_, String>("read_file", ("/etc/passwd",)));
+            assert_eq!(error.kind, ErrorKind::Error);
+            let worker = worker(&pool);
+            assert_eq!(worker.status("Seccomp"), "0");
+            assert_eq!(worker.status("NoNewPrivs"), "0");
+            assert_only_its_own_descriptors(&worker);
         }
     });
 }

@@ -30,8 +30,10 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
+use crate::sandbox::Sandbox;
+
 pub(crate) use fds::opened_by;
-pub(crate) use seccomp::Filter;
+pub(crate) use seccomp::{Files, Filter};
 
 /// What the process is for; decides how much of the kernel it keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub(crate) struct Dir<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Profile<'a> {
     pub(crate) role: Role,
+    /// How much of the following there is to be.
+    pub(crate) level: Sandbox,
     /// Descriptors that stay open, besides those of `control`, `dirs` and `images`.
     pub(crate) keep: &'a [BorrowedFd<'a>],
     /// The socket through which a worker asks its host for objects.
@@ -72,8 +76,11 @@ pub(crate) struct Profile<'a> {
 
 /// Takes away from this process what all that will be forked from it are not to have either, so that it need not be done in
 /// each of them. It still opens files, and starts processes.
-pub(crate) fn prepare() -> Result<(), LockdownError> {
+pub(crate) fn prepare(level: Sandbox) -> Result<(), LockdownError> {
     limits::volunteer_for_oom_kill();
+    if level == Sandbox::Off {
+        return Ok(());
+    }
     privileges::drop_capabilities().map_err(LockdownError::Privileges)
 }
 
@@ -93,6 +100,10 @@ pub(crate) fn confine(profile: &Profile<'_>) -> Result<(), LockdownError> {
     fds::keep_only(&profile.kept()).map_err(LockdownError::Fds)?;
     session::detach().map_err(LockdownError::Session)?;
     limits::volunteer_for_oom_kill();
+    // Whose descriptors are whose, and who gets which signal, is no wall: without that a pool does not work.
+    if profile.level == Sandbox::Off {
+        return Ok(());
+    }
     limits::apply(
         profile.role,
         profile.max_memory,
@@ -100,15 +111,20 @@ pub(crate) fn confine(profile: &Profile<'_>) -> Result<(), LockdownError> {
     )
     .map_err(LockdownError::Limits)?;
     privileges::renounce().map_err(LockdownError::Privileges)?;
-    landlock::restrict(profile.dirs)
-        .map(drop)
-        .map_err(|error| LockdownError::Landlock(Box::new(error)))
+    let status = landlock::restrict(profile.dirs).map_err(|error| LockdownError::Landlock(Box::new(error)))?;
+    match (profile.level, status.ruleset) {
+        (Sandbox::Strict, ::landlock::RulesetStatus::NotEnforced) => Err(LockdownError::NoLandlock),
+        _ => Ok(()),
+    }
 }
 
 /// The last step of a process that is [confined](confine). What it has received meanwhile and does not keep is closed, too.
 pub(crate) fn seal(profile: &Profile<'_>) -> Result<(), LockdownError> {
     fds::keep_only(&profile.kept()).map_err(LockdownError::Fds)?;
     session::name(profile.role);
+    if profile.level == Sandbox::Off {
+        return Ok(());
+    }
     profile.filter.apply(profile.control).map_err(LockdownError::Seccomp)
 }
 
@@ -141,6 +157,8 @@ pub(crate) enum LockdownError {
     Privileges(io::Error),
     /// The Landlock domain.
     Landlock(Box<::landlock::RulesetError>),
+    /// There is no Landlock, and there has to be.
+    NoLandlock,
     /// The system call filter.
     Seccomp(seccompiler::Error),
 }
@@ -153,6 +171,7 @@ impl fmt::Display for LockdownError {
             Self::Limits(error) => write!(f, "cannot set resource limits: {error}"),
             Self::Privileges(error) => write!(f, "cannot drop privileges: {error}"),
             Self::Landlock(error) => write!(f, "cannot enter a Landlock domain: {error}"),
+            Self::NoLandlock => f.write_str("this kernel has no Landlock, and the sandbox is strict"),
             Self::Seccomp(error) => write!(f, "cannot install the system call filter: {error}"),
         }
     }
@@ -163,6 +182,7 @@ impl std::error::Error for LockdownError {
         match self {
             Self::Fds(error) | Self::Session(error) | Self::Limits(error) | Self::Privileges(error) => Some(error),
             Self::Landlock(error) => Some(error),
+            Self::NoLandlock => None,
             Self::Seccomp(error) => Some(error),
         }
     }

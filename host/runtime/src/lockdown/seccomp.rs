@@ -12,6 +12,10 @@
 //! | `ioctl` | asking whether a descriptor is a terminal |
 //! | `prlimit64`, `sysinfo` | the C library sizing stacks and arenas |
 //!
+//! Where directories are granted for reading only, calls that change files are answered with `EROFS`, and setting the times
+//! of a file by its path with `EPERM` where they are granted for writing: those are what a kernel without Landlock, or
+//! Landlock itself, would not refuse.
+//!
 //! Compiling the filter costs more than installing it, so a zygote compiles once and its workers [`apply`](Filter::apply).
 
 use std::collections::BTreeMap;
@@ -39,20 +43,44 @@ const CONTROL: u32 = 0x7fff_fffe;
 /// System calls and what their arguments must look like: any rule may match; no rules at all match everything.
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
+/// What a process may do with files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Files {
+    /// It has none.
+    None,
+    /// Read those in its directories.
+    Read,
+    /// Change those in some of its directories.
+    Write,
+}
+
+impl Files {
+    /// What these directories take; of each it is said whether it is writable.
+    pub(crate) fn of(dirs: impl IntoIterator<Item = bool>) -> Self {
+        let each = dirs
+            .into_iter()
+            .map(|writable| if writable { Self::Write } else { Self::Read });
+        each.max().unwrap_or(Self::None)
+    }
+}
+
 /// A compiled filter, good for any number of processes.
 #[derive(Clone, Debug)]
 pub(crate) struct Filter(BpfProgram);
 
 impl Filter {
-    /// The filter for processes of this role; `has_dirs` if they are granted directories.
-    pub(crate) fn compile(role: Role, has_dirs: bool) -> Result<Self, BackendError> {
+    /// The filter for processes of this role.
+    pub(crate) fn compile(role: Role, files: Files) -> Result<Self, BackendError> {
         let mut allowed = common()?;
         match role {
             Role::Worker => allowed.append(&mut control()?),
             Role::Compiler => allowed.append(&mut threads_and_memfds()?),
         }
-        if has_dirs {
-            allowed.append(&mut files()?);
+        if files >= Files::Read {
+            allowed.append(&mut reading()?);
+        }
+        if files == Files::Write {
+            allowed.append(&mut writing());
         }
         let mut absent = absent(role);
         absent.retain(|call, _| !allowed.contains_key(call));
@@ -64,6 +92,15 @@ impl Filter {
         program.append(&mut answer(whole.into_keys(), &SeccompAction::Allow));
         let no_such_call = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
         program.append(&mut answer(absent.into_keys(), &no_such_call));
+        match files {
+            Files::None => {}
+            Files::Read => {
+                let read_only = SeccompAction::Errno(libc::EROFS.cast_unsigned());
+                let changes = writing().into_keys().chain([libc::SYS_utimensat]);
+                program.append(&mut answer(changes.collect::<Vec<_>>().into_iter(), &read_only));
+            }
+            Files::Write => program.append(&mut dates()),
+        }
         program.append(&mut assemble(
             conditional,
             SeccompAction::Allow,
@@ -96,6 +133,9 @@ const AUDIT_ARCH: u32 = 0xc000_00b7;
 /// Where `seccomp_data` has the number of the call, and the architecture.
 const NUMBER_AT: u32 = 0;
 const ARCH_AT: u32 = 4;
+
+/// Where it has the two halves of the second argument.
+const SECOND_AT: [u32; 2] = [24, 28];
 
 fn instruction(code: u32, if_so: u8, if_not: u8, k: u32) -> sock_filter {
     sock_filter {
@@ -135,6 +175,22 @@ fn answer(calls: impl ExactSizeIterator<Item = c_long>, action: &SeccompAction) 
     program.push(instruction(libc::BPF_JMP | libc::BPF_JA, 0, 0, 1));
     program.push(give(action));
     program
+}
+
+/// The times of a file that is open may be set, and of no other, whose number has been looked at: whether a file lies in a
+/// granted directory is what Landlock does not ask here.
+fn dates() -> BpfProgram {
+    let jump = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let [low, high] = SECOND_AT.map(load);
+    vec![
+        instruction(jump, 0, 6, libc::SYS_utimensat as u32),
+        low,
+        instruction(jump, 0, 3, 0),
+        high,
+        instruction(jump, 0, 1, 0),
+        give(&SeccompAction::Allow),
+        give(&SeccompAction::Errno(libc::EPERM.cast_unsigned())),
+    ]
 }
 
 fn assemble(rules: Rules, matched: SeccompAction, otherwise: SeccompAction) -> Result<BpfProgram, BackendError> {
@@ -238,37 +294,24 @@ fn threads_and_memfds() -> Result<Rules, BackendError> {
     Ok(rules)
 }
 
-/// Files beneath granted directories. Which files those are is Landlock's business, and `openat2`'s.
-fn files() -> Result<Rules, BackendError> {
+/// Looking at files beneath granted directories. Which files those are is Landlock's business, and `openat2`'s.
+fn reading() -> Result<Rules, BackendError> {
     let mut rules = whole(&[
         libc::SYS_fadvise64,
-        libc::SYS_fallocate,
         libc::SYS_fdatasync,
         libc::SYS_fstat,
         libc::SYS_fsync,
-        libc::SYS_ftruncate,
         libc::SYS_getdents64,
-        libc::SYS_linkat,
         libc::SYS_lseek,
-        libc::SYS_mkdirat,
         libc::SYS_newfstatat,
         libc::SYS_openat,
         libc::SYS_openat2,
         libc::SYS_pread64,
         libc::SYS_preadv,
         libc::SYS_preadv2,
-        libc::SYS_pwrite64,
-        libc::SYS_pwritev,
-        libc::SYS_pwritev2,
         libc::SYS_readlinkat,
         libc::SYS_readv,
-        libc::SYS_renameat,
-        libc::SYS_renameat2,
         libc::SYS_statx,
-        libc::SYS_symlinkat,
-        libc::SYS_unlinkat,
-        libc::SYS_utimensat,
-        libc::SYS_writev,
     ]);
     // Not the commands that aim signals, take leases or set locks and seals.
     let commands = [
@@ -283,6 +326,24 @@ fn files() -> Result<Rules, BackendError> {
         .map(|command| rule(1, SeccompCmpOp::Eq, command as u64));
     rules.insert(libc::SYS_fcntl, commands.collect::<Result<_, _>>()?);
     Ok(rules)
+}
+
+/// Changing them.
+fn writing() -> Rules {
+    whole(&[
+        libc::SYS_fallocate,
+        libc::SYS_ftruncate,
+        libc::SYS_linkat,
+        libc::SYS_mkdirat,
+        libc::SYS_pwrite64,
+        libc::SYS_pwritev,
+        libc::SYS_pwritev2,
+        libc::SYS_renameat,
+        libc::SYS_renameat2,
+        libc::SYS_symlinkat,
+        libc::SYS_unlinkat,
+        libc::SYS_writev,
+    ])
 }
 
 /// What is answered with `ENOSYS`; the head of this file says for whom.

@@ -25,23 +25,16 @@ mod remote;
 mod store;
 
 use serde::{Deserialize, Serialize};
-use wasmp_manager::protocol::MAX_MESSAGE;
 
 pub use self::client::{Counter, Dict, List, Manager, ManagerBuilder, Namespace, Set};
 pub use self::line::Line;
 pub(crate) use self::reception::Reception;
 pub use self::remote::{Address, ManagerServer};
 pub(crate) use self::store::{Caller, Served, Store, refuse};
-use crate::objects::Shape;
 use crate::objects::message::TokenBytes;
 
 /// Most clients of one manager: it waits for all of them at once.
 const MAX_CLIENTS: usize = 100;
-
-/// The pipe between a client and its manager.
-pub(crate) const DESK: Shape = Shape::Desk {
-    max_message: MAX_MESSAGE,
-};
 
 /// How much a manager may hold, unless it is told otherwise.
 pub(crate) const DEFAULT_MAX_BYTES: u64 = 256 << 20;

@@ -2,15 +2,6 @@
 
 use wasmp_abi::{IMPORT_MODULE, import};
 
-/// The functions of [`IMPORT_MODULE`].
-const WASMP: &[&str] = &[
-    import::TASK_NEXT,
-    import::TASK_RETURN,
-    import::TASK_FAIL,
-    import::TASK_PANIC,
-    import::WORKER_SLOT,
-];
-
 /// The module that WASI preview 1 is imported from.
 pub(crate) const WASI_MODULE: &str = "wasi_snapshot_preview1";
 
@@ -76,7 +67,7 @@ pub(crate) enum Wanted {
 pub(crate) fn advice(module: &str, name: &str, wanted: Wanted) -> Option<&'static str> {
     let known: [&[&str]; 4] = match module {
         IMPORT_MODULE => [
-            WASMP,
+            &import::TASK_FUNCTIONS,
             &import::OBJECT_FUNCTIONS,
             &import::POOL_FUNCTIONS,
             &import::PROCESS_FUNCTIONS,

@@ -29,7 +29,7 @@ pub(crate) use imports::WASI_MODULE;
 pub use info::{ExportInfo, ImportInfo, MemoryInfo, ModuleKind, Param, TaskInfo};
 pub use source::ModuleSource;
 
-use crate::engine::{self, Allocation, POOL_MEMORIES, POOL_TABLE_ELEMENTS, POOL_TABLES};
+use crate::engine::{self, Allocation, Flavor, POOL_MEMORIES, POOL_TABLE_ELEMENTS, POOL_TABLES};
 use artifact::WeakArtifact;
 use cache::{Cache, Key};
 use info::ModuleInfo;
@@ -52,7 +52,7 @@ struct Inner {
     code: Code,
     /// The compiled code, once somebody needed it.
     /// Without and with places where a guest can be stopped.
-    artifacts: Mutex<[Option<Artifact>; 2]>,
+    artifacts: Mutex<[Option<Artifact>; Flavor::COUNT]>,
 }
 
 /// What a module is made of.
@@ -233,33 +233,31 @@ impl Module {
     /// is there already.
     pub(crate) fn artifact<E: From<ModuleError>>(
         &self,
-        interruptible: bool,
+        flavor: Flavor,
         compile: &dyn Fn(&[u8]) -> Result<Artifact, E>,
     ) -> Result<Artifact, E> {
-        self.artifact_through(Cache::default_path().as_deref(), interruptible, compile)
+        self.artifact_through(Cache::default_path().as_deref(), flavor, compile)
     }
 
     fn artifact_through<E: From<ModuleError>>(
         &self,
         cache: Option<&Path>,
-        interruptible: bool,
+        flavor: Flavor,
         compile: &dyn Fn(&[u8]) -> Result<Artifact, E>,
     ) -> Result<Artifact, E> {
         // Only what was checked before is behind the lock: after a panic it is as good as before.
         let mut slots = self.inner.artifacts.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = &mut slots[usize::from(interruptible)];
+        let slot = &mut slots[flavor.number()];
         if let Some(artifact) = slot {
             return Ok(artifact.clone());
         }
         let artifact = match &self.inner.code {
-            Code::Precompiled(artifact, engine) if Some(*engine) == engine::compatibility(interruptible) => {
-                artifact.clone()
-            }
+            Code::Precompiled(artifact, engine) if Some(*engine) == engine::compatibility(flavor) => artifact.clone(),
             Code::Precompiled(..) => {
                 let module = self.inner.name.clone();
                 return Err(ModuleError::PrecompiledElsewhere { module }.into());
             }
-            Code::Wasm(wasm) => match self.key(interruptible) {
+            Code::Wasm(wasm) => match self.key(flavor) {
                 Some(key) => shared_artifact(&key, cache, || compile(wasm))?,
                 None => compile(wasm)?,
             },
@@ -271,14 +269,14 @@ impl Module {
     /// Writes the module with its compiled code, to be loaded with [`ModuleSource::allow_precompiled`] where the same
     /// version of wasmp runs on the same kind of CPU.
     pub(crate) fn write_precompiled(&self, artifact: &Artifact, to: &mut dyn Write) -> io::Result<()> {
-        let engine = engine::compatibility(false).ok_or(io::ErrorKind::Unsupported)?;
+        let engine = engine::compatibility(Flavor::default()).ok_or(io::ErrorKind::Unsupported)?;
         precompiled::write(&self.inner.info, &self.digest(), &engine, artifact, to)
     }
 
-    fn key(&self, interruptible: bool) -> Option<Key> {
+    fn key(&self, flavor: Flavor) -> Option<Key> {
         Some(Key {
             wasm: self.inner.id,
-            engine: engine::compatibility(interruptible)?,
+            engine: engine::compatibility(flavor)?,
         })
     }
 }

@@ -302,24 +302,35 @@ fn code_is_compiled_once_then_found() {
         Artifact::from_bytes(wasm).map_err(ModuleError::Store)
     };
     let module = load(&source).unwrap();
-    let first = module.artifact_through(cache.as_deref(), false, &compile).unwrap();
+    let first = module
+        .artifact_through(cache.as_deref(), Flavor::default(), &compile)
+        .unwrap();
     assert_eq!(compiled.get(), 1);
     // The same module, a clone of it, another load while somebody uses it.
-    module.clone().artifact_through(None, false, &compile).unwrap();
-    load(&source).unwrap().artifact_through(None, false, &compile).unwrap();
+    module
+        .clone()
+        .artifact_through(None, Flavor::default(), &compile)
+        .unwrap();
+    load(&source)
+        .unwrap()
+        .artifact_through(None, Flavor::default(), &compile)
+        .unwrap();
     assert_eq!(compiled.get(), 1);
     // Nobody uses it any more: from the disk.
     drop((module, first));
     load(&source)
         .unwrap()
-        .artifact_through(cache.as_deref(), false, &compile)
+        .artifact_through(cache.as_deref(), Flavor::default(), &compile)
         .unwrap();
     assert_eq!(compiled.get(), 1);
     // No disk, a failing one.
-    load(&source).unwrap().artifact_through(None, false, &compile).unwrap();
     load(&source)
         .unwrap()
-        .artifact_through(Some(Path::new("/proc/none")), false, &compile)
+        .artifact_through(None, Flavor::default(), &compile)
+        .unwrap();
+    load(&source)
+        .unwrap()
+        .artifact_through(Some(Path::new("/proc/none")), Flavor::default(), &compile)
         .unwrap();
     assert_eq!(compiled.get(), 3);
 }
@@ -334,12 +345,16 @@ fn what_does_not_compile_is_tried_again() {
         })
     };
     assert_eq!(
-        module.artifact_through(None, false, &fails).unwrap_err().to_string(),
+        module
+            .artifact_through(None, Flavor::default(), &fails)
+            .unwrap_err()
+            .to_string(),
         "m does not compile: because"
     );
     assert!(
         module
-            .artifact_through(None, false, &|_| Artifact::from_bytes(b"x").map_err(ModuleError::Store))
+            .artifact_through(None, Flavor::default(), &|_| Artifact::from_bytes(b"x")
+                .map_err(ModuleError::Store))
             .is_ok()
     );
 }
@@ -362,7 +377,7 @@ fn a_precompiled_module_must_be_allowed() {
     assert!(module.is_precompiled());
     assert_eq!((module.tasks(), module.digest()), (source.tasks(), source.digest()));
     let never = |_: &[u8]| -> Result<Artifact, ModuleError> { panic!("there is nothing to compile") };
-    assert_eq!(module.artifact(false, &never).unwrap().len(), 12);
+    assert_eq!(module.artifact(Flavor::default(), &never).unwrap().len(), 12);
 
     file.write_all(b"x").unwrap();
     assert!(
@@ -387,7 +402,7 @@ fn a_precompiled_module_of_another_engine_is_refused() {
     .unwrap();
     let module = Module::from_bytes("m", None, bytes, true).unwrap();
     let never = |_: &[u8]| -> Result<Artifact, ModuleError> { panic!("it must not be compiled") };
-    let error = module.artifact(false, &never).unwrap_err().to_string();
+    let error = module.artifact(Flavor::default(), &never).unwrap_err().to_string();
     assert!(
         error.contains("precompiled by another version of wasmp or for another CPU"),
         "{error}"

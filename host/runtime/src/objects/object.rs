@@ -9,6 +9,7 @@ use wasmp_ipc::{
     Barrier, Condition, Connection, End, Event, Lock, Mapping, Queue, QueueOptions, RLock, SLOTS, Semaphore,
     SharedBytes, Slot,
 };
+use wasmp_manager::protocol::MAX_MESSAGE;
 
 use crate::manager::Reception;
 
@@ -47,10 +48,8 @@ pub(crate) enum Shape {
     },
     /// A pipe in one direction that carries nothing: what counts is when it ends.
     Sentinel,
-    /// A duplex pipe for messages of no more than this size.
-    Desk {
-        max_message: usize,
-    },
+    /// A duplex pipe between a client and its manager.
+    Desk,
     Memory {
         size: u64,
     },
@@ -69,7 +68,7 @@ impl Shape {
             Self::Queue { .. } => Some(Queue::bytes(capacity(max_message))),
             Self::Pipe { duplex } => Some(Connection::bytes(duplex, capacity(max_message))),
             Self::Sentinel => Some(Connection::bytes(false, SENTINEL_CAPACITY)),
-            Self::Desk { max_message } => Some(Connection::bytes(true, max_message + size_of::<u64>())),
+            Self::Desk => Some(Connection::bytes(true, MAX_MESSAGE + size_of::<u64>())),
             // In whole units, so that all of it can be mapped into a guest.
             Self::Memory { size } => (1..=MAX_SIZE)
                 .contains(&size)
@@ -88,7 +87,7 @@ impl Shape {
     /// How many handles it has: a pipe has two ends.
     pub(super) fn ends(&self) -> usize {
         match self {
-            Self::Pipe { .. } | Self::Sentinel | Self::Desk { .. } => 2,
+            Self::Pipe { .. } | Self::Sentinel | Self::Desk => 2,
             _ => 1,
         }
     }
@@ -134,7 +133,7 @@ impl Object {
             }
             Shape::Pipe { duplex } => Self::Pipe(Box::new(Connection::create(memory, duplex)?.into())),
             Shape::Sentinel => Self::Pipe(Box::new(Connection::create(memory, false)?.into())),
-            Shape::Desk { .. } => Self::Pipe(Box::new(Connection::create(memory, true)?.into())),
+            Shape::Desk => Self::Pipe(Box::new(Connection::create(memory, true)?.into())),
             Shape::Memory { size } => Self::Memory(SharedBytes::open(memory, size as usize)),
         })
     }

@@ -15,7 +15,7 @@ use wasmp_ipc::{Mapping, SLOTS, Slot};
 use super::message::{Answer, Opened, Request, is_name};
 use super::object::{DEFAULT_MAX_MESSAGE, Object, Shape};
 use super::token::Token;
-use crate::manager::{DESK, Reception, reception};
+use crate::manager::{Reception, reception};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Each change in here is complete by itself.
@@ -123,7 +123,7 @@ impl Entry {
         manager: &Arc<Self>,
         charge: impl FnOnce(u64) -> Result<Option<Charge>, Status>,
     ) -> Result<Arc<Self>, CreateError> {
-        let shape = DESK;
+        let shape = Shape::Desk;
         let (len, charge) = Self::charge_for(&shape, DEFAULT_MAX_MESSAGE, charge)?;
         let (memory, mapping) = Mapping::create("wasmp-object", len)?;
         let object = Object::create(&shape, &Arc::new(mapping))?;

@@ -15,7 +15,7 @@ use super::Pool;
 use super::codec::Spread;
 use crate::compile;
 use crate::context::Context;
-use crate::engine::{Allocation, EngineOptions};
+use crate::engine::{Allocation, EngineOptions, Flavor};
 use crate::error::{Error, Result};
 use crate::identity::StartMethod;
 use crate::insight::{Insight, trace};
@@ -25,6 +25,7 @@ use crate::objects::message::is_name;
 use crate::objects::{DEFAULT_MAX_MESSAGE, Quota, Scope};
 use crate::output::{self, Framing, GuestOutput, OutputHandler};
 use crate::retry::Retry;
+use crate::sandbox::Sandbox;
 use crate::shared::{Handle, References, Shareable, collect_references};
 use crate::spec::{self, DirSpec, Initializer, Isolation, Spec, available_cpus};
 use crate::supervisor::Shared;
@@ -126,8 +127,11 @@ pub struct PoolBuilder {
     retry: Retry,
     max_memory: u64,
     max_message: usize,
+    max_output: Option<u64>,
     max_processes: usize,
+    deterministic: bool,
     isolation: Isolation,
+    sandbox: Sandbox,
     dirs: Vec<DirGrant>,
     env: Vec<(String, String)>,
     args: Vec<String>,
@@ -172,8 +176,11 @@ impl PoolBuilder {
             retry: Retry::default(),
             max_memory: MAX_MEMORY,
             max_message: DEFAULT_MAX_MESSAGE,
+            max_output: None,
             max_processes: MAX_PROCESSES_OF_GUESTS,
+            deterministic: false,
             isolation: Isolation::default(),
+            sandbox: Sandbox::default(),
             dirs: Vec::new(),
             env: Vec::new(),
             args: Vec::new(),
@@ -282,6 +289,28 @@ impl PoolBuilder {
         self
     }
 
+    /// How many bytes an item may print, to standard output and error together, before it fails with
+    /// [`ErrorKind::OutputLimit`](crate::ErrorKind::OutputLimit); what it has printed until then is passed on. For a process it
+    /// is the sum over its life. Default: no limit; a guest that prints faster than anybody reads has to wait, and so
+    /// have others of its pool that print.
+    pub fn max_output(mut self, bytes: u64) -> Self {
+        self.max_output = Some(bytes);
+        self
+    }
+
+    /// Has the same task do the same each time, bit for bit, with the same arguments: on every machine with this version, and
+    /// whatever else runs. Each task gets a fresh instance ([`Isolation::Task`]), whose clocks begin at 0 (which is
+    /// 1970) and go on by 1 µs whenever they are read; a sleep takes no time, and the clock shows its end. Random numbers
+    /// are the same ones for each instance, so they are no secret. All NaNs have the same bits, which makes
+    /// floating point code slower.
+    ///
+    /// What tasks learn from elsewhere is as it is: files, [shared objects](crate#shared-objects), pools and processes of
+    /// their own, the number of their worker. Default: no.
+    pub fn deterministic(mut self, deterministic: bool) -> Self {
+        self.deterministic = deterministic;
+        self
+    }
+
     /// How many processes guests may have started at a time: `Process`es and workers of their pools together. One more is an
     /// error of theirs. Default: 64.
     pub fn max_processes(mut self, processes: usize) -> Self {
@@ -292,6 +321,23 @@ impl PoolBuilder {
     /// How much of an instance's state one task leaves to the next. Default: all of it.
     pub fn isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
+        self
+    }
+
+    /// How much of the wall around a worker's process there has to be. Default: [`Sandbox::BestEffort`].
+    ///
+    /// ```no_run
+    /// use wasmp::{Pool, Sandbox};
+    ///
+    /// # fn main() -> wasmp::Result<()> {
+    /// // An `Error::Sandbox` where Landlock or seccomp is missing.
+    /// let pool = Pool::builder("tasks.wasm").sandbox(Sandbox::Strict).build()?;
+    /// # drop(pool);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sandbox(mut self, level: Sandbox) -> Self {
+        self.sandbox = level;
         self
     }
 
@@ -348,7 +394,7 @@ impl PoolBuilder {
     }
 
     /// Where to pass on what guests write to their standard streams: whole lines, one at a time, on a thread of their
-    /// own. Default: to the host's own streams.
+    /// own. Default: to the host's own streams; where those are terminals, control characters are escaped.
     pub fn on_output(mut self, handler: impl FnMut(GuestOutput<'_>) + Send + 'static) -> Self {
         self.output = Some(Box::new(handler));
         self
@@ -459,6 +505,13 @@ impl PoolBuilder {
         if self.dirs.len() > MAX_DIRS {
             return Err(Error::Invalid(format!("at most {MAX_DIRS} directories can be granted")));
         }
+        if self.inline && self.sandbox == Sandbox::Strict {
+            return Err(Error::Invalid(
+                "the workers of an inline pool are threads of this process: there can be no strict sandbox around them"
+                    .into(),
+            ));
+        }
+        self.sandbox.check(!self.dirs.is_empty())?;
         let start = |what| move |source| Error::Start { what, source };
         let logs = self
             .log_dir
@@ -468,21 +521,31 @@ impl PoolBuilder {
         let (supervisor, keeper) = compile::processes(self.worker_exe.as_deref())?;
         let module = Module::load(self.module)?;
 
-        let wanted = match self.isolation {
+        // What a task leaves behind depends on which ones came before it.
+        let isolation = if self.deterministic {
+            Isolation::Task
+        } else {
+            self.isolation
+        };
+        let wanted = match isolation {
             Isolation::Worker => Allocation::OnDemand,
             Isolation::Task | Isolation::Every(_) => Allocation::Pooling,
         };
-        let interruptible = self.soft_timeout.is_some() || self.inline;
-        if interruptible && module.is_precompiled() {
+        let flavor = Flavor {
+            interruptible: self.soft_timeout.is_some() || self.inline,
+            deterministic: self.deterministic,
+        };
+        if flavor != Flavor::default() && module.is_precompiled() {
             return Err(Error::Invalid(
-                "a module that was compiled ahead of time cannot be stopped by a soft timeout, nor in an inline pool"
+                "a module that was compiled ahead of time cannot be stopped by a soft timeout, run in an inline pool, or be \
+                 deterministic: give the .wasm"
                     .into(),
             ));
         }
         let preparation = prepare(self.initializer, &module)?;
         let options = EngineOptions {
             allocation: module.allocation(wanted),
-            interruptible,
+            flavor,
         };
         let spec = Spec {
             options,
@@ -500,7 +563,10 @@ impl PoolBuilder {
                 .collect(),
             max_memory: self.max_memory,
             max_message: self.max_message,
-            isolation: self.isolation,
+            max_output: self.max_output,
+            deterministic: self.deterministic,
+            isolation,
+            sandbox: self.sandbox,
             soft_timeout: self.soft_timeout,
             all_memory: module.is_all_memory(),
             signals,

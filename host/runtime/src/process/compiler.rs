@@ -13,8 +13,9 @@ use super::launcher::{Keeper, wait_readable};
 use super::lifeline::{self, Lifeline};
 use super::message::{CompileReply, CompileRequest, MAX_MESSAGE, decode, encode};
 use crate::engine::{self, EngineOptions};
-use crate::lockdown::{self, Filter, Profile, Role};
+use crate::lockdown::{self, Files, Filter, Profile, Role};
 use crate::module::{Artifact, ModuleError};
+use crate::sandbox::Sandbox;
 
 /// How long a compilation may take.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -52,9 +53,10 @@ fn serve(control: &Channel) -> io::Result<()> {
     let mut code = File::from(code);
 
     let keep: [BorrowedFd<'_>; 3] = [control.as_fd(), code.as_fd(), lifeline.as_fd()];
-    let filter = Filter::compile(Role::Compiler, false).map_err(io::Error::other)?;
+    let filter = Filter::compile(Role::Compiler, Files::None).map_err(io::Error::other)?;
     let profile = Profile {
         role: Role::Compiler,
+        level: Sandbox::BestEffort,
         keep: &keep,
         control: None,
         images: &[],
@@ -86,6 +88,16 @@ pub(crate) fn compile_in_helper(
     wasm: &[u8],
     options: &EngineOptions,
 ) -> Result<Artifact, ModuleError> {
+    compile_within(DEADLINE, keeper, name, wasm, options)
+}
+
+fn compile_within(
+    deadline: Duration,
+    keeper: &Keeper,
+    name: &str,
+    wasm: &[u8],
+    options: &EngineOptions,
+) -> Result<Artifact, ModuleError> {
     let failed = |message| ModuleError::Compile {
         module: name.to_owned(),
         message,
@@ -95,10 +107,10 @@ pub(crate) fn compile_in_helper(
         memory_limit: MEMORY_LIMIT,
         options: options.clone(),
     };
-    let (reply, code) = ask(keeper, wasm, &request).map_err(|error| {
+    let (reply, code) = ask(keeper, wasm, &request, deadline).map_err(|error| {
         failed(match error.kind() {
             io::ErrorKind::TimedOut => {
-                format!("the compiler took longer than {} s and was stopped", DEADLINE.as_secs())
+                format!("the compiler took longer than {deadline:?} and was stopped")
             }
             io::ErrorKind::UnexpectedEof => {
                 format!(
@@ -115,7 +127,12 @@ pub(crate) fn compile_in_helper(
     }
 }
 
-fn ask(keeper: &Keeper, wasm: &[u8], request: &CompileRequest) -> io::Result<(CompileReply, OwnedFd)> {
+fn ask(
+    keeper: &Keeper,
+    wasm: &[u8],
+    request: &CompileRequest,
+    deadline: Duration,
+) -> io::Result<(CompileReply, OwnedFd)> {
     let mut source = memory_file("wasmp-wasm")?;
     source.write_all(wasm)?;
     source.rewind()?;
@@ -124,7 +141,7 @@ fn ask(keeper: &Keeper, wasm: &[u8], request: &CompileRequest) -> io::Result<(Co
     let (_alive, lifeline) = Lifeline::pair()?;
     let control = keeper.start_compiler()?;
     control.send(&encode(request), &[source.as_fd(), code.as_fd(), lifeline.as_fd()])?;
-    wait_readable(&control, Instant::now() + DEADLINE)?;
+    wait_readable(&control, Instant::now() + deadline)?;
     let mut buffer = vec![0; MAX_MESSAGE];
     match control.recv(&mut buffer)? {
         Some((len, _)) => Ok((decode(&buffer[..len])?, code.into())),
@@ -135,4 +152,40 @@ fn ask(keeper: &Keeper, wasm: &[u8], request: &CompileRequest) -> io::Result<(Co
 fn memory_file(name: &str) -> io::Result<File> {
     let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING;
     Ok(File::from(rustix::fs::memfd_create(name, flags)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::processes;
+
+    /// One function in which each value depends on all before it, by as many ways as there are.
+    fn suffering() -> Vec<u8> {
+        let locals = "(local i64)".repeat(2_000);
+        let steps: String = (0..100_000)
+            .map(|step| {
+                let (from, to) = (step % 2_000, (step * 7 + 1) % 2_000);
+                format!("(if (i32.wrap_i64 (local.get {from})) (then (local.set {to} (i64.add (local.get {from}) (local.get {to})))))")
+            })
+            .collect();
+        let text = format!("(module (func (export \"f\") (result i64) {locals} {steps} (local.get 0)))");
+        wat::parse_str(text).expect("valid text")
+    }
+
+    #[test]
+    fn a_module_that_makes_the_compiler_suffer_is_given_up_and_others_compile() {
+        let (supervisor, keeper) = processes(None).expect("a keeper");
+        supervisor.meet(&keeper).expect("it answers");
+        let options = EngineOptions::default();
+        let deadline = Duration::from_millis(100);
+        match compile_within(deadline, &keeper, "slow", &suffering(), &options) {
+            Err(ModuleError::Compile { module, message }) => {
+                assert_eq!(module, "slow");
+                assert_eq!(message, "the compiler took longer than 100ms and was stopped");
+            }
+            other => panic!("{other:?}"),
+        }
+        let plain = wat::parse_str("(module (func (export \"f\")))").expect("valid text");
+        compile_in_helper(&keeper, "plain", &plain, &options).expect("compiled");
+    }
 }

@@ -74,6 +74,8 @@ pub(super) struct Customer {
     told_gone: bool,
     /// It knows the id of its process.
     told_pid: bool,
+    /// It broke the protocol: nothing that it orders is looked at any more.
+    condemned: bool,
 }
 
 /// A job as its owner knows it.
@@ -103,6 +105,7 @@ impl Customer {
             told: (0, 0),
             told_gone: false,
             told_pid: false,
+            condemned: false,
         };
         Ok((customer, memory))
     }
@@ -112,9 +115,9 @@ impl Customer {
         self.started
     }
 
-    /// Whether it has been told that the pool is gone.
+    /// Whether it has been told that the pool is gone, or will not be.
     pub(super) fn knows_the_end(&self) -> bool {
-        self.told_gone
+        self.told_gone || self.condemned
     }
 
     /// Whether it has to fetch results before there are more.
@@ -124,7 +127,7 @@ impl Customer {
 
     /// Makes the owner ring for its next order. False: there is one already.
     pub(super) fn arm(&mut self) -> bool {
-        self.orders.prepare_park()
+        self.condemned || self.orders.prepare_park()
     }
 
     /// Writes what is owed, as far as there is room.
@@ -232,7 +235,7 @@ impl From<Garbled> for Violation {
 impl Core {
     /// Reads what the owner of this pool orders. Returns how many orders were read.
     pub(super) fn take_orders(&mut self) -> usize {
-        let Some(mut customer) = self.customer.take() else {
+        let Some(mut customer) = self.customer.take_if(|customer| !customer.condemned) else {
             return 0;
         };
         let mut taken = Ok(true);
@@ -268,7 +271,7 @@ impl Core {
         if over && let Some(claim) = &mut self.claim {
             claim.resize(0);
         }
-        if let Some(customer) = &mut self.customer {
+        if let Some(customer) = self.customer.as_mut().filter(|customer| !customer.condemned) {
             let told = customer.tell(gone, self.solo.as_ref());
             self.hold_against(told);
         }
@@ -283,9 +286,13 @@ impl Core {
         }
     }
 
-    /// An owner that breaks the protocol loses its pool, and then its life.
+    /// An owner that breaks the protocol loses its pool, and then its life. What it has written stays in its ring, and would
+    /// keep whoever waits for an empty one here for ever.
     fn hold_against(&mut self, done: Result<(), Violation>) {
         if let Err(violation) = done {
+            if let Some(customer) = &mut self.customer {
+                customer.condemned = true;
+            }
             self.end(&End::Broken(violation.to_string()));
             self.grudge.get_or_insert(violation);
         }

@@ -150,9 +150,9 @@ impl Shared {
 
     /// Makes sure that the next reply will be noticed: the worker rings, or the supervisor looks soon.
     fn leave(&self, core: &mut Core, now: Instant, mut collected: usize) {
-        // Counted together, so that a worker that never falls silent cannot keep anyone here.
+        // Counted together, so that a worker that never falls silent cannot keep anyone here, whatever it says.
         while collected < STREAM && !core.arm() {
-            collected += core.turn_apart(now);
+            collected += core.turn_apart(now).max(1);
         }
         let streaming = core.streams(now, collected);
         self.streaming.store(streaming, Ordering::Relaxed);

@@ -43,12 +43,7 @@ impl Source {
         }
         let fds = std::iter::once(spec_fd).chain(dirs).map(Arc::new).collect();
         let nursery = Nursery::open(supervisor, keeper, key, spec_len, fds)?;
-        nursery.give(&compile::artifact(
-            module,
-            supervisor,
-            keeper,
-            spec.options.interruptible,
-        )?);
+        nursery.give(&compile::artifact(module, supervisor, keeper, spec.options.flavor)?);
         supervisor.meet(keeper)?;
         Ok(Self::Processes(nursery))
     }
@@ -61,7 +56,7 @@ impl Source {
         dirs: Vec<OwnedFd>,
         module: &Module,
     ) -> Result<Self> {
-        let module = compile::artifact(module, supervisor, keeper, spec.options.interruptible)?;
+        let module = compile::artifact(module, supervisor, keeper, spec.options.flavor)?;
         supervisor.meet(keeper)?;
         Ok(Self::Threads(Arc::new(Threads {
             supervisor,

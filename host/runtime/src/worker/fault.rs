@@ -7,8 +7,16 @@ use wasmtime::{Error, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::interruption;
-use super::state::State;
+use super::state::{State, TooMuchOutput};
 use crate::wire::Fault;
+
+/// Longest name in a backtrace, and where the backtrace ends that grows longer: what is in it is the module's, which may have
+/// names as large as itself.
+const MAX_NAME: usize = 1000;
+const MAX_BACKTRACE: usize = 64 << 10;
+
+/// Most functions that were inlined into one frame.
+const MAX_PLACES: usize = 32;
 
 /// The fault behind an error that a guest call ended with. Takes what the state knows about it.
 pub(super) fn of_call(error: &Error, state: &mut State) -> Fault {
@@ -19,6 +27,13 @@ pub(super) fn of_call(error: &Error, state: &mut State) -> Fault {
             exit_code: Some(*code),
             ..Fault::new(ErrorKind::Exit, format!("the guest ended with exit code {code}"))
         };
+    }
+    if error.downcast_ref::<TooMuchOutput>().is_some() {
+        let most = state.max_output.unwrap_or_default();
+        return Fault::new(
+            ErrorKind::OutputLimit,
+            format!("printed more than {most} bytes, which is all that is allowed"),
+        );
     }
     let trap = error.downcast_ref::<Trap>();
     let mut fault = match (panic, refused, trap) {
@@ -65,6 +80,9 @@ fn mebibytes(bytes: usize) -> usize {
 fn describe(backtrace: &WasmBacktrace) -> String {
     let mut text = String::new();
     for (number, frame) in backtrace.frames().iter().enumerate() {
+        if text.len() > MAX_BACKTRACE {
+            break;
+        }
         let places = frame.symbols();
         if places.is_empty() {
             let name = frame
@@ -72,14 +90,14 @@ fn describe(backtrace: &WasmBacktrace) -> String {
                 .map_or_else(|| format!("function {}", frame.func_index()), demangle);
             let _ = writeln!(text, "{number:>3}: {name}");
         }
-        for place in places {
+        for place in places.iter().take(MAX_PLACES) {
             let name = place
                 .name()
                 .or(frame.func_name())
                 .map_or_else(|| "an unnamed function".into(), demangle);
             let _ = write!(text, "{number:>3}: {name}");
             if let Some(file) = place.file() {
-                let _ = write!(text, " at {file}");
+                let _ = write!(text, " at {}", shortened(file.to_owned()));
                 for number in [place.line(), place.column()].into_iter().flatten() {
                     let _ = write!(text, ":{number}");
                 }
@@ -92,5 +110,13 @@ fn describe(backtrace: &WasmBacktrace) -> String {
 }
 
 fn demangle(name: &str) -> String {
-    format!("{:#}", rustc_demangle::demangle(name))
+    shortened(format!("{:#}", rustc_demangle::demangle(name)))
+}
+
+fn shortened(mut name: String) -> String {
+    if let Some((end, _)) = name.char_indices().nth(MAX_NAME) {
+        name.truncate(end);
+        name.push('…');
+    }
+    name
 }

@@ -175,7 +175,7 @@ impl<'t> Session<'t> {
         let Some(function) = name.and_then(|name| guest.instance.get_func(&mut guest.store, name)) else {
             return self.fail_next(&Fault::new(ErrorKind::Instantiate, "the module has no such export"));
         };
-        guest.store.data_mut().limits.refused = None;
+        guest.store.data_mut().begin_item();
         interruption::begin(&mut guest.store);
         let outcome = call_plain(guest, &function, &item);
         let spoiled = outcome
@@ -257,6 +257,8 @@ impl<'t> Session<'t> {
             log: self.who.identity.log,
             wasi,
             limits,
+            printable: template.spec.max_output,
+            max_output: template.spec.max_output,
             max_message: template.spec.max_message,
             slot: self.slot,
             memory: None,

@@ -30,6 +30,10 @@ pub(super) struct State {
     pub(super) log: u32,
     pub(super) wasi: WasiState,
     pub(super) limits: MemoryLimit,
+    /// How many more bytes the current item may print, if they are counted.
+    pub(super) printable: Option<u64>,
+    /// How many bytes each item may print.
+    pub(super) max_output: Option<u64>,
     /// Most bytes of a message that it puts into a queue or a pipe.
     pub(super) max_message: usize,
     /// The worker's number.
@@ -86,6 +90,12 @@ pub(super) struct Host {
 }
 
 impl State {
+    /// What was said about the item before does not hold for the next.
+    pub(super) fn begin_item(&mut self) {
+        self.limits.refused = None;
+        self.printable = self.max_output;
+    }
+
     /// The instance is gone; its connections are not.
     pub(super) fn into_host(self) -> Host {
         let Self {
@@ -108,6 +118,41 @@ impl HasWasi for State {
     }
 
     fn output(&mut self, stream: Stream, bytes: &[u8]) -> wasmtime::Result<()> {
+        let Some(left) = &mut self.printable else {
+            return self.pass_on(stream, bytes);
+        };
+        let allowed = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+        *left -= allowed as u64;
+        self.pass_on(stream, &bytes[..allowed])?;
+        if allowed < bytes.len() {
+            return Err(TooMuchOutput.into());
+        }
+        Ok(())
+    }
+
+    fn asleep(&self, sleep: impl FnOnce()) {
+        match self.link.clock() {
+            Some(gauges) => gauges.wait(sleep),
+            None => sleep(),
+        }
+    }
+}
+
+/// The end of a guest that prints more than it may.
+#[derive(Debug)]
+pub(super) struct TooMuchOutput;
+
+impl std::fmt::Display for TooMuchOutput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("printed more than it may")
+    }
+}
+
+impl std::error::Error for TooMuchOutput {}
+
+impl State {
+    /// Passes on what the guest has printed, or keeps it if that is its result.
+    fn pass_on(&mut self, stream: Stream, bytes: &[u8]) -> wasmtime::Result<()> {
         let kind = match (stream, &mut self.captured) {
             (Stream::Stdout, Some(captured)) => {
                 captured.extend_from_slice(bytes);
@@ -117,13 +162,6 @@ impl HasWasi for State {
             (Stream::Stderr, _) => ReplyKind::Stderr,
         };
         Ok(self.link.output(kind, bytes)?)
-    }
-
-    fn asleep(&self, sleep: impl FnOnce()) {
-        match self.link.clock() {
-            Some(gauges) => gauges.wait(sleep),
-            None => sleep(),
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::imports;
 use super::state::State;
 use super::wasi::{self, GrantedDir, Strings, WasiSpec};
 use crate::engine::{self, EngineRole};
-use crate::lockdown::{self, Dir, Filter, LockdownError, Profile, Role};
+use crate::lockdown::{self, Dir, Files, Filter, LockdownError, Profile, Role};
 use crate::spec::Spec;
 
 /// What every worker starts from: made once by a zygote for all that it forks, or by a thread for itself.
@@ -52,7 +52,7 @@ impl Draft {
         let wasi = Strings::args(&spec.args)
             .and_then(|args| {
                 let env = Strings::env(spec.env.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
-                WasiSpec::new(args, env, &grants)
+                Ok(WasiSpec::new(args, env, &grants)?.deterministic(spec.deterministic))
             })
             .map_err(|error| format!("the guest cannot be given what it was granted: {error}"))?;
         Spinner::assume_cpus(spec.cpus);
@@ -81,9 +81,10 @@ impl Walls {
         draft: Draft,
         receive_module: impl FnOnce() -> io::Result<OwnedFd>,
     ) -> Result<(Self, Template), String> {
-        let filter = Filter::compile(Role::Worker, !draft.spec.dirs.is_empty())
+        let files = Files::of(draft.spec.dirs.iter().map(|dir| dir.writable));
+        let filter = Filter::compile(Role::Worker, files)
             .map_err(|error| format!("the system call filter cannot be made: {error}"))?;
-        lockdown::prepare().map_err(|error| error.to_string())?;
+        lockdown::prepare(draft.spec.sandbox).map_err(|error| error.to_string())?;
         // This opens whatever wasmtime keeps open, and nothing else.
         let (template, images) = lockdown::opened_by(|| draft.complete(receive_module))
             .map_err(|error| format!("open descriptors cannot be listed: {error}"))?;
@@ -111,6 +112,7 @@ impl Walls {
             .collect();
         step(&Profile {
             role: Role::Worker,
+            level: template.spec.sandbox,
             keep,
             control,
             images: &self.images,

@@ -345,6 +345,16 @@ fn write_file(path: &str, text: &str) -> std::io::Result<()> {
     std::fs::write(path, text)
 }
 
+/// Everything that differs from run to run: the times before and after an hour of sleep, random numbers, the order in a map.
+#[task]
+fn chance() -> (u128, u128, Vec<i64>) {
+    let (start, since) = (std::time::SystemTime::now(), std::time::Instant::now());
+    std::thread::sleep(Duration::from_secs(3600));
+    let map: std::collections::HashMap<i64, ()> = (0..100).map(|key| (key, ())).collect();
+    let time = start.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    (time.as_nanos(), since.elapsed().as_nanos(), map.into_keys().collect())
+}
+
 type Surroundings = (Vec<String>, Vec<(String, String)>, String);
 
 /// What this guest can see: its arguments, its environment, its standard input.

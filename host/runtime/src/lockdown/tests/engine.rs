@@ -13,7 +13,8 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use super::forked::{End, Reporter, alone, fork};
 use super::{Dir, MAX_MEMORY, Role, lock_down_as};
-use crate::lockdown::{Filter, Profile, lock_down, opened_by};
+use crate::lockdown::{Files, Filter, Profile, lock_down, opened_by};
+use crate::sandbox::Sandbox;
 
 /// A guest with one way to fail a function; `check` sees whether its memory and table are as they were made.
 const FAULTY: &str = r#"(module
@@ -83,10 +84,11 @@ fn linked<T: 'static>(linker: &Linker<T>, load: impl FnOnce() -> Module) -> (Ins
 }
 
 fn lock_worker_down(report: &Reporter, images: &[RawFd]) {
-    let filter = Filter::compile(Role::Worker, false).expect("compiles");
+    let filter = Filter::compile(Role::Worker, Files::None).expect("compiles");
     let keep = [report.as_fd()];
     let profile = Profile {
         role: Role::Worker,
+        level: Sandbox::BestEffort,
         keep: &keep,
         control: None,
         images,
@@ -359,7 +361,7 @@ fn wasi_files_work_beneath_a_grant() {
         add_to_linker_sync(&mut linker, |wasi| wasi).expect("no duplicates");
         let (pre, images) = template(&engine, &linker, FILES);
         let ended = fork(|report| {
-            let filter = Filter::compile(Role::Worker, true).expect("compiles");
+            let filter = Filter::compile(Role::Worker, Files::Write).expect("compiles");
             let dirs = [Dir {
                 fd: grant.as_fd(),
                 writable: true,
@@ -367,6 +369,7 @@ fn wasi_files_work_beneath_a_grant() {
             let keep = [report.as_fd()];
             let profile = Profile {
                 role: Role::Worker,
+                level: Sandbox::BestEffort,
                 keep: &keep,
                 control: None,
                 images: &images,

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use super::forked::{End, fork};
 use super::{Dir, Role, lock_down_as};
+use crate::lockdown::{landlock, privileges};
 
 /// A folder with a granted and a forbidden part.
 struct Tree(TempDir);
@@ -126,17 +127,55 @@ fn a_read_only_directory_can_be_read_and_nothing_else() {
         assert!(denied(open(dir, "file", OFlags::WRONLY)));
         assert!(denied(open(dir, "file", OFlags::RDONLY | OFlags::TRUNC)));
         assert!(denied(open(dir, "new", OFlags::WRONLY | OFlags::CREATE)));
-        assert!(denied(mkdirat(dir, "new", Mode::RWXU)));
-        assert!(denied(unlinkat(dir, "file", AtFlags::empty())));
-        assert!(denied(unlinkat(dir, "inner", AtFlags::REMOVEDIR)));
-        assert!(denied(renameat(dir, "file", dir, "new")));
-        assert!(denied(symlinkat("file", dir, "new")));
-        assert!(denied(linkat(dir, "file", dir, "new", AtFlags::empty())));
+        for change in changes(dir) {
+            assert_eq!(change, Err(Errno::ROFS));
+        }
         cannot_escape(dir, &tree);
     });
     assert_eq!(
         fs::read_to_string(tree.path("granted/file")).expect("untouched"),
         "granted"
+    );
+}
+
+/// What becomes of every way to change what is in a directory, but for writing its files.
+fn changes(dir: BorrowedFd<'_>) -> [rustix::io::Result<()>; 6] {
+    [
+        mkdirat(dir, "new", Mode::RWXU),
+        unlinkat(dir, "file", AtFlags::empty()),
+        unlinkat(dir, "inner", AtFlags::REMOVEDIR),
+        renameat(dir, "file", dir, "new"),
+        symlinkat("file", dir, "new"),
+        linkat(dir, "file", dir, "new", AtFlags::empty()),
+    ]
+}
+
+/// Each wall must stand alone: this is the one without seccomp.
+#[test]
+fn landlock_alone_keeps_a_read_only_directory_as_it_is() {
+    let tree = Tree::new();
+    let grant = tree.grant();
+    let ended = fork(|report| {
+        privileges::renounce().expect("privileges");
+        let dir = Dir {
+            fd: grant.as_fd(),
+            writable: false,
+        };
+        let status = landlock::restrict(&[dir]).expect("Landlock");
+        if status.ruleset == ::landlock::RulesetStatus::NotEnforced {
+            return report.say("unsupported");
+        }
+        assert!(changes(grant.as_fd()).into_iter().all(denied));
+        assert!(denied(open(&grant, "file", OFlags::WRONLY)));
+        open(&grant, "file", OFlags::RDONLY).expect("readable");
+        report.say("denied");
+    })
+    .wait();
+    assert_eq!(ended.how, End::Exited(0), "{}", ended.report);
+    assert!(
+        ["denied", "unsupported"].contains(&ended.report.as_str()),
+        "{}",
+        ended.report
     );
 }
 

@@ -1,5 +1,6 @@
 //! Each test forks a child, locks it down, and looks at what the child can still do.
 
+mod compromised;
 mod engine;
 mod files;
 pub(crate) mod forked;
@@ -8,16 +9,19 @@ mod walls;
 
 use std::os::fd::BorrowedFd;
 
-use super::{Dir, Filter, Profile, Role, lock_down};
+use super::{Dir, Files, Filter, Profile, Role, lock_down};
+use crate::sandbox::Sandbox;
 
 /// Memory that the children of these tests may use.
 const MAX_MEMORY: u64 = 64 << 20;
 
 /// Locks the calling child down; it keeps `keep` and the directories.
 pub(crate) fn lock_down_as(role: Role, keep: &[BorrowedFd<'_>], dirs: &[Dir<'_>]) {
-    let filter = Filter::compile(role, !dirs.is_empty()).expect("the filter compiles");
+    let files = Files::of(dirs.iter().map(|dir| dir.writable));
+    let filter = Filter::compile(role, files).expect("the filter compiles");
     let profile = Profile {
         role,
+        level: Sandbox::BestEffort,
         keep,
         control: None,
         images: &[],

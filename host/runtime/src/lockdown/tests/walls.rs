@@ -120,6 +120,15 @@ fn other_processes_cannot_be_touched() {
     fatal("process_vm_readv", || {
         call(libc::SYS_process_vm_readv, [parent, 0, 0, 0])
     });
+    fatal("process_vm_writev", || {
+        call(libc::SYS_process_vm_writev, [parent, 0, 0, 0])
+    });
+    fatal("tkill", || call(libc::SYS_tkill, [parent, 0, 0, 0]));
+    fatal("rt_sigqueueinfo", || {
+        call(libc::SYS_rt_sigqueueinfo, [parent, libc::SIGUSR1 as c_ulong, 0, 0])
+    });
+    fatal("pidfd_send_signal", || call(libc::SYS_pidfd_send_signal, [0; 4]));
+    fatal("kcmp", || call(libc::SYS_kcmp, [parent, parent, 0, 0]));
     fatal("pidfd_open", || call(libc::SYS_pidfd_open, [parent, 0, 0, 0]));
     fatal("pidfd_getfd", || call(libc::SYS_pidfd_getfd, [0; 4]));
     fatal("setpriority", || call(libc::SYS_setpriority, [0; 4]));
@@ -143,6 +152,9 @@ fn the_network_is_out_of_reach() {
     }
     fatal("socketpair", || call(libc::SYS_socketpair, [0; 4]));
     fatal("connect", || call(libc::SYS_connect, [0; 4]));
+    fatal("bind", || call(libc::SYS_bind, [0; 4]));
+    fatal("accept4", || call(libc::SYS_accept4, [0; 4]));
+    fatal("sendto", || call(libc::SYS_sendto, [0; 4]));
 }
 
 #[test]
@@ -341,7 +353,7 @@ fn the_memory_policy_alone_denies_executable_memory() {
 }
 
 /// The version of the kernel's Landlock interface.
-fn abi() -> c_long {
+pub(super) fn abi() -> c_long {
     const VERSION: c_ulong = 1;
     // SAFETY: with this flag the kernel reads no attributes.
     unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0, VERSION) }

@@ -16,6 +16,10 @@ use crate::wire::{Fault, ReplyHead, ReplyKind, Stamp};
 /// Most records taken from one worker before the others get their turn.
 const DRAIN_LIMIT: usize = 4096;
 
+/// Most bytes of a failure, where a result may have less: an honest worker cuts the guest's words and the backtrace off long
+/// before.
+const MAX_FAILURE: usize = 1 << 20;
+
 /// A reply, or as much as there is of one that comes in several records.
 #[derive(Debug)]
 pub(super) struct Partial {
@@ -223,7 +227,11 @@ impl Slot {
                 }));
             }
             (Some(mut partial), ReplyKind::More) => {
-                if partial.body.len() + body.len() > self.limits.result {
+                let most = match partial.kind {
+                    ReplyKind::Failed => self.limits.result.max(MAX_FAILURE),
+                    _ => self.limits.result,
+                };
+                if partial.body.len() + body.len() > most {
                     return Err(Violation("a reply larger than a message may be".into()));
                 }
                 partial.body.extend_from_slice(&body);

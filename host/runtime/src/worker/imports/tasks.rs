@@ -48,8 +48,8 @@ fn task_next(mut caller: Caller<'_, State>, buffer: u32, capacity: u32) -> Resul
     };
     if !announced {
         state.items_left = state.items_left.map(|left| left - 1);
+        state.begin_item();
     }
-    state.limits.refused = None;
     if len <= capacity as usize {
         state.link.read_item(slice(bytes, &state.objects, buffer, len)?)?;
     }

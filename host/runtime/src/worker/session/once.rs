@@ -8,10 +8,8 @@ use wasmp_abi::ErrorKind;
 
 use super::{Session, call_plain, fault};
 use crate::module::ModuleKind;
-use crate::output::Stream;
 use crate::wire::{Fault, MAIN, MANAGER, ReplyKind};
 use crate::worker::copy::Snapshot;
-use crate::worker::wasi::HasWasi as _;
 use crate::worker::{interruption, manager};
 
 impl Session<'_> {
@@ -125,13 +123,7 @@ impl Session<'_> {
         if let Some(backtrace) = &fault.backtrace {
             let _ = writeln!(text, "{backtrace}");
         }
-        match &mut self.guest {
-            Some(guest) => guest
-                .store
-                .data_mut()
-                .output(Stream::Stderr, text.as_bytes())
-                .map_err(io::Error::other),
-            None => self.link().output(ReplyKind::Stderr, text.as_bytes()),
-        }
+        // It does not count as the guest's, who may have printed all that it was allowed to.
+        self.link().output(ReplyKind::Stderr, text.as_bytes())
     }
 }

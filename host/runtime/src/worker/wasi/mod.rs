@@ -9,6 +9,7 @@
 
 mod basics;
 mod guest;
+mod invented;
 mod poll;
 mod stdio;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 use wiggle::GuestMemory;
 
+use self::invented::Invented;
 use crate::output::Stream;
 
 /// A store whose guest has WASI.
@@ -63,6 +65,7 @@ pub(crate) struct WasiSpec {
     env: Strings,
     files: WasiFilesystemCtx,
     dirs: Vec<RawFd>,
+    deterministic: bool,
 }
 
 impl WasiSpec {
@@ -94,7 +97,13 @@ impl WasiSpec {
             env,
             files: context.filesystem().ctx.clone(),
             dirs,
+            deterministic: false,
         })
+    }
+
+    /// Whether time and randomness are the same each time.
+    pub(crate) fn deterministic(self, deterministic: bool) -> Self {
+        Self { deterministic, ..self }
     }
 
     /// The descriptors through which the guest reaches its directories: they must stay open in every worker.
@@ -157,6 +166,8 @@ pub(crate) struct WasiState {
     files: Option<Box<WasiP1Ctx>>,
     /// The guest's memory, once it was looked up.
     memory: Option<Memory>,
+    /// Its time and randomness, if they are not those of the system.
+    invented: Option<Invented>,
 }
 
 /// What a guest reads from its standard input.
@@ -197,6 +208,7 @@ impl WasiState {
             ],
             files: None,
             memory: None,
+            invented: spec.deterministic.then(Invented::default),
         })
     }
 

@@ -83,7 +83,7 @@ fn poll_oneoff<T: HasWasi>(mut caller: Caller<'_, T>, list: u32, events: u32, co
     // All are read before the first event is written: the lists may overlap.
     let mut subscriptions = Vec::with_capacity(count as usize);
     for index in 0..count {
-        match subscription(&guest, element(list, index, SUBSCRIPTION)?)? {
+        match subscription(&guest, element(list, index, SUBSCRIPTION)?, data.wasi())? {
             Some(subscription) => subscriptions.push(subscription),
             None => return Ok(errno::INVAL),
         }
@@ -100,7 +100,10 @@ fn poll_oneoff<T: HasWasi>(mut caller: Caller<'_, T>, list: u32, events: u32, co
     if deadlines().count() == subscriptions.len()
         && let Some(first) = deadlines().min_by_key(Deadline::left)
     {
-        data.asleep(|| first.sleep());
+        match &mut data.wasi().invented {
+            Some(invented) => invented.sleep_until(deadlines().map(|deadline| deadline.at).min().unwrap_or_default()),
+            None => data.asleep(|| first.sleep()),
+        }
         if interruption::take() {
             // As CPython raises `KeyboardInterrupt` here. There is no result of this call that says so.
             bail!("interrupted");
@@ -123,7 +126,7 @@ fn poll_oneoff<T: HasWasi>(mut caller: Caller<'_, T>, list: u32, events: u32, co
 }
 
 /// Reads a subscription; a relative deadline counts from now. `None` if it is of no known kind.
-fn subscription(guest: &Guest<'_>, at: u32) -> Result<Option<Subscription>> {
+fn subscription(guest: &Guest<'_>, at: u32, wasi: &WasiState) -> Result<Option<Subscription>> {
     let userdata = guest.read(at)?;
     let [tag] = guest.read(offset(at, 8)?)?;
     let wants = match tag {
@@ -135,7 +138,10 @@ fn subscription(guest: &Guest<'_>, at: u32) -> Result<Option<Subscription>> {
                 Some(clock) if flags & ABSTIME != 0 => Wants::Deadline(Deadline { clock, at: timeout }),
                 // A duration is one, whatever happens to the wall clock meanwhile.
                 Some(_) => {
-                    let now = nanoseconds(clock_gettime(ClockId::Monotonic));
+                    let now = match &wasi.invented {
+                        Some(invented) => invented.now(),
+                        None => nanoseconds(clock_gettime(ClockId::Monotonic)),
+                    };
                     Wants::Deadline(Deadline {
                         clock: ClockId::Monotonic,
                         at: now.saturating_add(timeout),
@@ -152,7 +158,13 @@ fn subscription(guest: &Guest<'_>, at: u32) -> Result<Option<Subscription>> {
 /// `None` if it did not happen yet, else its error number.
 fn outcome(wants: Wants, wasi: &WasiState) -> Option<i32> {
     match wants {
-        Wants::Deadline(deadline) => (deadline.left() == 0).then_some(errno::SUCCESS),
+        Wants::Deadline(deadline) => {
+            let over = match &wasi.invented {
+                Some(invented) => deadline.at <= invented.now(),
+                None => deadline.left() == 0,
+            };
+            over.then_some(errno::SUCCESS)
+        }
         Wants::Descriptor(fd) if wasi.standard(fd).is_some() || wasi.may_be_file(fd) => Some(errno::SUCCESS),
         Wants::Descriptor(_) => Some(errno::BADF),
         Wants::UnknownClock => Some(errno::INVAL),

@@ -1,0 +1,47 @@
+//! How much of the wall around a worker's process there has to be.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::platform::Platform;
+
+/// How much of the second wall there has to be: of what a worker process gives up before it runs a guest.
+///
+/// The first wall, WebAssembly, always stands.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub enum Sandbox {
+    /// All of it: a pool is not built where Landlock or seccomp filters are missing.
+    Strict,
+    /// What there is. Without seccomp filters no worker starts. Without Landlock workers do, and then one that has broken
+    /// out of WebAssembly can open whatever its user can as soon as it was granted any directory.
+    #[default]
+    BestEffort,
+    /// **None.** Workers keep capabilities, resource limits, files, network and every system call. For debugging, and for
+    /// measuring what the wall costs; never for code that you do not trust.
+    Off,
+}
+
+impl Sandbox {
+    /// Whether this machine has what it takes for a pool with or without directories.
+    pub(crate) fn check(self, has_dirs: bool) -> Result<()> {
+        match self {
+            Self::Strict => match Platform::probe().missing_for_strict() {
+                None => Ok(()),
+                Some(missing) => Err(Error::Sandbox(missing)),
+            },
+            Self::BestEffort => {
+                if has_dirs && Platform::landlock_abi().is_none() {
+                    tracing::warn!(
+                        "no Landlock: if a guest breaks out of WebAssembly, nothing keeps it within its directories"
+                    );
+                }
+                Ok(())
+            }
+            Self::Off => {
+                tracing::warn!("the sandbox is off: WebAssembly alone stands between guests and this user's files");
+                Ok(())
+            }
+        }
+    }
+}
