@@ -79,7 +79,7 @@ impl Manager {
     }
 
     /// As [`new`](Self::new), with most bytes of keys and values that it may hold, and what it takes to keep them; what would
-    /// be more is [`ManagerError::Full`]. 0: 256 MiB.
+    /// be more is [`ManagerError::Full`]. No more than a third of the memory that a guest may use. 0: 256 MiB.
     ///
     /// # Errors
     ///
@@ -155,7 +155,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    /// [`ManagerError`]; [`WrongType`](ManagerError::WrongType) if a list has the name, or anything else the name of a list.
     pub fn named_dict<K, V>(&self, name: &str) -> Result<Dict<K, V>, ManagerError>
     where
         K: Serialize + DeserializeOwned,
@@ -169,7 +169,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    /// [`ManagerError`]; [`WrongType`](ManagerError::WrongType) if a list has the name, or anything else the name of a list.
     pub fn named_list<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<List<T>, ManagerError> {
         List::named(&self.line, name)
     }
@@ -179,7 +179,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    /// [`ManagerError`]; [`WrongType`](ManagerError::WrongType) if a list has the name, or anything else the name of a list.
     pub fn named_set<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<Set<T>, ManagerError> {
         Set::named(&self.line, name)
     }
@@ -189,7 +189,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    /// [`ManagerError`]; [`WrongType`](ManagerError::WrongType) if a list has the name, or anything else the name of a list.
     pub fn named_counter<K: Serialize + DeserializeOwned>(&self, name: &str) -> Result<Counter<K>, ManagerError> {
         Counter::named(&self.line, name)
     }
@@ -199,7 +199,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    /// [`ManagerError`]; [`WrongType`](ManagerError::WrongType) if a list has the name, or anything else the name of a list.
     pub fn named_namespace(&self, name: &str) -> Result<Namespace, ManagerError> {
         Namespace::named(&self.line, name)
     }

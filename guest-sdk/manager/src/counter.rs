@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::client::Client;
 use crate::protocol::{Op, Writer};
-use crate::{Dict, ManagerError, flag, item, proxy};
+use crate::{Dict, ManagerError, few_enough, flag, item, proxy};
 
 /// How often each of many things was counted, in a manager. CPython: `collections.Counter`, which its managers do not
 /// have.
@@ -181,6 +181,6 @@ fn summands<C: Client>(
             writer.i64(count);
             keys += 1;
         }
-        Ok(keys)
+        few_enough(keys)
     })
 }

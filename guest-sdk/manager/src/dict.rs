@@ -275,7 +275,7 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned, C: Client
             },
             |mut fields| {
                 told(fields.u64())?;
-                told(fields.items())?.into_iter().map(C::decode).collect()
+                told(fields.all_items())?.into_iter().map(C::decode).collect()
             },
         )
     }
@@ -296,7 +296,7 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned, C: Client
                 writer.u8(KEYS | VALUES);
                 Ok(())
             },
-            |mut fields| Ok((told(fields.u64())?, read_pairs::<C, _, K, V>(fields.items())?)),
+            |mut fields| Ok((told(fields.u64())?, read_pairs::<C, _, K, V>(fields.all_items())?)),
         )
     }
 
@@ -340,7 +340,7 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned, C: Client
     }
 
     /// If the key has the value `expected` (`None`: is not there), gives it the value `new` (takes it out). Otherwise says
-    /// what is there.
+    /// what is there. Values are the same if their CBOR is, as with keys: a `HashMap` has its pairs in another order each time.
     ///
     /// # Errors
     ///
@@ -354,20 +354,41 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned, C: Client
     where
         K: Borrow<Q>,
     {
+        let mut bytes = Vec::new();
+        if let Some(expected) = expected {
+            C::encode(expected, &mut bytes)?;
+        }
+        match self.swap(key, expected.map(|_| &bytes[..]), new)? {
+            Ok(()) => Ok(Ok(())),
+            Err(there) => Ok(Err(there.map(|there| C::decode(&there)).transpose()?)),
+        }
+    }
+
+    /// The same, with the bytes that are expected, and those that are there.
+    fn swap<Q: Serialize + ?Sized>(
+        &self,
+        key: &Q,
+        expected: Option<&[u8]>,
+        new: Option<&V>,
+    ) -> Result<Result<(), Option<Vec<u8>>>, ManagerError>
+    where
+        K: Borrow<Q>,
+    {
         self.proxy.ask(
             Op::MapSwap,
             |writer| {
                 item::<C>(writer, key)?;
-                for value in [expected, new] {
-                    match value {
-                        Some(value) => item::<C>(writer, value)?,
-                        None => writer.option(None),
+                writer.option(expected);
+                match new {
+                    Some(new) => item::<C>(writer, new),
+                    None => {
+                        writer.option(None);
+                        Ok(())
                     }
                 }
-                Ok(())
             },
             |mut fields| match told(fields.u8())? {
-                0 => Ok(Err(option::<C, _>(fields.option())?)),
+                0 => Ok(Err(told(fields.option())?.map(<[u8]>::to_vec))),
                 _ => Ok(Ok(())),
             },
         )
@@ -387,12 +408,18 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned, C: Client
     where
         K: Borrow<Q>,
     {
-        let mut now = self.get(key)?;
+        // By the bytes that are there: a value need not be written as it was read.
+        let mut there = self.proxy.ask(
+            Op::MapGet,
+            |writer| item::<C>(writer, key),
+            |mut fields| Ok(told(fields.option())?.map(<[u8]>::to_vec)),
+        )?;
         loop {
+            let now: Option<V> = there.as_deref().map(C::decode).transpose()?;
             let new = change(now.as_ref());
-            match self.compare_exchange(key, now.as_ref(), new.as_ref())? {
+            match self.swap(key, there.as_deref(), new.as_ref())? {
                 Ok(()) => return Ok(new),
-                Err(other) => now = other,
+                Err(other) => there = other,
             }
         }
     }
@@ -422,7 +449,8 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned, C: Client
         )
     }
 
-    /// Waits until the key has another value than `known` (`None`: is not there), and returns that.
+    /// Waits until the key has another value than `known` (`None`: is not there), and returns that. Values are the same if
+    /// their CBOR is.
     ///
     /// # Errors
     ///

@@ -21,7 +21,7 @@ pub use namespace::Namespace;
 pub use set::Set;
 
 use client::ask;
-use protocol::{Fields, Id, Op, Writer};
+use protocol::{Fields, Id, MAX_ITEMS, Op, Writer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -102,7 +102,7 @@ fn items<C: Client>(
             item::<C>(writer, &value)?;
             count += 1;
         }
-        Ok(count)
+        few_enough(count)
     })
 }
 
@@ -118,8 +118,14 @@ fn pairs<C: Client>(
             item::<C>(writer, &value)?;
             count += 2;
         }
-        Ok(count)
+        few_enough(count)
     })
+}
+
+/// How many items there are, if a request may have so many.
+fn few_enough(count: usize) -> Result<u32, ManagerError> {
+    let few = u32::try_from(count).ok().filter(|_| count <= MAX_ITEMS);
+    few.ok_or(ManagerError::TooLarge)
 }
 
 /// Reads keys, and behind each its value.

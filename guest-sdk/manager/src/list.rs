@@ -182,7 +182,7 @@ impl<T: Serialize + DeserializeOwned, C: Client> List<T, C> {
             },
             |mut fields| {
                 let version = told(fields.u64())?;
-                let values = told(fields.items())?.into_iter().map(C::decode);
+                let values = told(fields.all_items())?.into_iter().map(C::decode);
                 Ok((version, values.collect::<Result<_, _>>()?))
             },
         )

@@ -130,7 +130,7 @@ impl<C: Client> Namespace<C> {
             },
             |mut fields| {
                 told(fields.u64())?;
-                told(fields.items())?.into_iter().map(C::decode).collect()
+                told(fields.all_items())?.into_iter().map(C::decode).collect()
             },
         )
     }

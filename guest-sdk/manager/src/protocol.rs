@@ -42,6 +42,9 @@ impl Id {
 /// Most bytes of a request, and of an answer.
 pub const MAX_MESSAGE: usize = 64 << 20;
 
+/// Most items of a request: what a manager needs to serve it is a multiple of what they take.
+pub const MAX_ITEMS: usize = 1 << 20;
+
 /// Bytes in front of the fields of a request.
 pub const REQUEST_HEAD: usize = 4 + 1 + Id::LEN;
 
@@ -338,9 +341,26 @@ impl<'m> Fields<'m> {
         }
     }
 
-    /// Items, with how many in front. All of them, or none.
+    /// How many items follow, if there may be so many.
+    pub fn count(&mut self) -> Option<usize> {
+        self.u32()
+            .map(|count| count as usize)
+            .filter(|count| *count <= MAX_ITEMS)
+    }
+
+    /// Items, with how many in front: any number that may be in a request. All of them, or none.
     pub fn items(&mut self) -> Option<Vec<&'m [u8]>> {
+        let count = self.count()?;
+        self.so_many(count)
+    }
+
+    /// Items, with how many in front: any number that there is in an answer. All of them, or none.
+    pub fn all_items(&mut self) -> Option<Vec<&'m [u8]>> {
         let count = self.u32()? as usize;
+        self.so_many(count)
+    }
+
+    fn so_many(&mut self, count: usize) -> Option<Vec<&'m [u8]>> {
         // Each has its length, at least: no count makes this ask for more memory than the message has.
         if count > self.0.len() / size_of::<u32>() {
             return None;

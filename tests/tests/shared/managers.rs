@@ -559,3 +559,80 @@ fn a_client_that_sends_garbage_harms_only_itself() {
         assert_eq!(dict.get("a").unwrap(), Some(5));
     });
 }
+
+#[test]
+fn a_request_for_more_than_an_answer_may_be_harms_nobody() {
+    isolated(|| {
+        let manager = Manager::builder().max_bytes(60 << 20).start().unwrap();
+        let dict: Dict<u8, serde_bytes::ByteBuf> = manager.dict([]).unwrap();
+        dict.set(&1, &serde_bytes::ByteBuf::from(vec![7; 40 << 20])).unwrap();
+        assert_eq!(dict.get_many(&[&1; 200]).map(drop), Err(ManagerError::TooLarge));
+        let numbers: List<u8> = manager.list([]).unwrap();
+        assert_eq!(numbers.extend((0..2_000_000).map(|_| 0)), Err(ManagerError::TooLarge));
+        // One value for many who wait for it.
+        let waiters: Vec<_> = (0..20)
+            .map(|_| {
+                let dict = dict.clone();
+                thread::spawn(move || dict.wait_for_change(&2, None).unwrap().unwrap().len())
+            })
+            .collect();
+        eventually("all wait", || {
+            (manager.usage().unwrap().bytes > (40 << 20) + 20 * 128).then_some(())
+        });
+        dict.set(&2, &serde_bytes::ByteBuf::from(vec![7; 15 << 20])).unwrap();
+        for waiter in waiters {
+            assert_eq!(waiter.join().unwrap(), 15 << 20);
+        }
+    });
+}
+
+#[test]
+fn a_value_that_is_written_in_another_order_each_time_can_be_updated() {
+    use std::collections::HashMap;
+
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        let dict: Dict<String, HashMap<u32, u32>> = manager.dict([]).unwrap();
+        dict.set("m", &(0..100).map(|number| (number, 0)).collect()).unwrap();
+        let mut tries = 0;
+        for number in 0..50 {
+            dict.fetch_update("m", |map| {
+                tries += 1;
+                let mut map = map.cloned().unwrap_or_default();
+                map.insert(number, 1);
+                Some(map)
+            })
+            .unwrap();
+        }
+        assert_eq!(tries, 50);
+        assert_eq!(dict.get("m").unwrap().unwrap().values().sum::<u32>(), 50);
+    });
+}
+
+#[test]
+fn workers_that_pass_on_what_a_manager_has_leave_their_places_to_others() {
+    isolated(|| {
+        let pool = builder(2).max_tasks_per_child(1).build().unwrap();
+        let manager = Manager::new().unwrap();
+        let dict: Dict<String, i64> = manager.dict([("a".into(), 1)]).unwrap();
+        for _ in 0..110 {
+            let again: Dict<String, i64> = call(&pool, "dict_pass_on", (&dict,));
+            assert_eq!(again.get("a").unwrap(), Some(1));
+        }
+    });
+}
+
+#[test]
+fn what_was_done_once_is_not_looked_at_again() {
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        let counter: Counter<String> = manager.counter([]).unwrap();
+        assert!(
+            counter
+                .update_once(&1, [("a", 1)].map(|(key, count)| (key.to_owned(), count)))
+                .unwrap()
+        );
+        counter.add("a", i64::MAX - 1).unwrap();
+        assert!(!counter.update_once(&1, [("a".to_owned(), 1)]).unwrap());
+    });
+}

@@ -35,8 +35,8 @@ pub type Namespace = wasmp_manager::Namespace<Line>;
 /// runs out of memory, is [`ManagerError::Gone`] for everybody who uses it, and for nobody else anything.
 ///
 /// An object is there as long as whoever has made it has a handle to it; once one has travelled, as long as the manager. A
-/// manager is there as long as anybody has a handle to it, or to anything that it has made, or it is [shut
-/// down](Self::shutdown).
+/// manager is there as long as the host has a handle to it, or to anything that it has made, or it is [shut
+/// down](Self::shutdown); one that a guest has made as `wasmp_guest::Manager` says.
 ///
 /// For what needs no process in between there are [`Lock`](crate::Lock), [`Queue`](crate::Queue), [`Value`](crate::Value),
 /// [`Array`](crate::Array) and their kin (CPython's managers have those as well): tasks in any process use them together as
@@ -79,7 +79,8 @@ impl<'c> ManagerBuilder<'c> {
     }
 
     /// Most bytes of keys and values that it may hold, and what it takes to keep them; what would be more is
-    /// [`ManagerError::Full`]. Its process may use three times as much memory. Default: 256 MiB.
+    /// [`ManagerError::Full`]. No more than a third of the memory that its process may use: of a [context](Context::manager)
+    /// that is [`max_memory`](crate::PoolBuilder::max_memory). [`Manager::usage`] says how many they are. Default: 256 MiB.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
         self
@@ -132,8 +133,10 @@ impl Manager {
     /// `BaseManager(address, authkey).connect()`).
     ///
     /// What it makes is used as that of any other, and travels to the workers of this program. Values that have handles in them
-    /// do not travel to it: what they stand for is not there. Each client has a connection of its own; when that is lost,
-    /// the manager is [gone](ManagerError::Gone) for what was being asked, and what is asked next is asked over a new one.
+    /// do not travel to it: what they stand for is not there. Each thread and each worker that asks at the same time as others has a
+    /// connection of its own; when that is lost, the manager is [gone](ManagerError::Gone) for who was asking, and what was
+    /// made over that connection and has not travelled is gone, too. Threads get a new one the next time, workers when they have
+    /// let go of all that they have of the manager.
     ///
     /// # Errors
     ///
@@ -222,7 +225,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    /// [`ManagerError`]; [`WrongType`](ManagerError::WrongType) if a list has the name, or anything else the name of a list.
     pub fn named_dict<K, V>(&self, name: &str) -> std::result::Result<Dict<K, V>, ManagerError>
     where
         K: Serialize + DeserializeOwned,
@@ -236,7 +239,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    /// [`ManagerError`]; [`WrongType`](ManagerError::WrongType) if a list has the name, or anything else the name of a list.
     pub fn named_list<T: Serialize + DeserializeOwned>(
         &self,
         name: &str,
@@ -249,7 +252,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    /// [`ManagerError`]; [`WrongType`](ManagerError::WrongType) if a list has the name, or anything else the name of a list.
     pub fn named_set<T: Serialize + DeserializeOwned>(&self, name: &str) -> std::result::Result<Set<T>, ManagerError> {
         Set::named(&self.line, name)
     }
@@ -259,7 +262,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    /// [`ManagerError`]; [`WrongType`](ManagerError::WrongType) if a list has the name, or anything else the name of a list.
     pub fn named_counter<K: Serialize + DeserializeOwned>(
         &self,
         name: &str,
@@ -272,7 +275,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::WrongType`] if the name is that of another type, and the others.
+    /// [`ManagerError`]; [`WrongType`](ManagerError::WrongType) if a list has the name, or anything else the name of a list.
     pub fn named_namespace(&self, name: &str) -> std::result::Result<Namespace, ManagerError> {
         Namespace::named(&self.line, name)
     }

@@ -40,6 +40,9 @@ struct Desk {
 /// Buffers above this size are given back after the request that needed them.
 const KEEP: usize = 1 << 20;
 
+/// Pipes that are kept while nobody uses them.
+const MAX_FREE: usize = 8;
+
 /// The ways that there are, by the tokens of their managers: all handles to one go the same.
 static LINES: LazyLock<Mutex<HashMap<Token, Weak<Exchange>>>> = LazyLock::new(Mutex::default);
 
@@ -111,10 +114,15 @@ impl Line {
         Ok(Handle::attach(pipe, 0).into())
     }
 
+    /// Others can use it now. Of those that nobody uses only some are kept, but never none: with its last pipe the host would
+    /// give back what it has made. To a manager elsewhere each is a client of its own.
     fn give_back(&self, mut desk: Desk) {
         desk.buffer.clear();
         desk.buffer.shrink_to(KEEP);
-        lock(&self.0.free).push(desk);
+        let mut free = lock(&self.0.free);
+        if free.len() < MAX_FREE || is_elsewhere(self.manager()) {
+            free.push(desk);
+        }
     }
 }
 
@@ -128,8 +136,7 @@ impl Desk {
         self.buffer.clear();
         let ((), references) = collect_references(|| write(&mut self.buffer))?;
         self.sequence = self.sequence.wrapping_add(1);
-        let remote = matches!(manager.object(), Object::Manager(reception) if reception.is_remote());
-        let written = if remote && !references.is_empty() {
+        let written = if is_elsewhere(manager) && !references.is_empty() {
             Err(ManagerError::Encode(
                 "a handle means nothing to a manager elsewhere".into(),
             ))
@@ -157,6 +164,24 @@ impl Desk {
     }
 }
 
+/// A pipe while it is used: given back however that ends, unless it is taken out.
+struct Lent<'l> {
+    line: &'l Line,
+    desk: Option<Desk>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if let Some(desk) = self.desk.take() {
+            self.line.give_back(desk);
+        }
+    }
+}
+
+fn is_elsewhere(manager: &Entry) -> bool {
+    matches!(manager.object(), Object::Manager(reception) if reception.is_remote())
+}
+
 fn unsent(error: &SendError) -> ManagerError {
     match error {
         SendError::BrokenPipe => ManagerError::Gone,
@@ -180,17 +205,23 @@ impl Client for Line {
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), ManagerError>,
         read: impl FnOnce(&[u8]) -> Result<R, ManagerError>,
     ) -> Result<R, ManagerError> {
-        let mut desk = self.desk()?;
-        let written = desk.write(self.manager(), write);
-        let result = written.and_then(|()| {
-            desk.ask()?;
-            Ok(read(&desk.buffer))
-        });
-        // With its last pipe the host would give back what it has made: one is let go only when nothing comes through it.
-        if !matches!(result, Err(ManagerError::Gone | ManagerError::Protocol)) {
-            self.give_back(desk);
+        let mut lent = Lent {
+            line: self,
+            desk: Some(self.desk()?),
+        };
+        let Some(desk) = &mut lent.desk else {
+            return Err(ManagerError::Protocol);
+        };
+        let asked = desk.write(self.manager(), write).and_then(|()| desk.ask());
+        match asked {
+            Ok(()) => read(&desk.buffer),
+            Err(error) => {
+                if matches!(error, ManagerError::Gone | ManagerError::Protocol) {
+                    lent.desk = None;
+                }
+                Err(error)
+            }
         }
-        result?
     }
 
     fn tell(&self, request: &[u8]) {

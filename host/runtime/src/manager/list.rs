@@ -2,7 +2,7 @@
 
 use wasmp_manager::protocol::{ANY_VERSION, END, Fields, NOWHERE, Op, Status, Writer};
 
-use super::store::{Budget, malformed};
+use super::store::{Budget, malformed, no_longer_than_may_be};
 
 /// What a value takes beside its bytes.
 const VALUE_BYTES: u64 = 48;
@@ -74,6 +74,7 @@ impl List {
                 answer.u32((to - from) as u32);
                 for value in &self.values[from..to] {
                     answer.item(value);
+                    no_longer_than_may_be(answer)?;
                 }
             }
             Op::ListLength => answer.u64(self.values.len() as u64),

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use wasmp_manager::protocol::{ANY_VERSION, Fields, KEYS, Op, Status, VALUES, Writer};
 
 use super::number;
-use super::store::{Budget, malformed};
+use super::store::{Budget, malformed, no_longer_than_may_be};
 
 /// What a key takes beside its bytes and those of its value.
 const KEY_BYTES: u64 = 160;
 
-type Item = Box<[u8]>;
+/// Values are given to those who have waited for them without being copied for each.
+type Item = Arc<[u8]>;
 
 #[derive(Debug, Default)]
 pub(super) struct Map {
@@ -23,7 +24,7 @@ pub(super) struct Map {
     /// How often it was changed.
     version: u64,
     /// What was done once, and is not done again.
-    done: HashSet<Item>,
+    done: HashSet<Box<[u8]>>,
     /// What the keys and values take, and what it takes to remember what was done.
     bytes: u64,
     done_bytes: u64,
@@ -61,6 +62,11 @@ impl Map {
         self.entries.get(key).map(|entry| &*entry.value)
     }
 
+    /// The same, to be kept.
+    pub(super) fn share(&self, key: &[u8]) -> Option<Arc<[u8]>> {
+        self.entries.get(key).map(|entry| Arc::clone(&entry.value))
+    }
+
     /// Serves a request that is about nothing but this map.
     pub(super) fn serve(
         &mut self,
@@ -75,11 +81,12 @@ impl Map {
             Op::MapGetMany => {
                 for key in malformed(fields.items())? {
                     answer.option(self.get(key));
+                    no_longer_than_may_be(answer)?;
                 }
             }
             Op::MapContains => answer.u8(self.entries.contains_key(malformed(fields.item())?).into()),
             Op::MapLength => answer.u64(self.entries.len() as u64),
-            Op::MapItems => self.items(malformed(fields.u8())?, answer),
+            Op::MapItems => self.items(malformed(fields.u8())?, answer)?,
             Op::MapSet => {
                 let (key, value) = malformed(fields.item().zip(fields.item()))?;
                 answer.u8(self.set(key, value, budget)?.is_none().into());
@@ -144,7 +151,7 @@ impl Map {
         Ok(())
     }
 
-    fn items(&self, which: u8, answer: &mut Writer<'_>) {
+    fn items(&self, which: u8, answer: &mut Writer<'_>) -> Result<(), Status> {
         let (keys, values) = (which & KEYS != 0, which & VALUES != 0);
         answer.u64(self.version);
         // Each takes memory, of which there is less than 4 GiB for all.
@@ -156,7 +163,9 @@ impl Map {
             if values {
                 answer.item(self.get(key).unwrap_or_default());
             }
+            no_longer_than_may_be(answer)?;
         }
+        Ok(())
     }
 
     /// Returns what was there before.
@@ -242,7 +251,12 @@ impl Map {
     /// Adds to numbers: to all of them, or to none.
     fn add(&mut self, fields: &mut Fields<'_>, answer: &mut Writer<'_>, budget: &mut Budget) -> Result<(), Status> {
         let once = malformed(fields.option())?;
-        let count = malformed(fields.u32())?;
+        let count = malformed(fields.count())?;
+        if once.is_some_and(|name| self.done.contains(name)) {
+            answer.u8(0);
+            answer.u32(0);
+            return Ok(());
+        }
         // What each key is to be: one may come more than once.
         let mut sums: HashMap<&[u8], i64> = HashMap::new();
         let mut told = Vec::new();
@@ -260,11 +274,11 @@ impl Map {
         // In the order in which they came, so that new keys are added in that.
         let sums: Vec<Vec<u8>> = told.iter().map(|(_, sum)| number::write(*sum)).collect();
         let pairs: Vec<&[u8]> = told.iter().zip(&sums).flat_map(|((key, _), sum)| [*key, sum]).collect();
-        let done = self.update(once, &pairs, budget)?;
-        answer.u8(done.into());
-        answer.u32(if done { told.len() as u32 } else { 0 });
-        for (_, sum) in told.iter().filter(|_| done) {
-            answer.i64(*sum);
+        self.update(once, &pairs, budget)?;
+        answer.u8(1);
+        answer.u32(told.len() as u32);
+        for (_, sum) in told {
+            answer.i64(sum);
         }
         Ok(())
     }

@@ -25,8 +25,8 @@ pub(crate) struct Reception(Mutex<State>);
 struct State {
     /// `None`: the manager has ended.
     door: Option<Door>,
-    /// The pipes of all clients, and how their other ends were sent.
-    pipes: Vec<(Weak<Entry>, Token)>,
+    /// The pipes of all clients, and how their other ends were sent, if they were.
+    pipes: Vec<(Weak<Entry>, Option<Token>)>,
 }
 
 /// Where the other ends of pipes go.
@@ -102,11 +102,12 @@ impl Reception {
                     pipe.take_back(token, 1);
                     return Err(Status::Broken);
                 }
-                state.pipes.push((Arc::downgrade(&pipe), token));
+                state.pipes.push((Arc::downgrade(&pipe), Some(token)));
             }
             Door::Remote(remote) => {
                 let end = Handle::attach(Arc::clone(&pipe), 1);
                 remote.serve(end.into()).map_err(|_| Status::ObjectLimit)?;
+                state.pipes.push((Arc::downgrade(&pipe), None));
             }
         }
         Ok(pipe)
@@ -117,7 +118,7 @@ impl Reception {
         let mut state = self.lock();
         state.door = None;
         for (pipe, token) in state.pipes.drain(..) {
-            if let Some(pipe) = pipe.upgrade() {
+            if let (Some(pipe), Some(token)) = (pipe.upgrade(), token) {
                 pipe.take_back(token, 1);
             }
         }

@@ -1,16 +1,20 @@
 //! What a manager holds, and how it serves requests: bytes in, bytes out.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::rand::{GetRandomFlags, getrandom};
-use wasmp_manager::protocol::{FOREVER, Fields, Id, Op, Status, Writer};
+use wasmp_manager::protocol::{FOREVER, Fields, Id, MAX_MESSAGE, Op, Status, Writer};
 
 use super::list::List;
 use super::map::Map;
 
 /// What an object takes beside what is in it.
 const OBJECT_BYTES: u64 = 256;
+
+/// What a wait takes beside what it waits for.
+const WAITING_BYTES: u64 = 128;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +67,15 @@ pub(super) fn malformed<T>(field: Option<T>) -> Result<T, Status> {
     field.ok_or(Status::Malformed)
 }
 
+/// Whether the answer may still become one.
+pub(super) fn no_longer_than_may_be(answer: &Writer<'_>) -> Result<(), Status> {
+    if answer.0.len() <= MAX_MESSAGE {
+        Ok(())
+    } else {
+        Err(Status::TooLarge)
+    }
+}
+
 #[derive(Debug)]
 enum Content {
     Map(Map),
@@ -88,6 +101,13 @@ struct Waiting {
     until: Option<Instant>,
 }
 
+impl Waiting {
+    /// What it counts in the budget.
+    fn bytes(&self) -> u64 {
+        WAITING_BYTES + (self.key.len() + self.known.as_ref().map_or(0, |known| known.len())) as u64
+    }
+}
+
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Served {
@@ -99,8 +119,30 @@ pub(crate) enum Served {
     Last,
 }
 
-/// An answer for somebody who has waited, and the connection that it is for.
-pub(crate) type Late = (u32, Vec<u8>);
+/// An answer for somebody who has waited.
+#[derive(Debug)]
+pub(crate) struct Late {
+    /// Who it is for.
+    pub(crate) connection: u32,
+    sequence: u32,
+    there: Result<Option<Arc<[u8]>>, Status>,
+}
+
+impl Late {
+    /// Writes it: each when it is sent, since one value may be the answer for many.
+    pub(crate) fn write(&self, answer: &mut Vec<u8>) {
+        match &self.there {
+            Ok(there) => {
+                answer.clear();
+                let mut writer = Writer(answer);
+                writer.u32(self.sequence);
+                writer.u8(Status::Done as u8);
+                writer.option(there.as_deref());
+            }
+            Err(status) => refuse(self.sequence, *status, answer),
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -264,7 +306,9 @@ impl Store {
 
     /// Nobody waits any more at the other end of this connection.
     pub(crate) fn give_up(&mut self, connection: u32) {
-        self.waiting.retain(|waiting| waiting.connection != connection);
+        if !self.waiting.is_empty() {
+            self.end_waits(|_, waiting| (waiting.connection == connection).then_some(None));
+        }
     }
 
     /// This client is gone, and with it what nobody else knows of.
@@ -303,39 +347,49 @@ impl Store {
             return Err(Status::TimedOut);
         }
         let until = (nanoseconds != FOREVER).then(|| now().checked_add(Duration::from_nanos(nanoseconds)));
-        self.waiting.push(Waiting {
+        let waiting = Waiting {
             connection,
             sequence,
             object,
             key: key.into(),
             known: known.map(Box::from),
             until: until.flatten(),
-        });
+        };
+        self.budget.exchange(0, waiting.bytes())?;
+        self.waiting.push(waiting);
         Ok(Served::Silent)
+    }
+
+    /// Ends those waits for which `over` is something: with that answer, if it is one.
+    fn end_waits(&mut self, over: impl Fn(&Self, &Waiting) -> Option<Option<Result<Option<Arc<[u8]>>, Status>>>) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.retain(|one| {
+            let Some(answer) = over(self, one) else { return true };
+            self.budget.give_back(one.bytes());
+            if let Some(there) = answer {
+                self.late.push(Late {
+                    connection: one.connection,
+                    sequence: one.sequence,
+                    there,
+                });
+            }
+            false
+        });
+        self.waiting = waiting;
     }
 
     /// Answers those who wait for what has become true of this object.
     fn wake(&mut self, id: Id) {
-        let mut waiting = std::mem::take(&mut self.waiting);
-        waiting.retain(|one| {
+        self.end_waits(|store, one| {
             if one.object != id {
-                return true;
+                return None;
             }
-            let mut answer = Vec::new();
-            match self.map(id).map(|map| map.get(&one.key)) {
-                Ok(there) if there == one.known.as_deref() => return true,
-                Ok(there) => {
-                    let mut writer = Writer(&mut answer);
-                    writer.u32(one.sequence);
-                    writer.u8(Status::Done as u8);
-                    writer.option(there);
-                }
-                Err(status) => refuse(one.sequence, status, &mut answer),
+            match store.map(id) {
+                Ok(map) if map.get(&one.key) == one.known.as_deref() => None,
+                Ok(map) => Some(Some(Ok(map.share(&one.key)))),
+                Err(status) => Some(Some(Err(status))),
             }
-            self.late.push((one.connection, answer));
-            false
         });
-        self.waiting = waiting;
     }
 
     /// When the next wait is over for its time being up.
@@ -345,15 +399,9 @@ impl Store {
 
     /// Answers those whose time is up.
     pub(crate) fn expire(&mut self, now: Instant) {
-        let late = &mut self.late;
-        self.waiting.retain(|waiting| {
+        self.end_waits(|_, waiting| {
             let over = waiting.until.is_some_and(|until| until <= now);
-            if over {
-                let mut answer = Vec::new();
-                refuse(waiting.sequence, Status::TimedOut, &mut answer);
-                late.push((waiting.connection, answer));
-            }
-            !over
+            over.then_some(Some(Err(Status::TimedOut)))
         });
     }
 

@@ -33,6 +33,16 @@ fn parts(answer: &[u8]) -> (Status, Vec<u8>) {
     (Status::from_code(fields.u8().unwrap()).unwrap(), fields.0.to_vec())
 }
 
+/// The only answer to somebody who has waited: the status and the fields.
+fn late(store: &mut Store) -> (Status, Vec<u8>) {
+    let late = store.take_late();
+    assert_eq!(late.len(), 1);
+    assert_eq!(late[0].connection, OTHER.connection);
+    let mut answer = Vec::new();
+    late[0].write(&mut answer);
+    parts(&answer)
+}
+
 fn new(store: &mut Store, op: Op) -> Id {
     let (status, fields) = ask(store, ONE, op, Id::NONE, |writer| writer.u32(0));
     assert_eq!(status, Status::Done);
@@ -76,10 +86,7 @@ fn what_is_served_late_goes_to_who_has_waited() {
         writer.item(b"key");
         writer.item(b"1");
     });
-    let late = store.take_late();
-    assert_eq!(late.len(), 1);
-    assert_eq!(late[0].0, OTHER.connection);
-    let (status, fields) = parts(&late[0].1);
+    let (status, fields) = late(&mut store);
     assert_eq!(
         (status, Fields(&fields).option()),
         (Status::Done, Some(Some(&b"1"[..])))
@@ -91,12 +98,12 @@ fn what_is_served_late_goes_to_who_has_waited() {
     store.expire(deadline - Duration::from_nanos(1));
     assert!(store.take_late().is_empty());
     store.expire(deadline);
-    assert_eq!(parts(&store.take_late()[0].1).0, Status::TimedOut);
+    assert_eq!(late(&mut store).0, Status::TimedOut);
 
     // An object that goes away takes nobody along who waits for it.
     assert_eq!(wait(&mut store, FOREVER), Served::Silent);
     store.forget(ONE.client);
-    assert_eq!(parts(&store.take_late()[0].1).0, Status::NoSuchObject);
+    assert_eq!(late(&mut store).0, Status::NoSuchObject);
 }
 
 #[test]

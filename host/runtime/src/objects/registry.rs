@@ -465,6 +465,8 @@ impl Scope {
                 }
             }),
             Request::Keep { token } => Self::held(seat, token).map(|entry| {
+                // Of a pipe to a manager it is the manager that was handed out.
+                let entry = entry.manager.clone().unwrap_or(entry);
                 lock(&self.kept).insert(entry.tokens[0], entry);
                 (Answer::Done, None)
             }),
@@ -534,6 +536,11 @@ impl Scope {
         let Object::Manager(reception) = manager.object() else {
             return Err(Status::WrongKind);
         };
+        // A worker has one. Whoever asks for another has forgotten, or would take all places.
+        let is_theirs = |pipe: &Arc<Entry>| pipe.manager.as_ref().is_some_and(|theirs| Arc::ptr_eq(theirs, manager));
+        if seat.as_ref().is_some_and(|seat| seat.open.values().any(is_theirs)) {
+            return Err(Status::ObjectLimit);
+        }
         let charge = |bytes| Charge::new(&self.usage, self.quota, bytes).map(Some);
         let pipe = reception.connect(manager, reception::next_client(), charge)?;
         let opened = Self::open(seat, Arc::clone(&pipe), 0, ObjectKind::Connection as u8)?;

@@ -230,7 +230,16 @@ impl Connection {
 
     /// As [`recv_bytes`](Self::recv_bytes), into a buffer of which nothing is left.
     pub(crate) fn recv_bytes_to(&self, buffer: &mut Vec<u8>) -> Result<(), RecvError> {
-        self.recv_message(Limit::Forever, |message| {
+        self.recv_to(buffer, Limit::Forever)
+    }
+
+    /// The same, if there is one.
+    pub(crate) fn try_recv_bytes_to(&self, buffer: &mut Vec<u8>) -> Result<(), RecvError> {
+        self.recv_to(buffer, Limit::Poll)
+    }
+
+    fn recv_to(&self, buffer: &mut Vec<u8>, limit: Limit) -> Result<(), RecvError> {
+        self.recv_message(limit, |message| {
             buffer.resize(message.len(), 0);
             message.read(0, buffer);
         })

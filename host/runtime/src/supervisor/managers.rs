@@ -29,6 +29,10 @@ pub(crate) struct Founding {
 /// Sets a manager up. It ends when nobody refers to it any more, or with its family.
 pub(crate) fn found(family: &Arc<Family>, mut terms: Terms, owner: Owner, settings: Settings) -> Result<Founding> {
     terms.method = StartMethod::Forkserver;
+    // An answer, and what it is made of, take memory beside what is held.
+    let settings = Settings {
+        max_bytes: settings.max_bytes.min(terms.insight.max_memory / 3),
+    };
     let lineage = owner.next_lineage();
     let identity = Identity {
         name: format!("Manager-{lineage}"),

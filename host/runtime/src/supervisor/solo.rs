@@ -98,7 +98,28 @@ pub(crate) struct Solo {
     /// How it ended, as Python counts: an exit code, or the number of a signal below zero.
     exit: Option<i32>,
     /// Of which manager it is the server.
-    manager: Option<Weak<Entry>>,
+    manager: Option<Serving>,
+}
+
+/// The manager that a process serves. When there is nobody left to see the process end, it has ended.
+#[derive(Debug)]
+struct Serving(Weak<Entry>);
+
+impl Serving {
+    /// Its clients are told, and those who come later.
+    fn end(&self) {
+        if let Some(manager) = self.0.upgrade()
+            && let Object::Manager(reception) = manager.object()
+        {
+            reception.close();
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
 impl Solo {
@@ -122,7 +143,7 @@ impl Solo {
 
     /// It is the server of this manager.
     pub(super) fn set_manager(&mut self, manager: &Arc<Entry>) {
-        self.manager = Some(Arc::downgrade(manager));
+        self.manager = Some(Serving(Arc::downgrade(manager)));
     }
 
     /// It will be a copy of a guest, which takes so many bytes, and may have so much memory. Returns where to write it.
@@ -279,10 +300,9 @@ impl Core {
     /// Has those hear of the end of a process who wait for that alone: not before its owner can know how it ended.
     pub(super) fn end_life(&self) {
         if self.is_gone()
-            && let Some(manager) = self.solo.as_ref().and_then(|solo| solo.manager.as_ref()?.upgrade())
-            && let Object::Manager(reception) = manager.object()
+            && let Some(serving) = self.solo.as_ref().and_then(|solo| solo.manager.as_ref())
         {
-            reception.close();
+            serving.end();
         }
         let known = |solo: &&Solo| solo.exit.is_some() && self.is_gone();
         if let Some(solo) = self.solo.as_ref().filter(known)

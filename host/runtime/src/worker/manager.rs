@@ -23,7 +23,7 @@ const IN_A_ROW: usize = 32;
 const KEEP: usize = 1 << 20;
 
 /// How often something may be said to be there that cannot be taken, before the one who says so has to go.
-const MAX_FALSE_ALARMS: u32 = 1_000;
+const MAX_FALSE_ALARMS: u32 = 10;
 
 /// The other end of a client's pipe.
 struct Desk {
@@ -113,10 +113,11 @@ pub(super) fn serve(objects: &mut Objects, call: &[u8]) -> io::Result<()> {
         if store.next_deadline().is_some_and(|deadline| deadline <= Instant::now()) {
             store.expire(Instant::now());
         }
-        for (connection, answer) in store.take_late() {
-            if let Some(at) = desks.iter().position(|desk| desk.caller.connection == connection) {
+        for late in store.take_late() {
+            if let Some(at) = desks.iter().position(|desk| desk.caller.connection == late.connection) {
                 let party = objects.party().ok_or_else(nonsense)?;
-                if !send(end_of(&desks[at].pipe)?, party, &answer) {
+                late.write(&mut buffers.answer);
+                if !send(end_of(&desks[at].pipe)?, party, &buffers.answer) {
                     leave(objects, &mut store, &mut desks, at);
                 }
             }
@@ -187,23 +188,33 @@ fn take_turn(store: &mut Store, desk: &mut Desk, party: &Party, buffers: &mut Bu
     let mut turn = Turn::Idle;
     for _ in 0..IN_A_ROW {
         let Buffers { request, answer } = buffers;
+        // Not to look for what is not there: whoever has locked the way to it would be waited for.
+        if !end.is_ready() {
+            return Ok(turn);
+        }
         let received = end.recv(party, Limit::Poll, |message| {
-            request.resize(message.len(), 0);
-            message.read(0, request);
+            let fits = message.len() <= MAX_MESSAGE;
+            if fits {
+                request.resize(message.len(), 0);
+                message.read(0, request);
+            }
+            fits
         });
         match received {
-            Ok(()) => {}
-            Err(RecvError::TimedOut) => {
+            Ok(true) => {}
+            Err(error @ (RecvError::TimedOut | RecvError::Interrupted)) => {
+                if error == RecvError::Interrupted {
+                    interruption::take();
+                }
                 // Whoever says that there is something, and too often there is not, is lying.
-                desk.false_alarms = if end.is_ready() { desk.false_alarms + 1 } else { 0 };
+                desk.false_alarms += 1;
                 return Ok(if desk.false_alarms > MAX_FALSE_ALARMS {
                     Turn::Over
                 } else {
                     turn
                 });
             }
-            Err(RecvError::Interrupted) => return Ok(turn),
-            Err(RecvError::End | RecvError::Broken | RecvError::WriteOnly) => return Ok(Turn::Over),
+            Ok(false) | Err(RecvError::End | RecvError::Broken | RecvError::WriteOnly) => return Ok(Turn::Over),
         }
         desk.false_alarms = 0;
         turn = Turn::Served;

@@ -35,6 +35,12 @@ fn dict_get(dict: Dict<String, i64>, key: String) -> Result<Option<i64>> {
     Ok(dict.get(&key)?)
 }
 
+#[task]
+fn dict_pass_on(dict: Dict<String, i64>) -> Result<Dict<String, i64>> {
+    dict.get("a")?;
+    Ok(dict)
+}
+
 /// Adds one, so many times, in one step each.
 #[task]
 fn dict_add(dict: Dict<String, i64>, key: String, times: u64) -> Result<()> {

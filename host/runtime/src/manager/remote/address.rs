@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt;
+
 /// Where a manager can be reached.
 ///
 /// As text: `127.0.0.1:5000`, `host.example:5000`, or `unix:` and a path.
@@ -70,7 +72,19 @@ impl Address {
     pub(super) fn listen(&self) -> io::Result<Listener> {
         match self {
             Self::Tcp(address) => TcpListener::bind(address).map(Listener::Tcp),
-            Self::Unix(path) => UnixListener::bind(path).map(|listener| Listener::Unix(listener, path.clone())),
+            Self::Unix(path) => {
+                let bound = UnixListener::bind(path).or_else(|error| {
+                    // Whoever listened there has died, and the path was left behind.
+                    let abandoned =
+                        UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+                    if error.kind() != io::ErrorKind::AddrInUse || !abandoned {
+                        return Err(error);
+                    }
+                    std::fs::remove_file(path)?;
+                    UnixListener::bind(path)
+                });
+                bound.map(|listener| Listener::Unix(listener, path.clone()))
+            }
         }
     }
 }
@@ -150,6 +164,20 @@ impl Socket {
             Self::Unix(stream) => stream
                 .set_read_timeout(patience)
                 .and_then(|()| stream.set_write_timeout(patience)),
+        }
+    }
+
+    /// Has a connection end whose other side is gone without a word, or takes nothing for so long.
+    pub(super) fn keep_alive(&self, patience: Duration) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => {
+                sockopt::set_socket_keepalive(stream, true)?;
+                sockopt::set_tcp_keepidle(stream, patience / 2)?;
+                sockopt::set_tcp_keepintvl(stream, patience / 6)?;
+                sockopt::set_tcp_keepcnt(stream, 3)?;
+                stream.set_write_timeout(Some(patience))
+            }
+            Self::Unix(stream) => stream.set_write_timeout(Some(patience)),
         }
     }
 

@@ -1,8 +1,7 @@
 //! A manager of this host, for clients elsewhere.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use super::relay::relay;
 use crate::error::{Error, Result};
 use crate::manager::line::Line;
 
-/// Connections that have not proved anything yet: one beyond these is closed at once.
+/// Connections that have not proved anything yet: nobody else is let in meanwhile.
 const MAX_STRANGERS: usize = 16;
 
 /// Lets programs elsewhere use a manager: from [`Manager::listen`](crate::Manager::listen). Dropping it closes the door; who
@@ -22,6 +21,7 @@ const MAX_STRANGERS: usize = 16;
 pub struct ManagerServer {
     address: Address,
     listener: Arc<Listener>,
+    door: Arc<Door>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -33,19 +33,21 @@ impl ManagerServer {
         };
         let listener = Arc::new(address.listen().map_err(failed)?);
         let address = listener.address().map_err(failed)?;
-        let door = Door {
+        let door = Arc::new(Door {
             line,
             key: key.to_vec(),
-            strangers: AtomicUsize::new(0),
-        };
-        let listening = Arc::clone(&listener);
+            hall: Mutex::new(Hall::default()),
+            changed: Condvar::new(),
+        });
+        let (listening, inside) = (Arc::clone(&listener), Arc::clone(&door));
         let thread = thread::Builder::new()
             .name("wasmp-listen".into())
-            .spawn(move || listen(&listening, &Arc::new(door)))
+            .spawn(move || listen(&listening, &inside))
             .map_err(failed)?;
         Ok(Self {
             address,
             listener,
+            door,
             thread: Some(thread),
         })
     }
@@ -59,6 +61,8 @@ impl ManagerServer {
 
 impl Drop for ManagerServer {
     fn drop(&mut self) {
+        self.door.hall().closed = true;
+        self.door.changed.notify_all();
         self.listener.close();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -70,42 +74,65 @@ impl Drop for ManagerServer {
 struct Door {
     line: Line,
     key: Vec<u8>,
-    strangers: AtomicUsize,
+    hall: Mutex<Hall>,
+    changed: Condvar,
+}
+
+impl std::fmt::Debug for Door {
+    /// Without the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Door").field("hall", &self.hall).finish_non_exhaustive()
+    }
+}
+
+/// Who is between outside and inside.
+#[derive(Debug, Default)]
+struct Hall {
+    strangers: usize,
+    closed: bool,
+}
+
+impl Door {
+    fn hall(&self) -> MutexGuard<'_, Hall> {
+        self.hall.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until one more may come in. False: nobody ever will.
+    fn wait_for_room(&self) -> bool {
+        let full = |hall: &mut Hall| hall.strangers >= MAX_STRANGERS && !hall.closed;
+        let hall = self.changed.wait_while(self.hall(), full);
+        !hall.unwrap_or_else(PoisonError::into_inner).closed
+    }
+
+    fn leave_hall(&self) {
+        self.hall().strangers -= 1;
+        self.changed.notify_all();
+    }
 }
 
 fn listen(listener: &Listener, door: &Arc<Door>) {
-    loop {
+    while door.wait_for_room() {
         match listener.accept() {
             Ok(socket) => admit(socket, door),
-            Err(error) => match error.kind() {
-                io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {}
-                // Of descriptors or memory there may be more in a moment.
-                _ if matches!(
-                    error.raw_os_error(),
-                    Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
-                ) =>
-                {
-                    tracing::warn!(%error, "a client of a manager cannot come in");
-                    thread::sleep(Duration::from_millis(10));
-                }
-                // It is closed.
-                _ => return,
-            },
+            Err(_) if door.hall().closed => return,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Of descriptors or memory there may be more in a moment; the others are about who did not come.
+            Err(error) => {
+                tracing::warn!(%error, "a client of a manager cannot come in");
+                thread::sleep(Duration::from_millis(10));
+            }
         }
     }
 }
 
 /// Gets to know somebody, on a thread of its own, and serves them.
 fn admit(socket: Socket, door: &Arc<Door>) {
-    if door.strangers.fetch_add(1, Ordering::Relaxed) >= MAX_STRANGERS {
-        door.strangers.fetch_sub(1, Ordering::Relaxed);
-        return;
-    }
+    door.hall().strangers += 1;
     let inside = Arc::clone(door);
     let serve = move || {
         let mut socket = socket;
         let known = auth::listener(&mut socket.until(Instant::now() + PATIENCE), &inside.key);
-        inside.strangers.fetch_sub(1, Ordering::Relaxed);
+        inside.leave_hall();
         if let Err(refused) = known {
             tracing::info!(?refused, "a client of a manager was refused");
             return;
@@ -116,6 +143,6 @@ fn admit(socket: Socket, door: &Arc<Door>) {
         }
     };
     if thread::Builder::new().name("wasmp-remote".into()).spawn(serve).is_err() {
-        door.strangers.fetch_sub(1, Ordering::Relaxed);
+        door.leave_hall();
     }
 }

@@ -2,10 +2,17 @@
 
 use std::io;
 use std::thread;
+use std::time::Duration;
 
 use super::address::Socket;
 use super::frame;
-use crate::shared::{Connection, sentinel, wait};
+use crate::shared::{Connection, RecvError, sentinel, wait};
+
+/// How long one side may take to take what it is sent.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often something may be said to be there that cannot be received.
+const MAX_FALSE_ALARMS: u32 = 10;
 
 /// Buffers above this size are given back after the message that needed them.
 const KEEP: usize = 1 << 20;
@@ -13,6 +20,7 @@ const KEEP: usize = 1 << 20;
 /// Passes on what comes from both until one of them ends; then so does the other. Returns at once if there is no thread for
 /// it.
 pub(super) fn relay(socket: Socket, pipe: &Connection) -> io::Result<()> {
+    socket.keep_alive(PATIENCE)?;
     // Ends when nothing comes from the socket any more.
     let (ended, ends) = sentinel().map_err(io::Error::other)?;
     let incoming = (socket.try_clone()?, pipe.clone());
@@ -33,20 +41,29 @@ pub(super) fn relay(socket: Socket, pipe: &Connection) -> io::Result<()> {
 fn pass_in(socket: &mut Socket, pipe: &Connection) -> io::Result<()> {
     let mut message = Vec::new();
     while frame::read(socket, &mut message)? {
-        pipe.send_bytes(&message).map_err(io::Error::other)?;
+        pipe.send_bytes_timeout(&message, PATIENCE).map_err(io::Error::other)?;
+        message.clear();
         message.shrink_to(KEEP);
     }
     Ok(())
 }
 
 fn pass_out(pipe: &Connection, ended: &Connection, socket: &mut Socket) -> io::Result<()> {
-    let mut message = Vec::new();
+    let (mut message, mut alarms) = (Vec::new(), 0);
     loop {
         let ready = wait(&[pipe, ended]).map_err(io::Error::other)?;
         if ready.contains(&1) {
             return Ok(());
         }
-        pipe.recv_bytes_to(&mut message).map_err(io::Error::other)?;
+        match pipe.try_recv_bytes_to(&mut message) {
+            Ok(()) => alarms = 0,
+            // Whoever says that there is something, and too often there is not, is lying.
+            Err(RecvError::TimedOut) if alarms < MAX_FALSE_ALARMS => {
+                alarms += 1;
+                continue;
+            }
+            Err(error) => return Err(io::Error::other(error)),
+        }
         frame::write(socket, &message)?;
         message.clear();
         message.shrink_to(KEEP);
