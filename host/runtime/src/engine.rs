@@ -94,7 +94,9 @@ pub(crate) fn config(options: &EngineOptions, role: EngineRole) -> Config {
 }
 
 /// A pool for one live instance at a time. No linear memory is kept resident: a Rust guest's first pages are the unused end of
-/// its stack, and clearing them would touch what the guest never did.
+/// its stack, and clearing them would touch what the guest never did. Nor are dirty pages looked for (`pagemap_scan`), though it
+/// would save a fresh instance its page faults: wasmtime 48 passes over those that are swapped out or on the move, and the
+/// next instance would find what this one wrote (bytecodealliance/wasmtime#14357).
 fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(2)

@@ -358,7 +358,7 @@ impl Core {
     /// Takes what one worker has to say.
     pub(super) fn collect(&mut self, at: usize, now: Instant) -> Drained {
         let slot = &mut self.slots[at];
-        if slot.condemned {
+        if slot.condemned || !slot.is_known() {
             return Drained::default();
         }
         let is_process = self.solo.is_some();

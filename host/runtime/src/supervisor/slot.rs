@@ -508,7 +508,12 @@ impl Slot {
 
     /// Whether its replies are read as they come.
     pub(super) fn is_heard(&self) -> bool {
-        !self.condemned && self.held_output.is_none()
+        !self.condemned && self.held_output.is_none() && self.is_known()
+    }
+
+    /// Whether it is known which process it is, or was: before that nobody could tell of what it says who has said it.
+    pub(super) fn is_known(&self) -> bool {
+        self.dead || !matches!(self.process, Process::Ordered)
     }
 
     /// Asks the worker not to ring: somebody keeps looking.
