@@ -139,7 +139,9 @@ fn g_24_a_manager_that_is_killed_is_gone_for_everybody_at_once() {
         assert!(failed.contains(GONE), "{failed}");
         assert_eq!(waiter.join().unwrap(), Err(ManagerError::Gone));
         assert_eq!(dict.get("asked"), Err(ManagerError::Gone));
-        assert_eq!(manager.process().unwrap().exitcode(), Some(-9));
+        let process = manager.process().unwrap();
+        process.join();
+        assert_eq!(process.exitcode(), Some(-9));
         // Those who come later are told the same, and the pool has lost nobody.
         let late = pool.apply::<_, Option<i64>>("dict_get", (&dict, "asked")).unwrap_err();
         assert!(matches!(&late, Error::Encode(why) if why == GONE), "{late}");
