@@ -295,24 +295,27 @@ fn words_are_counted_once_however_often_a_task_is_killed() {
         let counter: Counter<String> = manager.counter([]).unwrap();
         let pool = builder(3).retry(Retry::times(1000)).build().unwrap();
         let words = ["a", "b", "a"];
-        let jobs: Vec<AsyncResult<bool>> = (0..200)
-            .map(|file| start(&pool, "count_once", (&counter, format!("file {file}"), words)))
-            .collect();
-        let mut killed = 0;
-        while !jobs.iter().all(AsyncResult::ready) {
-            if let Some(pid) = pool.worker_pids().into_iter().find(|pid| *pid != 0)
-                && let Some(worker) = Process::open(pid)
-            {
-                worker.kill();
-                killed += 1;
+        let (mut files, mut killed) = (0, 0);
+        // Some are counted before anybody is killed: until enough were.
+        while killed < 20 {
+            let jobs: Vec<AsyncResult<bool>> = (files..files + 100)
+                .map(|file| start(&pool, "count_once", (&counter, format!("file {file}"), words)))
+                .collect();
+            files += 100;
+            while !jobs.iter().all(AsyncResult::ready) {
+                if let Some(pid) = pool.worker_pids().into_iter().find(|pid| *pid != 0)
+                    && let Some(worker) = Process::open(pid)
+                {
+                    worker.kill();
+                    killed += 1;
+                }
+            }
+            for job in jobs {
+                job.get_timeout(PATIENCE).unwrap();
             }
         }
-        for job in jobs {
-            job.get_timeout(PATIENCE).unwrap();
-        }
-        assert!(killed > 0);
         let counts: BTreeMap<String, i64> = counter.items().unwrap();
-        assert_eq!(counts, BTreeMap::from([("a".into(), 400), ("b".into(), 200)]));
+        assert_eq!(counts, BTreeMap::from([("a".into(), 2 * files), ("b".into(), files)]));
     });
 }
 
@@ -543,8 +546,9 @@ fn a_client_that_sends_garbage_harms_only_itself() {
             b"",
         ] {
             let mut stranger = std::net::TcpStream::connect(address).unwrap();
-            stranger.write_all(garbage).unwrap();
-            stranger.shutdown(std::net::Shutdown::Write).unwrap();
+            // It may have been shown the door by now.
+            let _ = stranger.write_all(garbage);
+            let _ = stranger.shutdown(std::net::Shutdown::Write);
             let mut said = Vec::new();
             // It is greeted, and no more. What it has not read may end the connection the hard way.
             let _ = stranger.read_to_end(&mut said);
