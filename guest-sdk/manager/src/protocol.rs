@@ -201,6 +201,11 @@ pub const FOREVER: u64 = u64::MAX;
 /// The length of an item that is not there.
 const NONE: u32 = u32::MAX;
 
+/// The length of an item. One of 4 GiB gets that of none: a message with it is far too long to be sent.
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(NONE)
+}
+
 /// Appends fields.
 #[derive(Debug)]
 pub struct Writer<'m>(pub &'m mut Vec<u8>);
@@ -239,13 +244,8 @@ impl Writer<'_> {
     }
 
     /// An item that is there.
-    ///
-    /// # Panics
-    ///
-    /// If it has 4 GiB: no message has.
     pub fn item(&mut self, item: &[u8]) {
-        let length = u32::try_from(item.len()).ok().filter(|length| *length != NONE);
-        self.u32(length.expect("an item of less than 4 GiB"));
+        self.u32(length(item.len()));
         self.0.extend_from_slice(item);
     }
 
@@ -262,18 +262,11 @@ impl Writer<'_> {
     /// # Errors
     ///
     /// Those of `write`; then a part of it may be there.
-    ///
-    /// # Panics
-    ///
-    /// As [`item`](Self::item).
     pub fn item_by<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
         let start = self.0.len();
         self.u32(0);
         write(self.0)?;
-        let length = u32::try_from(self.0.len() - start - size_of::<u32>()).ok();
-        let length = length
-            .filter(|length| *length != NONE)
-            .expect("an item of less than 4 GiB");
+        let length = length(self.0.len() - start - size_of::<u32>());
         self.0[start..][..size_of::<u32>()].copy_from_slice(&length.to_le_bytes());
         Ok(())
     }

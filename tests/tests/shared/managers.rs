@@ -642,3 +642,13 @@ fn what_was_done_once_is_not_looked_at_again() {
         assert!(!counter.update_once(&1, [("a".to_owned(), 1)]).unwrap());
     });
 }
+
+#[test]
+fn managers_that_have_ended_count_as_long_as_they_are_kept() {
+    isolated(|| {
+        let pool = builder(1).build().unwrap();
+        let (made, why): (u64, String) = call(&pool, "managed_kept", ());
+        assert!((400..1024).contains(&made), "{made}");
+        assert!(why.contains("the pool may have no more objects"), "{why}");
+    });
+}

@@ -136,7 +136,7 @@ impl Context {
             manager,
             process,
             identity,
-        } = found(family, self.terms.clone(), Owner::host(), settings)?;
+        } = found(family, self.terms.clone(), Owner::host(), settings, None)?;
         process.act(|_, _| ());
         let process = Process::watch(&self.household, process, identity)?;
         Ok((manager, process))

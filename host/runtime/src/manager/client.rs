@@ -143,7 +143,7 @@ impl Manager {
     /// [`ManagerError::Start`] if there is no manager of this version, [`ManagerError::Authentication`] if it has another key.
     pub fn connect(address: &Address, key: &[u8]) -> std::result::Result<Self, ManagerError> {
         let remote = connect(address.clone(), key)?;
-        let manager = Entry::manager(Reception::remote(remote))
+        let manager = Entry::manager(Reception::remote(remote), None)
             .map_err(|error| ManagerError::Start(error.status().name().into()))?;
         let line = Line::to(Handle::attach(manager, 0), None);
         Ok(Self { line })

@@ -112,10 +112,10 @@ impl Entry {
     }
 
     /// A manager, which is there as long as anybody refers to this.
-    pub(crate) fn manager(reception: Reception) -> Result<Arc<Self>, CreateError> {
+    pub(crate) fn manager(reception: Reception, charge: Option<Charge>) -> Result<Arc<Self>, CreateError> {
         let len = MANAGER_BYTES;
         let (memory, _) = Mapping::create("wasmp-manager", len)?;
-        Self::register(1, (memory, len, 0), Object::Manager(reception), None, None)
+        Self::register(1, (memory, len, 0), Object::Manager(reception), None, charge)
     }
 
     /// A pipe to a manager. The host has both ends open, until it lets go of them.
@@ -425,6 +425,11 @@ impl Scope {
             quota,
             ..Self::default()
         }
+    }
+
+    /// What a manager takes of the quota, for as long as anybody refers to it: also when it has ended.
+    pub(crate) fn charge_for_manager(&self) -> Result<Charge, Status> {
+        Charge::new(&self.usage, self.quota, MANAGER_BYTES as u64)
     }
 
     /// Gives an object a name here. False: it is taken.

@@ -14,7 +14,7 @@ use crate::identity::{Identity, StartMethod};
 use crate::manager::{Call, DEFAULT_MAX_BYTES, Reception, Settings};
 use crate::objects::Entry;
 use crate::objects::message::Answer;
-use crate::objects::registry::CreateError;
+use crate::objects::registry::{Charge, CreateError};
 use crate::process::message::encode;
 use crate::shared::{References, pipe_one_way};
 use crate::wire::MANAGER;
@@ -27,7 +27,14 @@ pub(crate) struct Founding {
 }
 
 /// Sets a manager up. It ends when nobody refers to it any more, or with its family.
-pub(crate) fn found(family: &Arc<Family>, mut terms: Terms, owner: Owner, settings: Settings) -> Result<Founding> {
+/// `charge`: what it takes of the quota of a guest that has asked for it.
+pub(crate) fn found(
+    family: &Arc<Family>,
+    mut terms: Terms,
+    owner: Owner,
+    settings: Settings,
+    charge: Option<Charge>,
+) -> Result<Founding> {
     terms.method = StartMethod::Forkserver;
     // An answer, and what it is made of, take memory beside what is held.
     let settings = Settings {
@@ -45,7 +52,7 @@ pub(crate) fn found(family: &Arc<Family>, mut terms: Terms, owner: Owner, settin
     };
     let (inside, outside) = pipe_one_way()?;
     let door = inside.send_off().map_err(not_made)?;
-    let manager = Entry::manager(Reception::new(outside)).map_err(|error| match error {
+    let manager = Entry::manager(Reception::new(outside), charge).map_err(|error| match error {
         CreateError::System(source) => not_made(source),
         CreateError::Refused(status) => Error::Invalid(format!("a manager was refused: {}", status.name())),
     })?;
@@ -88,13 +95,14 @@ impl Core {
             return Err(Status::ProcessLimit);
         }
         let claim = Processes::claim(&self.family, 1).ok_or(Status::ProcessLimit)?;
+        let charge = self.family.scope.charge_for_manager()?;
         let settings = Settings {
             max_bytes: if max_bytes == 0 { DEFAULT_MAX_BYTES } else { max_bytes },
         };
         let terms = self.terms_for((1, u64::MAX, None, StartMethod::Forkserver));
         let owner = self.owner_at(at);
         let Founding { manager, process, .. } =
-            found(&self.family, terms, owner, settings).map_err(|_| Status::ObjectLimit)?;
+            found(&self.family, terms, owner, settings, Some(charge)).map_err(|_| Status::ObjectLimit)?;
         process.act_apart(|core, _| core.claim = Some(claim));
         let (answer, pipe) = self.family.scope.connect(&mut self.slots[at].seat, &manager)?;
         let memory = pipe.and_then(|pipe| {

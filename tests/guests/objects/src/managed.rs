@@ -336,3 +336,20 @@ fn managed_private(manager: Manager) -> Result<u64> {
     PRIVATE.with_borrow_mut(|dicts| dicts.push(dict));
     Ok(manager.usage()?.objects)
 }
+
+/// Makes managers, ends them, and keeps what is left, until there can be no more: how many, and why.
+#[task]
+fn managed_kept() -> Result<(u64, String)> {
+    let kept = wasmp_guest::Queue::<Manager>::new(0)?;
+    let mut made = 0;
+    loop {
+        match Manager::new() {
+            Ok(manager) => {
+                kept.put(manager.clone())?;
+                manager.shutdown()?;
+                made += 1;
+            }
+            Err(error) => return Ok((made, error.to_string())),
+        }
+    }
+}
