@@ -43,7 +43,7 @@ pub type Namespace = wasmp_manager::Namespace<Line>;
 /// [`Array`](crate::Array) and their kin (CPython's managers have those as well): tasks in any process use them together as
 /// they are.
 ///
-/// ```
+/// ```no_run
 /// use wasmp_guest::{Dict, Manager, Process, Result, main, task};
 ///
 /// #[task]
