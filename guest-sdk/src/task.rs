@@ -65,6 +65,16 @@ fn name_of<F: 'static>() -> Option<&'static str> {
     None
 }
 
+/// What is wrong with a function that has no name.
+fn no_task<F>() -> String {
+    let name = type_name::<F>();
+    if name.ends_with("{{closure}}") {
+        "a closure cannot be a task: make it a function with #[task], which may stand in the same place".into()
+    } else {
+        format!("`{name}` is no task: it has no #[task]")
+    }
+}
+
 /// What stands for a task: the function itself, or its name. `M` is for the compiler.
 ///
 /// It cannot be implemented elsewhere.
@@ -76,6 +86,11 @@ pub trait Named<M>: sealed::Sealed<M> {
 
 /// A task that can be called with the arguments `A`, a tuple. A name can be called with any; a function with what
 /// [fits](Fits) its parameters. `M` is for the compiler.
+///
+/// A closure is none, not even one that captures nothing: another instance would have to make it up from its type, which Rust
+/// allows for no type (one of size zero may still stand for something that only that instance has done), or be told its place in
+/// the table of functions, which whoever calls the module could get wrong. A `#[task]` function can stand inside of the function that
+/// uses it.
 ///
 /// It cannot be implemented elsewhere.
 pub trait Task<A, M>: Named<M> {
@@ -142,8 +157,7 @@ macro_rules! functions {
             F: Fn($($parameter),*) -> R + 'static,
         {
             fn task_name(&self) -> Result<Cow<'static, str>, String> {
-                let name = name_of::<F>().map(Cow::Borrowed);
-                name.ok_or_else(|| format!("`{}` is no task: it has no #[task]", type_name::<F>()))
+                name_of::<F>().map(Cow::Borrowed).ok_or_else(no_task::<F>)
             }
         }
 
@@ -167,4 +181,20 @@ functions! {
     (A1 P1, A2 P2, A3 P3, A4 P4, A5 P5, A6 P6)
     (A1 P1, A2 P2, A3 P3, A4 P4, A5 P5, A6 P6, A7 P7)
     (A1 P1, A2 P2, A3 P3, A4 P4, A5 P5, A6 P6, A7 P7, A8 P8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_task_says_what_would_be_one() {
+        fn plain(x: i64) -> i64 {
+            x
+        }
+        let why = plain.task_name().unwrap_err();
+        assert!(why.ends_with("plain` is no task: it has no #[task]"), "{why}");
+        let why = (|x: i64| x).task_name().unwrap_err();
+        assert!(why.starts_with("a closure cannot be a task"), "{why}");
+    }
 }
