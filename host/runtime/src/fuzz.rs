@@ -12,7 +12,7 @@ use wasmp_abi::ErrorKind;
 
 use crate::identity::{Identity, StartMethod};
 use crate::module::Module;
-use crate::objects::message::{Answer, Ask, MAX_MESSAGE, PoolRequest, Request};
+use crate::objects::message::{Answer, Ask, MAX_MESSAGE, NewProcess, PoolRequest, Request};
 use crate::objects::registry::Seat;
 use crate::objects::{Quota, Scope, Shape};
 use crate::process::message::{FromZygote, Status, decode, encode};
@@ -188,13 +188,13 @@ fn requests_of_a_worker_are_served_within_its_quota() {
         Ask::Object(Request::Unlink { token }),
         Ask::Object(Request::Close { token }),
         Ask::Object(Request::Abandon),
-        Ask::Pool(PoolRequest::Start {
+        Ask::Pool(PoolRequest::Start(NewProcess {
             name: Some("child".into()),
             daemon: None,
             method: Some(StartMethod::Fork),
             snapshot: Some(u64::MAX),
             log: 0,
-        }),
+        })),
     ];
     let seeds: Vec<Vec<u8>> = asks.iter().map(encode).collect();
     let scope = Scope::new(Quota {

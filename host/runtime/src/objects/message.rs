@@ -46,18 +46,8 @@ pub(crate) enum Request {
 /// Worker to host: what it asks about pools of its own.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum PoolRequest {
-    /// Make a pool of so many workers for this one.
-    New {
-        processes: u32,
-        /// After how many tasks a worker of that pool is replaced; 0: never.
-        max_tasks: u32,
-        /// Nanoseconds that a worker may take to prepare; 0: any time.
-        patience: u64,
-        /// How its workers are started.
-        method: StartMethod,
-        /// How its workers log.
-        log: u32,
-    },
+    /// Make a pool for this worker.
+    New(NewPool),
     /// This pool has so many workers from now on.
     Resize { pool: u32, processes: u32 },
     /// Start a manager, and open a pipe to it.
@@ -66,19 +56,38 @@ pub(crate) enum PoolRequest {
         max_bytes: u64,
     },
     /// Start a process. Its call comes as the first and only item of its only job.
-    Start {
-        name: Option<String>,
-        daemon: Option<bool>,
-        method: Option<StartMethod>,
-        /// Bytes of what it is to be a copy of, if it is.
-        snapshot: Option<u64>,
-        /// How it logs.
-        log: u32,
-    },
+    Start(NewProcess),
     /// What ends with this process of the worker's, or with the number 0 whoever started the worker.
     Sentinel { pool: u32 },
     /// The pool or process is not wanted any more.
     Drop { pool: u32 },
+}
+
+/// A pool that a worker asks for.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct NewPool {
+    /// How many workers it has; 0: one for each CPU.
+    pub(crate) processes: u32,
+    /// After how many tasks one of them is replaced; 0: never.
+    pub(crate) max_tasks: u32,
+    /// Nanoseconds that one may take to prepare; 0: any time.
+    pub(crate) patience: u64,
+    /// How they are started.
+    pub(crate) method: StartMethod,
+    /// How they log.
+    pub(crate) log: u32,
+}
+
+/// A process that a worker asks for. What it does not say is as for others like it.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct NewProcess {
+    pub(crate) name: Option<String>,
+    pub(crate) daemon: Option<bool>,
+    pub(crate) method: Option<StartMethod>,
+    /// Bytes of what it is to be a copy of, if it is.
+    pub(crate) snapshot: Option<u64>,
+    /// How it logs.
+    pub(crate) log: u32,
 }
 
 /// Worker to host.

@@ -1,9 +1,9 @@
-//! A guest that has a pool of its own: what it orders, and what it is told.
+//! A guest that has a pool of its own, as that pool sees it: what it orders, and what it is told.
 //!
-//! The pool is one like any other, in a [`Shared`] and a [`Core`] of its own, with workers of the same nursery. What callers
-//! do in the host by calling, its owner does by frames ([`crate::wire::pools`]), which are read whenever that pool takes a
-//! turn. Of two things there is only so much: work that is submitted and waits, beyond which no more orders are read; and
-//! results that the owner has not fetched, beyond which no more work is given out.
+//! The pool is one like any other, with workers of the same nursery. What callers do in the host by calling, its owner does
+//! by frames ([`crate::wire::pools`]), which are read whenever that pool takes a turn. Of two things there is only so much:
+//! work that is submitted and waits, beyond which no more orders are read; and results that the owner has not fetched, beyond
+//! which no more work is given out.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
@@ -12,23 +12,19 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::process::Signal;
-use wasmp_abi::Status;
 use wasmp_ipc::Mapping;
 use wasmp_ipc::ring::{Consumer, Producer};
 
-use super::Shared;
-use super::core::{Core, State, Terms};
-use super::family::{Preparation, Processes};
+use super::core::{Core, State};
+use super::family::Preparation;
 use super::job::{Batch, Block, ChunkRule, Delivery, Job, JobKey, Outcome, Sink, Terms as JobTerms};
-use super::size::Size;
-use super::slot::{Limits, Slot, Violation};
-use super::solo::{Owner, Solo, prepare_spawn};
-use crate::identity::{Identity, StartMethod};
-use crate::objects::message::{Answer, MAX_NAME, PoolRequest};
+use super::slot::Violation;
+use super::solo::Solo;
+use crate::identity::StartMethod;
 use crate::outcome::End;
 use crate::process::message::encode;
 use crate::shared::References;
-use crate::spec::{self, Initializer, available_cpus};
+use crate::spec::{self, Initializer};
 use crate::wire::pools::{Garbled, Head, JobOptions, Prepare, Reader, Writing, news, order};
 use crate::wire::{LINK_BYTES, REPLIES_AT, RING_CAPACITY};
 
@@ -41,13 +37,6 @@ const MAX_WAITING_BYTES: usize = 64 << 20;
 
 /// Jobs that more items may come for, at a time.
 const MAX_OPEN_JOBS: usize = 1 << 16;
-
-/// Pools that one worker may have, those included that are over and were not given back; and so many processes beyond those
-/// that it may have, as some may have ended without its having looked.
-const MAX_POOLS: usize = 64;
-
-/// Processes of one worker's that have ended and can still be asked about.
-const MAX_ENDED: usize = 1024;
 
 /// Bytes of results that wait for the owner before no more work is given out.
 const MAX_OWED: usize = 16 << 20;
@@ -88,7 +77,7 @@ struct Ordered {
 
 impl Customer {
     /// A customer, and the rings for it.
-    fn new() -> std::io::Result<(Self, OwnedFd)> {
+    pub(super) fn new() -> std::io::Result<(Self, OwnedFd)> {
         let (memory, mapping) = Mapping::create("wasmp-rings", LINK_BYTES)?;
         let mapping = Arc::new(mapping);
         let (sender, deliveries) = unbounded();
@@ -231,7 +220,6 @@ impl From<Garbled> for Violation {
     }
 }
 
-/// The pool's side.
 impl Core {
     /// Reads what the owner of this pool orders. Returns how many orders were read.
     pub(super) fn take_orders(&mut self) -> usize {
@@ -357,7 +345,7 @@ impl Core {
     }
 
     /// Whether what this process comes from is to be made, which is asked once.
-    fn has_to_spawn(&mut self) -> bool {
+    pub(super) fn has_to_spawn(&mut self) -> bool {
         let runs = self.is_running();
         self.solo.as_mut().is_some_and(|solo| {
             let due = solo.spawning && !std::mem::replace(&mut solo.spawn_asked, true);
@@ -433,257 +421,4 @@ impl Core {
 
 fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Violation> {
     ciborium::from_reader(body).map_err(|_| Violation("an order that cannot be read".into()))
-}
-
-/// The side of the pool whose worker is the owner.
-impl Core {
-    /// Answers what a worker asks about pools of its own.
-    pub(super) fn serve_pool(&mut self, at: usize, request: &PoolRequest) -> Option<(Answer, Vec<OwnedFd>)> {
-        let served = match *request {
-            PoolRequest::New {
-                processes,
-                max_tasks,
-                patience,
-                method,
-                log,
-            } => self.new_pool(at, (processes, max_tasks, patience), method, log),
-            PoolRequest::Resize { pool, processes } => self.resize_pool(at, pool, processes),
-            PoolRequest::Start {
-                ref name,
-                daemon,
-                method,
-                snapshot,
-                log,
-            } => self.new_process(at, (name.clone(), daemon, method, log), snapshot),
-            PoolRequest::Manager { max_bytes } => self.new_manager(at, max_bytes),
-            PoolRequest::Sentinel { pool } => self.sentinel(at, pool),
-            PoolRequest::Drop { pool } => {
-                self.slots[at].ended.retain(|(id, _)| *id != pool);
-                self.drop_pools(at, |dropped| dropped.id == pool);
-                return None;
-            }
-        };
-        Some(served.unwrap_or_else(|status| (Answer::Refused { status: status as u8 }, Vec::new())))
-    }
-
-    fn new_pool(
-        &mut self,
-        at: usize,
-        (processes, max_tasks, patience): (u32, u32, u64),
-        method: StartMethod,
-        log: u32,
-    ) -> Result<(Answer, Vec<OwnedFd>), Status> {
-        let max = match processes {
-            0 => available_cpus(),
-            processes => processes as usize,
-        };
-        let pools = self.slots[at].pools.iter().filter(|pool| !pool.is_process());
-        if pools.count() >= MAX_POOLS {
-            return Err(Status::ObjectLimit);
-        }
-        let claim = Processes::claim(&self.family, max).ok_or(Status::ProcessLimit)?;
-        let tasks = if max_tasks == 0 { u64::MAX } else { max_tasks.into() };
-        let patience = (patience > 0).then(|| Duration::from_nanos(patience));
-        let owner = Owner {
-            log,
-            ..self.owner_at(at)
-        };
-        let (pool, memory) = self.adopt(at, owner, claim, (max, tasks, patience, method), None)?;
-        Ok((Answer::Pool { pool }, vec![memory]))
-    }
-
-    fn new_process(
-        &mut self,
-        at: usize,
-        (name, daemon, method, log): (Option<String>, Option<bool>, Option<StartMethod>, u32),
-        snapshot: Option<u64>,
-    ) -> Result<(Answer, Vec<OwnedFd>), Status> {
-        // `Unsupported` would be about forking.
-        if !self.family.source.has_processes() {
-            return Err(Status::ProcessLimit);
-        }
-        let own = self.identity(at);
-        // Counted also if it comes to nothing: a number is never used twice.
-        let owner = self.owner_at(at);
-        let lineage = owner.next_lineage();
-        let name = match name {
-            None => format!("Process-{lineage}"),
-            Some(name) if name.len() <= MAX_NAME => name,
-            Some(_) => return Err(Status::Invalid),
-        };
-        // A chain of processes has to end somewhere, and its numbers have to fit into messages.
-        let processes = self.slots[at].pools.iter().filter(|pool| pool.is_process()).count();
-        if lineage.len() > MAX_NAME || processes >= self.family.max_processes() + MAX_POOLS {
-            return Err(Status::ProcessLimit);
-        }
-        let identity = Identity {
-            name: name.clone(),
-            lineage,
-            // As in CPython, but what a worker of a pool starts is no daemon because it is one.
-            daemon: daemon.unwrap_or(own.daemon && own.once),
-            parent: Some((owner.name.clone(), owner.pid)),
-            method: method.unwrap_or(own.method),
-            once: true,
-            log,
-        };
-        let daemon = identity.daemon;
-        let claim = Processes::claim(&self.family, 1).ok_or(Status::ProcessLimit)?;
-        let method = identity.method;
-        let mut solo = Solo::new(identity);
-        let copy = snapshot
-            .map(|bytes| solo.set_snapshot(bytes, self.insight.max_memory))
-            .transpose()?;
-        let (pool, memory) = self.adopt(at, owner, claim, (1, u64::MAX, None, method), Some(solo))?;
-        let memories = std::iter::once(memory).chain(copy).collect();
-        Ok((Answer::Process { pool, name, daemon }, memories))
-    }
-
-    /// On which terms a guest's pool of so many workers runs.
-    pub(super) fn terms_for(
-        &self,
-        (max, tasks, patience, method): (usize, u64, Option<Duration>, StartMethod),
-    ) -> Terms {
-        Terms {
-            size: Size {
-                min: max,
-                max,
-                idle: None,
-            },
-            limits: Limits {
-                result: self.limits.result,
-                tasks,
-                soft_timeout: self.limits.soft_timeout,
-            },
-            method,
-            patience,
-            insight: self.insight.clone(),
-        }
-    }
-
-    /// A pool, or a process, that this worker owns from now on.
-    fn adopt(
-        &mut self,
-        at: usize,
-        owner: Owner,
-        claim: Processes,
-        terms: (usize, u64, Option<Duration>, StartMethod),
-        solo: Option<Solo>,
-    ) -> Result<(u32, OwnedFd), Status> {
-        let (customer, memory) = Customer::new().map_err(|_| Status::ObjectLimit)?;
-        let terms = self.terms_for(terms);
-        let id = self.supervisor.next_pool();
-        let mut core = Core::of_guest(id, &self.family, terms, owner, customer);
-        core.claim = Some(claim);
-        core.solo = solo;
-        let shared = Arc::new(Shared::new(id, Arc::clone(&self.family), core, Some(self.pool)));
-        self.supervisor.add_pool(&shared);
-        if self.family.is_over() {
-            shared.act_apart(|core, _| core.end(&End::Terminated));
-        }
-        self.slots[at].pools.push(shared);
-        Ok((id, memory))
-    }
-
-    /// What ends with a process of this worker's, or with the number 0 its own owner.
-    fn sentinel(&self, at: usize, pool: u32) -> Result<(Answer, Vec<OwnedFd>), Status> {
-        let life = match pool {
-            0 => self.owner.as_ref().and_then(|owner| owner.life.clone()),
-            pool => {
-                let slot = &self.slots[at];
-                let ended = slot.ended.iter().find(|(id, _)| *id == pool);
-                let shared = slot.pools.iter().find(|shared| shared.id == pool);
-                let running =
-                    || shared.and_then(|shared| shared.read(|core| core.solo().map(|solo| Arc::clone(&solo.life))));
-                ended.map(|(_, life)| Arc::clone(life)).or_else(running)
-            }
-        };
-        let token = life.ok_or(Status::NotFound)?.sentinel_token(self.pool);
-        let token = token.ok_or(Status::ObjectLimit)?.bytes();
-        Ok((Answer::Sentinel { token }, Vec::new()))
-    }
-
-    fn resize_pool(&mut self, at: usize, pool: u32, processes: u32) -> Result<(Answer, Vec<OwnedFd>), Status> {
-        let pool = self.slots[at].pools.iter().find(|shared| shared.id == pool);
-        let pool = pool.ok_or(Status::NotFound)?;
-        let max = processes as usize;
-        if max == 0 {
-            return Err(Status::Invalid);
-        }
-        let resized = pool.act(|core, _| {
-            let resized = core.solo.is_none() && core.claim.as_mut().is_some_and(|claim| claim.resize(max));
-            if resized {
-                core.size.min = max;
-                core.resize(max);
-            }
-            resized
-        });
-        if resized {
-            Ok((Answer::Done, Vec::new()))
-        } else {
-            Err(Status::ProcessLimit)
-        }
-    }
-
-    /// Ends those pools of a worker that it has no use for any more.
-    pub(super) fn drop_pools(&mut self, at: usize, unwanted: impl Fn(&Shared) -> bool) {
-        for pool in self.slots[at].pools.extract_if(.., |pool| unwanted(pool)) {
-            let goes_on = pool.act(|core, _| match core.solo() {
-                Some(_) => core.is_left_alone(),
-                None => {
-                    core.end(&End::Terminated);
-                    false
-                }
-            });
-            if goes_on {
-                self.supervisor.adopt(&pool);
-            } else {
-                self.ending.push(pool);
-            }
-        }
-    }
-
-    /// When the head of a family is over, so are the processes that have outlived who started them.
-    pub(super) fn attend_orphans(&mut self) {
-        let over = match self.state {
-            State::Running => false,
-            State::Closing => self.jobs.is_empty() && !self.slots.iter().any(Slot::is_present),
-            State::Over(_) => true,
-        };
-        if over && self.family.head() == self.pool {
-            self.family.set_over(true);
-            for orphan in self.supervisor.orphans_of(&self.family, self.pool) {
-                orphan.act(|core, _| core.end(&End::Terminated));
-                self.ending.push(orphan);
-            }
-        }
-    }
-
-    /// Has the pools of all workers take a turn. An owner that has broken the protocol pays for it.
-    pub(super) fn attend_pools(&mut self) {
-        for at in 0..self.slots.len() {
-            let mut grudge = None;
-            let Slot { pools, ended, .. } = &mut self.slots[at];
-            pools.retain(|pool| {
-                grudge = pool.act_apart(|core, _| core.grudge.take()).or(grudge.take());
-                // By what it has been ordered just now.
-                if pool.lock().has_to_spawn() {
-                    prepare_spawn(pool);
-                }
-                // Of a process that has ended, and whose owner knows how, nothing is left to be asked but for its sentinel.
-                let life = pool.read(Core::life_behind);
-                if let Some(life) = life {
-                    ended.push_back((pool.id, life));
-                    if ended.len() > MAX_ENDED {
-                        ended.pop_front();
-                    }
-                    return false;
-                }
-                true
-            });
-            if let Some(violation) = grudge {
-                self.punish(at, violation);
-            }
-        }
-        self.ending.retain(|pool| !pool.is_gone());
-    }
 }

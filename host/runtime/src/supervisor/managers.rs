@@ -8,6 +8,7 @@ use wasmp_abi::Status;
 use super::Shared;
 use super::core::{Core, Terms};
 use super::family::{Family, Processes};
+use super::owned::Wanted;
 use super::solo::{Owner, Solo};
 use crate::error::{Error, Result};
 use crate::identity::{Identity, StartMethod};
@@ -99,7 +100,7 @@ impl Core {
         let settings = Settings {
             max_bytes: if max_bytes == 0 { DEFAULT_MAX_BYTES } else { max_bytes },
         };
-        let terms = self.terms_for((1, u64::MAX, None, StartMethod::Forkserver));
+        let terms = self.terms_for(Wanted::process(StartMethod::Forkserver));
         let owner = self.owner_at(at);
         let Founding { manager, process, .. } =
             found(&self.family, terms, owner, settings, Some(charge)).map_err(|_| Status::ObjectLimit)?;

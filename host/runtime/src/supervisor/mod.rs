@@ -12,8 +12,8 @@
 //! whoever waits. [`flow`] tells how closely to look for replies, [`deadlines`] are what the time brings. [`life`] is birth
 //! and death of workers, [`source`] where they come from ([`nursery`] or [`threads`]), [`body`] what they run in, [`size`]
 //! how many there are; [`oom`] tells who killed one. [`solo`] is a pool that is a process, and [`sentinel`] how its end is
-//! waited for. [`requests`] is what workers ask for beside their work: objects, and pools of their own, whose [`customer`]
-//! is a guest. Pools of one [`family`] lock themselves only from the top: a pool acts on those of its workers, never the
+//! waited for. [`requests`] is what workers ask for beside their work: objects, and what they have [`owned`] since: pools of
+//! their own, whose [`customer`] is a guest, and processes. Pools of one [`family`] lock themselves only from the top: a pool acts on those of its workers, never the
 //! other way round.
 
 mod body;
@@ -31,6 +31,7 @@ mod life;
 pub(crate) mod managers;
 pub(crate) mod nursery;
 mod oom;
+mod owned;
 mod pace;
 mod requests;
 pub(crate) mod sentinel;

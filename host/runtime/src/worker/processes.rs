@@ -7,12 +7,10 @@ use std::time::Instant;
 use rustix::process::Signal;
 use wasmp_abi::Status;
 
-use super::copy::Copying;
 use super::link::Link;
 use super::objects::{Objects, OpenError};
 use super::pools::{Numbered, Pool};
-use crate::identity::StartMethod;
-use crate::objects::message::{Answer, Ask, PoolRequest, TokenBytes};
+use crate::objects::message::{Answer, Ask, NewProcess, PoolRequest, TokenBytes};
 use crate::outcome::End;
 use crate::process::message::encode;
 use crate::retry::Retry;
@@ -41,21 +39,9 @@ pub(super) struct Ordered {
     memory: OwnedFd,
 }
 
-/// Orders a process: its name, whether it is a daemon, how it is started, and how it logs. With `copying`, the memory comes
-/// with it that this is written into.
-pub(super) fn order(
-    objects: &Objects,
-    (name, daemon, method, log): (Option<String>, Option<bool>, Option<StartMethod>, u32),
-    copying: Option<&Copying>,
-) -> Result<(Ordered, Option<OwnedFd>), OpenError> {
-    let request = PoolRequest::Start {
-        name,
-        daemon,
-        method,
-        snapshot: copying.map(Copying::bytes),
-        log,
-    };
-    let (answer, fds) = objects.ask_for_all(&Ask::Pool(request))?;
+/// Orders a process. If it is to be a copy, the memory comes with it that this is written into.
+pub(super) fn order(objects: &Objects, wanted: NewProcess) -> Result<(Ordered, Option<OwnedFd>), OpenError> {
+    let (answer, fds) = objects.ask_for_all(&Ask::Pool(PoolRequest::Start(wanted)))?;
     let mut fds = fds.into_iter();
     let (Answer::Process { pool, name, daemon }, Some(memory)) = (answer, fds.next()) else {
         return Err(io::Error::from(io::ErrorKind::InvalidData).into());

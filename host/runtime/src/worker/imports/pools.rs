@@ -10,7 +10,7 @@ use super::super::pools::{Asked, News, Pool, Pools};
 use super::super::state::State;
 use super::processes::start_method;
 use super::{memory, opened, slice, status};
-use crate::objects::message::{Ask, PoolRequest};
+use crate::objects::message::{Ask, NewPool, PoolRequest};
 use crate::outcome::{End, task_error};
 use crate::retry::Retry;
 use crate::wire::pools::{Head, JobOptions, Prepare, order};
@@ -80,13 +80,13 @@ fn pool_new(mut caller: Caller<'_, State>, options: u32, length: u32) -> Result<
     let Some(method) = start_method(options.u32(), state) else {
         return Ok(status(Status::Unsupported));
     };
-    let request = Ask::Pool(PoolRequest::New {
+    let request = Ask::Pool(PoolRequest::New(NewPool {
         processes,
         max_tasks,
         patience,
         method,
         log: state.log,
-    });
+    }));
     let State {
         pools, objects, link, ..
     } = state;

@@ -12,6 +12,7 @@ use super::super::state::State;
 use super::pools::{Options, deadline};
 use super::{memory, opened, slice, status};
 use crate::identity::StartMethod;
+use crate::objects::message::NewProcess;
 
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     linker
@@ -57,8 +58,14 @@ fn process_start(mut caller: Caller<'_, State>, options: u32, length: u32, args:
     if slice(bytes, &state.objects, args, args_length as usize)?.len() > state.max_message {
         return Ok(status(Status::TooLarge));
     }
-    let name = (!name.is_empty()).then_some(name);
-    let started = start(state, bytes, (name, daemon, method)).and_then(|ordered| {
+    let wanted = NewProcess {
+        name: (!name.is_empty()).then_some(name),
+        daemon,
+        method: Some(method),
+        snapshot: None,
+        log: state.log,
+    };
+    let started = start(state, bytes, wanted).and_then(|ordered| {
         let args = &bytes[args as usize..][..args_length as usize];
         let State {
             processes,
@@ -83,18 +90,14 @@ pub(super) fn start_method(number: u32, state: &State) -> Option<StartMethod> {
 }
 
 /// Orders a process; one that is to be a copy of this is given what that takes.
-fn start(
-    state: &mut State,
-    memory: &[u8],
-    (name, daemon, method): (Option<String>, Option<bool>, StartMethod),
-) -> std::result::Result<Ordered, OpenError> {
+fn start(state: &mut State, memory: &[u8], mut wanted: NewProcess) -> std::result::Result<Ordered, OpenError> {
     state.processes.reap(&state.objects, &state.link)?;
-    let copying = match method {
-        StartMethod::Fork => Some(Copying::begin(state, memory.len())?),
-        StartMethod::Forkserver | StartMethod::Spawn => None,
+    let copying = match wanted.method {
+        Some(StartMethod::Fork) => Some(Copying::begin(state, memory.len())?),
+        _ => None,
     };
-    let identity = (name, daemon, Some(method), state.log);
-    let (ordered, into) = processes::order(&state.objects, identity, copying.as_ref())?;
+    wanted.snapshot = copying.as_ref().map(Copying::bytes);
+    let (ordered, into) = processes::order(&state.objects, wanted)?;
     if let (Some(copying), Some(into)) = (copying, into) {
         copying.write(&into, memory, state)?;
     }
