@@ -50,8 +50,7 @@ struct Inner {
     /// Its SHA-256 digest, once somebody has asked for it: that takes longer than all the rest of loading it.
     digest: OnceLock<[u8; 32]>,
     code: Code,
-    /// The compiled code, once somebody needed it.
-    /// Without and with places where a guest can be stopped.
+    /// The compiled code of each flavor, once somebody needed it.
     artifacts: Mutex<[Option<Artifact>; Flavor::COUNT]>,
 }
 
@@ -61,6 +60,10 @@ enum Code {
     /// Machine code, and the engine that compiled it.
     Precompiled(Artifact, [u8; 32]),
 }
+
+/// Most bytes of initial data that each fresh instance copies. Beside what else an instance writes, so many fit into the pages
+/// that [its memory keeps](engine::Recycler).
+const MAX_COPIED_DATA: u64 = 128 << 10;
 
 /// Compiled code that somebody in this process uses: modules that were loaded twice share it.
 static IN_USE: LazyLock<Mutex<HashMap<Key, WeakArtifact>>> = LazyLock::new(Mutex::default);
@@ -217,14 +220,26 @@ impl Module {
         self.inner.id
     }
 
-    /// Where the memories of its instances can come from if `wanted` is what suits the pool: one with more memories or
-    /// tables than an allocation pool has room for is allocated on demand.
-    pub(crate) fn allocation(&self, wanted: Allocation) -> Allocation {
+    /// Where the memories of its instances come from if `fresh` ones are made all the time.
+    ///
+    /// Data that is copied each time must be short; and what was compiled ahead of time does not copy it. Then there is
+    /// wasmtime's pool, if it has room for so many memories and tables.
+    pub(crate) fn allocation(&self, fresh: bool) -> Allocation {
         let info = &self.inner.info;
+        if !fresh {
+            return Allocation::OnDemand;
+        }
+        if !self.is_precompiled() && info.data_size <= MAX_COPIED_DATA {
+            return Allocation::Recycled;
+        }
         let fits = info.memories.len() <= POOL_MEMORIES as usize
             && info.tables.len() <= POOL_TABLES as usize
             && info.tables.iter().all(|elements| *elements <= POOL_TABLE_ELEMENTS);
-        if fits { wanted } else { Allocation::OnDemand }
+        if fits {
+            Allocation::Pooling
+        } else {
+            Allocation::OnDemand
+        }
     }
 
     /// The compiled code, from wherever it is had soonest: this process, the disk, the compiler.

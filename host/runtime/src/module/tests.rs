@@ -281,14 +281,19 @@ fn a_module_without_tasks_says_what_to_do() {
 }
 
 #[test]
-fn modules_too_large_for_a_pool_are_allocated_on_demand() {
-    let tables = |n: u32| {
-        load(format!("(module (table {n} funcref) (func (export \"f\")))"))
-            .unwrap()
-            .allocation(Allocation::Pooling)
+fn fresh_instances_get_their_memories_from_where_it_is_fastest() {
+    let allocation = |elements: u32, data: usize| {
+        let data = "x".repeat(data);
+        let module = format!(
+            "(module (memory 100) (table {elements} funcref) (func (export \"f\")) (data (i32.const 0) \"{data}\"))"
+        );
+        let module = load(module).unwrap();
+        assert_eq!(module.allocation(false), Allocation::OnDemand);
+        module.allocation(true)
     };
-    assert_eq!(tables(1000), Allocation::Pooling);
-    assert_eq!(tables(2_000_000), Allocation::OnDemand);
+    assert_eq!(allocation(2_000_000, 1000), Allocation::Recycled);
+    assert_eq!(allocation(1000, 1_000_000), Allocation::Pooling);
+    assert_eq!(allocation(2_000_000, 1_000_000), Allocation::OnDemand);
 }
 
 #[test]

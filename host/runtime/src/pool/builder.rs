@@ -527,11 +527,9 @@ impl PoolBuilder {
         } else {
             self.isolation
         };
-        let wanted = match isolation {
-            Isolation::Worker => Allocation::OnDemand,
-            Isolation::Task | Isolation::Every(_) => Allocation::Pooling,
-        };
+        let allocation = module.allocation(isolation != Isolation::Worker);
         let flavor = Flavor {
+            copies_data: allocation == Allocation::Recycled,
             interruptible: self.soft_timeout.is_some() || self.inline,
             deterministic: self.deterministic,
         };
@@ -543,10 +541,7 @@ impl PoolBuilder {
             ));
         }
         let preparation = prepare(self.initializer, &module)?;
-        let options = EngineOptions {
-            allocation: module.allocation(wanted),
-            flavor,
-        };
+        let options = EngineOptions { allocation, flavor };
         let spec = Spec {
             options,
             kind: module.kind(),

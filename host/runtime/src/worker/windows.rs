@@ -5,8 +5,8 @@
 //! and dropping the instance unmaps everything. What holds no longer is that a slice of the memory is private. So every
 //! range that a guest passes to the host is checked against the windows, and one that touches a window is refused.
 //!
-//! Where instances are reset instead of dropped (the pooling allocator), the shared pages would show up in the next
-//! instance: there, nothing is mapped.
+//! Where an instance is there for so many tasks only, its memory goes on to the next one, and the shared pages would show up
+//! in that: there, nothing is mapped.
 
 use std::ops::Range;
 use std::sync::Arc;

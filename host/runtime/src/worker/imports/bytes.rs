@@ -125,6 +125,7 @@ fn memory_map(mut caller: Caller<'_, State>, number: u32, offset: i64, address: 
     let (handle, _) = handle(&state.objects, number)?;
     let held = Arc::clone(&handle.held);
     let _: (&SharedBytes, _) = object!(&state.objects, number, Memory);
+    // Its memory goes on to the next instance.
     if state.items_left.is_some() {
         return Ok(status(Status::Unsupported));
     }

@@ -3,12 +3,16 @@
 //! Compiled code says which settings it was made with, and an engine with others refuses it. So there is one place
 //! that decides them, and what may differ between processes is small enough to travel with a job: [`EngineOptions`].
 
+mod recycled;
+
 use std::hash::{Hash, Hasher};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+
+pub(crate) use self::recycled::Recycler;
 
 /// Stack for wasm frames. Above it a guest traps with a stack overflow; the thread's own stack must be larger.
 pub(crate) const MAX_WASM_STACK: usize = 1 << 20;
@@ -36,15 +40,17 @@ pub(crate) struct Flavor {
     pub(crate) interruptible: bool,
     /// What WebAssembly leaves open is the same each time: the bits of a NaN, relaxed vector instructions.
     pub(crate) deterministic: bool,
+    /// An instance copies its initial data into its memory; else that is mapped from the file of the code.
+    pub(crate) copies_data: bool,
 }
 
 impl Flavor {
     /// How many there are.
-    pub(crate) const COUNT: usize = 4;
+    pub(crate) const COUNT: usize = 8;
 
     /// Which of them this is.
     pub(crate) fn number(self) -> usize {
-        usize::from(self.interruptible) + 2 * usize::from(self.deterministic)
+        usize::from(self.interruptible) + 2 * usize::from(self.deterministic) + 4 * usize::from(self.copies_data)
     }
 }
 
@@ -54,8 +60,11 @@ pub(crate) enum Allocation {
     /// Mapped when an instance is made, unmapped when it is dropped: no limits to explain.
     #[default]
     OnDemand,
-    /// Reset and reused: pays when every task gets a fresh instance.
+    /// Reset and reused, by wasmtime, for fresh instances of modules with much initial data: that is mapped.
     Pooling,
+    /// Reset and reused, by [`recycled`], for fresh instances of all others. Needs code that
+    /// [copies its data](Flavor::copies_data).
+    Recycled,
 }
 
 /// What an engine is for.
@@ -76,6 +85,7 @@ pub(crate) fn config(options: &EngineOptions, role: EngineRole) -> Config {
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .native_unwind_info(false)
         .relaxed_simd_deterministic(options.flavor.deterministic)
+        .memory_init_cow(!options.flavor.copies_data)
         .epoch_interruption(options.flavor.interruptible);
     match role {
         EngineRole::Compile => {
@@ -85,8 +95,14 @@ pub(crate) fn config(options: &EngineOptions, role: EngineRole) -> Config {
         }
         EngineRole::Run => {
             config.parallel_compilation(false).enable_compiler(false);
-            if options.allocation == Allocation::Pooling {
-                config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+            match options.allocation {
+                Allocation::OnDemand => {}
+                Allocation::Pooling => {
+                    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+                }
+                Allocation::Recycled => {
+                    config.with_host_memory(Arc::new(Recycler::default()));
+                }
             }
         }
     }
@@ -94,9 +110,7 @@ pub(crate) fn config(options: &EngineOptions, role: EngineRole) -> Config {
 }
 
 /// A pool for one live instance at a time. No linear memory is kept resident: a Rust guest's first pages are the unused end of
-/// its stack, and clearing them would touch what the guest never did. Nor are dirty pages looked for (`pagemap_scan`), though it
-/// would save a fresh instance its page faults: wasmtime 48 passes over those that are swapped out or on the move, and the
-/// next instance would find what this one wrote (bytecodealliance/wasmtime#14357).
+/// its stack, and clearing them would touch what the guest never did. Nor are dirty pages looked for: [`recycled`] says why.
 fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(2)
@@ -165,10 +179,13 @@ mod tests {
     #[test]
     fn what_the_compiler_makes_every_worker_loads() {
         let wasm = wat::parse_str(WAT).unwrap();
-        for allocation in [Allocation::OnDemand, Allocation::Pooling] {
+        for allocation in [Allocation::OnDemand, Allocation::Pooling, Allocation::Recycled] {
             let options = EngineOptions {
                 allocation,
-                flavor: Flavor::default(),
+                flavor: Flavor {
+                    copies_data: allocation == Allocation::Recycled,
+                    ..Flavor::default()
+                },
             };
             let code = compile(&wasm, &options).unwrap();
             let engine = Engine::new(&config(&options, EngineRole::Run)).unwrap();
@@ -197,16 +214,17 @@ mod tests {
 
     #[test]
     fn the_compatibility_hash_is_stable() {
-        let flavors = [(false, false), (true, false), (false, true), (true, true)];
-        let hashes = flavors.map(|(interruptible, deterministic)| {
-            let flavor = Flavor {
-                interruptible,
-                deterministic,
-            };
+        let flavors = (0..Flavor::COUNT).map(|number| Flavor {
+            interruptible: number & 1 != 0,
+            deterministic: number & 2 != 0,
+            copies_data: number & 4 != 0,
+        });
+        let hashes = flavors.enumerate().map(|(number, flavor)| {
+            assert_eq!(flavor.number(), number);
             assert_eq!(compatibility(flavor), compatibility(flavor));
             compatibility(flavor).unwrap()
         });
-        let different: std::collections::HashSet<_> = hashes.into_iter().collect();
+        let different: std::collections::HashSet<_> = hashes.collect();
         assert_eq!(different.len(), Flavor::COUNT);
     }
 }
