@@ -36,15 +36,17 @@ pub(crate) struct Flavor {
     pub(crate) interruptible: bool,
     /// What WebAssembly leaves open is the same each time: the bits of a NaN, relaxed vector instructions.
     pub(crate) deterministic: bool,
+    /// Guests count what they compute, and stop when it is too much; that makes tight loops slower.
+    pub(crate) metered: bool,
 }
 
 impl Flavor {
     /// How many there are.
-    pub(crate) const COUNT: usize = 4;
+    pub(crate) const COUNT: usize = 8;
 
     /// Which of them this is.
     pub(crate) fn number(self) -> usize {
-        usize::from(self.interruptible) + 2 * usize::from(self.deterministic)
+        usize::from(self.interruptible) + 2 * usize::from(self.deterministic) + 4 * usize::from(self.metered)
     }
 }
 
@@ -76,7 +78,8 @@ pub(crate) fn config(options: &EngineOptions, role: EngineRole) -> Config {
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .native_unwind_info(false)
         .relaxed_simd_deterministic(options.flavor.deterministic)
-        .epoch_interruption(options.flavor.interruptible);
+        .epoch_interruption(options.flavor.interruptible)
+        .consume_fuel(options.flavor.metered);
     match role {
         EngineRole::Compile => {
             config
@@ -197,12 +200,13 @@ mod tests {
 
     #[test]
     fn the_compatibility_hash_is_stable() {
-        let flavors = [(false, false), (true, false), (false, true), (true, true)];
-        let hashes = flavors.map(|(interruptible, deterministic)| {
+        let hashes: [_; Flavor::COUNT] = std::array::from_fn(|number| {
             let flavor = Flavor {
-                interruptible,
-                deterministic,
+                interruptible: number & 1 != 0,
+                deterministic: number & 2 != 0,
+                metered: number & 4 != 0,
             };
+            assert_eq!(flavor.number(), number);
             assert_eq!(compatibility(flavor), compatibility(flavor));
             compatibility(flavor).unwrap()
         });
