@@ -5,6 +5,8 @@
 
 #![allow(clippy::print_stderr, reason = "a seed that is not told cannot be tried again")]
 
+mod live;
+
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
