@@ -33,11 +33,13 @@ pub enum ErrorKind {
     NoResult = 13,
     /// The guest printed more than it was allowed.
     OutputLimit = 14,
+    /// The guest computed more than it was allowed.
+    FuelLimit = 15,
 }
 
 impl ErrorKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Error,
         Self::Arguments,
         Self::Result,
@@ -52,6 +54,7 @@ impl ErrorKind {
         Self::TooLarge,
         Self::NoResult,
         Self::OutputLimit,
+        Self::FuelLimit,
     ];
 
     /// The kind with this number, if there is one.
@@ -78,6 +81,7 @@ impl ErrorKind {
             Self::TooLarge => "too_large",
             Self::NoResult => "no_result",
             Self::OutputLimit => "output_limit",
+            Self::FuelLimit => "fuel_limit",
         }
     }
 }

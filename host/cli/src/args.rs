@@ -8,11 +8,11 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::grants::{Dir, Variable};
-use crate::objects::{Memory, Name, Queue, Semaphore};
+use wasmp::{DirGrant, NamedObject, units};
+
+use crate::grants::{self, Variable};
 use crate::policies::{self, Initargs, Level, RetryOn};
 use crate::progress::When;
-use crate::units;
 
 /// Runs tasks compiled to WebAssembly on a pool of sandboxed worker processes: Python's multiprocessing, for wasm.
 #[derive(Debug, Parser)]
@@ -213,9 +213,9 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) allow_precompiled: bool,
 
-    /// Processes that the program may have started at a time, in pools or by themselves
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    pub(crate) max_processes: usize,
+    /// Processes that the program may have started at a time, in pools or by themselves [default: 64]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_processes: Option<usize>,
 
     /// Kill the program when it runs longer (500ms, 2s, 1.5m, 1h)
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
@@ -389,6 +389,10 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) max_output: Option<u64>,
 
+    /// Processes that the tasks may have started at a time, in pools or by themselves [default: 64]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_processes: Option<usize>,
+
     /// Have each item do the same in every run: its clocks begin at 0, its random numbers are no secret
     #[arg(long)]
     pub(crate) deterministic: bool,
@@ -407,146 +411,68 @@ pub(crate) struct Insight {
 }
 
 /// Objects that the tasks share, made for this run. A task opens them by their names.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Objects {
     /// Make a queue for the tasks, of at most MAXSIZE messages if given
-    #[arg(long = "queue", value_name = "NAME[:MAXSIZE]")]
-    pub(crate) queues: Vec<Queue>,
+    #[arg(long = "queue", value_name = "NAME[:MAXSIZE]", value_parser = NamedObject::queue)]
+    pub(crate) queues: Vec<NamedObject>,
 
     /// Make a lock for the tasks
-    #[arg(long = "lock", value_name = "NAME")]
-    pub(crate) locks: Vec<Name>,
+    #[arg(long = "lock", value_name = "NAME", value_parser = NamedObject::lock)]
+    pub(crate) locks: Vec<NamedObject>,
 
     /// Make an event for the tasks
-    #[arg(long = "event", value_name = "NAME")]
-    pub(crate) events: Vec<Name>,
+    #[arg(long = "event", value_name = "NAME", value_parser = NamedObject::event)]
+    pub(crate) events: Vec<NamedObject>,
 
     /// Make a semaphore for the tasks, with VALUE permits
-    #[arg(long = "semaphore", value_name = "NAME:VALUE")]
-    pub(crate) semaphores: Vec<Semaphore>,
+    #[arg(long = "semaphore", value_name = "NAME:VALUE", value_parser = NamedObject::semaphore)]
+    pub(crate) semaphores: Vec<NamedObject>,
 
     /// Make shared memory for the tasks, all zero (64K, 1GiB)
-    #[arg(long = "shared-memory", value_name = "NAME:SIZE")]
-    pub(crate) memories: Vec<Memory>,
+    #[arg(long = "shared-memory", value_name = "NAME:SIZE", value_parser = NamedObject::shared_memory)]
+    pub(crate) memories: Vec<NamedObject>,
 }
 
-/// What the guest is given; nothing by default.
+/// What the guest is given, nothing by default; and the limits that are the same for tasks and programs.
 #[derive(Debug, Args)]
 pub(crate) struct Grants {
+    /// Read grants and limits from FILE, or from the wasmp.toml in a folder; its keys are options like these, which go first
+    #[arg(long = "grants", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Say what the guest would be given, within which limits and walls, and run nothing
+    #[arg(long)]
+    pub(crate) explain: bool,
+
     /// Let the guest read a directory, under its own name or as GUEST; `:rw`: write, too
-    #[arg(long = "dir", value_name = "HOST[::GUEST][:rw]")]
-    pub(crate) dirs: Vec<Dir>,
+    #[arg(long = "dir", value_name = "HOST[::GUEST][:rw]", value_parser = grants::dir)]
+    pub(crate) dirs: Vec<DirGrant>,
 
     /// Set an environment variable for the guest
     #[arg(long = "env", value_name = "K=V")]
     pub(crate) variables: Vec<Variable>,
 
-    /// The wall around worker processes: all of it or an error, what this system has, or (for debugging only) none
-    #[arg(long, value_name = "LEVEL", default_value = "best-effort")]
-    pub(crate) sandbox: Level,
+    /// The wall around worker processes: all of it or an error, what this system has [default], or (for debugging only) none
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) sandbox: Option<Level>,
+
+    /// What an item, or a process, may compute, in units of about an instruction; makes tight loops slower
+    #[arg(long, value_name = "UNITS")]
+    pub(crate) fuel: Option<u64>,
+
+    /// Bytes of what each worker prints that are passed on each second; the rest is dropped, and counted
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) output_rate: Option<u64>,
+
+    /// How long compiling the module may take [default: 2m]
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub(crate) compile_timeout: Option<Duration>,
+
+    /// Memory that compiling the module may take [default: 4GiB]
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) compile_memory: Option<u64>,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn map(typed: &str) -> Result<Map, String> {
-        match Cli::read(typed.split_whitespace())
-            .map_err(|error| error.to_string())?
-            .command
-        {
-            Command::Map(map) => Ok(map),
-            other => Err(format!("{other:?}")),
-        }
-    }
-
-    #[test]
-    fn the_definitions_are_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn negative_numbers_are_inputs() {
-        let map = map("wasmp map m.wasm square -5 7 -j 2 -1.5").expect("valid");
-        assert_eq!(map.input, ["-5", "7", "-1.5"]);
-        assert_eq!(map.processes, NonZeroUsize::new(2));
-    }
-
-    #[test]
-    fn options_may_stand_anywhere() {
-        let map = map("wasmp map --timeout 1.5s m.wasm -0 t --max-memory 64M --dir .:rw --env A=b --progress never")
-            .expect("valid");
-        assert_eq!(map.limits.timeout, Some(Duration::from_millis(1500)));
-        assert_eq!(map.limits.max_memory, Some(64 << 20));
-        assert!(map.null && map.grants.dirs[0].writable);
-        assert_eq!(map.grants.variables[0].value, "b");
-        assert_eq!(map.progress, When::Never);
-    }
-
-    #[test]
-    fn the_option_for_nul_is_not_taken_for_a_number() {
-        let map = map("wasmp map m.wasm t -0").expect("valid");
-        assert!(map.null && map.input.is_empty());
-    }
-
-    #[test]
-    fn inputs_come_from_one_place() {
-        assert!(map("wasmp map m t 1 --input f").is_err_and(|error| error.contains("cannot be used with")));
-        for typed in ["wasmp map m t 1 -0", "wasmp map -0 m t 1"] {
-            assert!(
-                map(typed).is_err_and(|error| error.contains("-0 is about inputs that are read")),
-                "{typed}"
-            );
-        }
-    }
-
-    #[test]
-    fn bad_values_are_named() {
-        for (typed, part) in [
-            ("--timeout 5", "did you mean 5s"),
-            ("--max-memory 5Q", "there is no unit `Q`"),
-            ("--dir no/such", "cannot use no/such: no such file or directory"),
-            ("--env A", "NAME=VALUE"),
-            ("-j 0", "'0' for '--processes <N>'"),
-            ("--chunksize 0", "'0' for '--chunksize <N>'"),
-            ("--buffersize 0", "'0' for '--buffersize <N>'"),
-            ("--max-tasks-per-child 0", "'0' for '--max-tasks-per-child <N>'"),
-            ("--isolation 0", "at least one task"),
-            ("--isolation process", "`worker`, `task` or a number of tasks"),
-            (
-                "--retries 1 --retry-on panic",
-                "[possible values: lost, timeout, error]",
-            ),
-            ("--retry-on error", "--retries <N>"),
-            ("--backoff 1s", "--retries <N>"),
-            ("--retries 1 --backoff 5", "did you mean 5s"),
-            ("--initargs []", "--initializer <TASK>"),
-            ("--initializer t --initargs 7", "in brackets: [7]"),
-            ("--initializer t --initargs [7", "not JSON"),
-        ] {
-            assert!(
-                map(&format!("wasmp map m t {typed}")).is_err_and(|error| error.contains(part)),
-                "{typed}"
-            );
-        }
-    }
-
-    #[test]
-    fn policies_are_read() {
-        let map = map(
-            "wasmp map m t --retries 3 --retry-on timeout,error --backoff 10ms --isolation 5 --initializer t \
-             --initargs [1,2] --max-tasks-per-child 9 --buffersize 2 --stats --trace t.json",
-        )
-        .expect("valid");
-        assert_eq!(map.limits.retry_on, [RetryOn::Timeout, RetryOn::Error]);
-        assert_eq!(map.isolation, wasmp::Isolation::Every(5));
-        assert_eq!(map.limits.initargs.map(|Initargs(args)| args.len()), Some(2));
-        assert!(map.insight.stats && map.insight.trace.is_some());
-    }
-
-    #[test]
-    fn everything_after_two_dashes_is_the_commands() {
-        let cli = Cli::read(["wasmp", "exec", "m.wasm", "--", "--help", "-x"]).expect("valid");
-        assert!(matches!(cli.command, Command::Exec(Exec { arguments, .. }) if arguments == ["--help", "-x"]));
-    }
-}
+mod tests;

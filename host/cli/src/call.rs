@@ -1,5 +1,6 @@
 //! `wasmp call`: a task once.
 
+use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,12 +9,13 @@ use ciborium::Value;
 
 use crate::args;
 use crate::error::Error;
+use crate::explain::{self, Tasks};
 use crate::failure::Failure;
 use crate::json::Json;
 use crate::progress::Progress;
 use crate::stats::{self, Inputs};
 use crate::terminal::Messages;
-use crate::{FAILED, INTERRUPTED, UNUSABLE, input, module, sandbox, signals, stdout};
+use crate::{FAILED, INTERRUPTED, UNUSABLE, grants, input, module, sandbox, signals, stdout};
 
 pub(crate) fn run(args: &args::Call) -> Result<ExitCode, Error> {
     let messages = Arc::new(Messages::new(args.quiet, Progress::none()));
@@ -28,8 +30,16 @@ pub(crate) fn run(args: &args::Call) -> Result<ExitCode, Error> {
         }
     }
     let module = module::load(&args.module, &messages)?;
-    let builder = sandbox::pool(&module, &args.limits, &args.grants, &messages).processes(1);
-    let builder = sandbox::share(builder, &args.objects)?;
+    let granted = grants::resolve(&args.grants, &args.limits, &args.objects, &args.module.path, &messages)?;
+    if args.grants.explain {
+        return explain::print(
+            &module,
+            &granted,
+            args.grants.file.as_deref(),
+            Tasks::Pool(NonZero::new(1)),
+        );
+    }
+    let builder = sandbox::pool(&module, granted, &args.limits, &messages).processes(1);
     let pool = Arc::new(sandbox::observe(builder, &args.insight)?.build()?);
 
     let interrupted = Arc::new(AtomicBool::new(false));

@@ -88,7 +88,7 @@ fn yes(there: bool) -> String {
 }
 
 /// What stands around a worker here, from the inside out.
-fn walls(platform: &Platform) -> Vec<&'static str> {
+pub(crate) fn walls(platform: &Platform) -> Vec<&'static str> {
     let walls = [
         ("WebAssembly", true),
         ("no capabilities", true),

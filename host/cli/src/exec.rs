@@ -2,18 +2,18 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
-use std::iter;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 
 use wasmp::{GuestOutput, Module, ModuleKind, PoolBuilder, Stream};
 
-use crate::args::{self, Limits};
+use crate::args::{self, Limits, Objects};
 use crate::error::Error;
+use crate::explain::{self, Tasks};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::terminal::{Escaper, Messages};
-use crate::{FAILED, INTERRUPTED, UNUSABLE, input, module, sandbox, signals, stdout};
+use crate::{FAILED, INTERRUPTED, UNUSABLE, grants, input, module, sandbox, signals, stdout};
 
 pub(crate) fn run(args: &args::Exec) -> Result<ExitCode, Error> {
     let messages = Arc::new(Messages::new(false, Progress::none()));
@@ -24,27 +24,23 @@ pub(crate) fn run(args: &args::Exec) -> Result<ExitCode, Error> {
         max_output: args.max_output,
         ..Limits::default()
     };
-    let command = sandbox::pool(&module, &limits, &args.grants, &messages);
-    self::command(&module, &args.arguments, command, &messages)
+    let mut granted = grants::resolve(&args.grants, &limits, &Objects::default(), &args.module.path, &messages)?;
+    grants::set_arguments(&mut granted, module.name(), &args.arguments);
+    if args.grants.explain {
+        return explain::print(&module, &granted, args.grants.file.as_deref(), Tasks::Program);
+    }
+    command(&module, sandbox::pool(&module, granted, &limits, &messages), &messages)
 }
 
 /// Runs a module that is a WASI command.
-pub(crate) fn command(
-    module: &Module,
-    arguments: &[String],
-    builder: PoolBuilder,
-    messages: &Arc<Messages>,
-) -> Result<ExitCode, Error> {
+pub(crate) fn command(module: &Module, builder: PoolBuilder, messages: &Arc<Messages>) -> Result<ExitCode, Error> {
     if module.kind() != ModuleKind::Command {
         return Err(Error::NotACommand {
             module: module.name().to_owned(),
             kind: module.kind().name(),
         });
     }
-    let arguments = iter::once(module.name().to_owned()).chain(arguments.iter().cloned());
-    let command = builder
-        .args(arguments)
-        .on_output(pass_on(stdout::open()?, Arc::clone(messages)));
+    let command = builder.on_output(pass_on(stdout::open()?, Arc::clone(messages)));
     // The command dies with this process, so there is nothing to wind down.
     signals::on_interrupt(|| process::exit(INTERRUPTED.into()))?;
     match command.exec(input::stdin()?) {

@@ -1,44 +1,101 @@
-//! What a guest is given beyond its arguments, as it is typed: `--dir HOST[::GUEST][:rw]` and `--env K=V`.
+//! What a guest is given beyond its arguments, and what it may use up: as it is typed, and as it stands in a file.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::str::FromStr;
 
-/// A directory of the host that the guest may see.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Dir {
-    pub(crate) host: PathBuf,
-    /// Its name in the guest: as typed for the host, unless given.
-    pub(crate) guest: String,
-    pub(crate) writable: bool,
+use wasmp::{DirGrant, Grants};
+
+use crate::args::{self, Limits, Objects};
+use crate::error::{Error, reason};
+use crate::terminal::Messages;
+
+/// What was typed, and beside that what stands in the file that was named.
+///
+/// A file is used only when it is named. One beside the module may be the work of whoever made that: it is only mentioned.
+pub(crate) fn resolve(
+    typed: &args::Grants,
+    limits: &Limits,
+    objects: &Objects,
+    module: &Path,
+    messages: &Messages,
+) -> Result<Grants, Error> {
+    let mut granted = match &typed.file {
+        Some(file) => Grants::load(file)?,
+        None => {
+            mention(module, messages);
+            Grants::default()
+        }
+    };
+    typed.dirs.iter().for_each(|dir| granted.add_dir(dir.clone()));
+    for Variable { name, value } in &typed.variables {
+        granted.add_env(name, value);
+    }
+    let Objects {
+        queues,
+        locks,
+        events,
+        semaphores,
+        memories,
+    } = objects;
+    let mut made: Vec<_> = [queues, locks, events, semaphores, memories]
+        .into_iter()
+        .flatten()
+        .collect();
+    // Of two that were typed neither goes first: the library says so.
+    let mine = |name: &str| made.iter().any(|object| object.name == name);
+    granted.objects.retain(|object| !mine(&object.name));
+    granted.objects.extend(made.drain(..).cloned());
+    if let Some(level) = typed.sandbox {
+        granted.sandbox = level.into();
+    }
+    granted.deterministic |= limits.deterministic;
+
+    let most = &mut granted.limits;
+    most.timeout = limits.timeout.or(most.timeout);
+    most.soft_timeout = limits.soft_timeout.or(most.soft_timeout);
+    most.fuel = typed.fuel.or(most.fuel);
+    most.max_output = limits.max_output.or(most.max_output);
+    most.output_rate = typed.output_rate.or(most.output_rate);
+    most.max_memory = limits.max_memory.unwrap_or(most.max_memory);
+    most.max_message = limits.max_message.unwrap_or(most.max_message);
+    most.max_processes = limits.max_processes.unwrap_or(most.max_processes);
+    most.compile_timeout = typed.compile_timeout.unwrap_or(most.compile_timeout);
+    most.compile_memory = typed.compile_memory.unwrap_or(most.compile_memory);
+    Ok(granted)
 }
 
-impl FromStr for Dir {
-    type Err = String;
+/// Says that there is a file of grants beside the module, which is not used.
+fn mention(module: &Path, messages: &Messages) {
+    let folder = match module.is_dir() {
+        true => module,
+        false => module.parent().unwrap_or(module),
+    };
+    let file = folder.join(Grants::FILE_NAME);
+    if file.is_file() {
+        let file = file.display();
+        messages.note(&format!(
+            "{file} is not used: look at what it grants, and say --grants {file}"
+        ));
+    }
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (paths, writable) = match text.strip_suffix(":rw") {
-            // `.::rw` is a directory named `rw` in the guest, not a grant of `.:`.
-            Some(paths) if !paths.ends_with(':') => (paths, true),
-            _ => (text, false),
-        };
-        let (host, guest) = paths.split_once("::").unwrap_or((paths, paths));
-        if host.is_empty() || guest.is_empty() {
-            return Err("a directory is given as HOST, HOST::GUEST, HOST:rw or HOST::GUEST:rw".to_owned());
-        }
-        let host = PathBuf::from(host);
-        match std::fs::metadata(&host) {
-            Ok(found) if found.is_dir() => Ok(Self {
-                host,
-                guest: guest.to_owned(),
-                writable,
-            }),
-            Ok(_) => Err(format!("{} is not a directory", host.display())),
-            Err(error) => Err(format!(
-                "cannot use {}: {}",
-                host.display(),
-                crate::error::reason(&error)
-            )),
-        }
+/// The arguments of a program: those that were typed after its name, or else those of the file.
+pub(crate) fn set_arguments(granted: &mut Grants, program: &str, typed: &[String]) {
+    if granted.args.is_empty() || !typed.is_empty() {
+        granted.args = std::iter::once(program.to_owned())
+            .chain(typed.iter().cloned())
+            .collect();
+    }
+}
+
+/// Reads a directory grant; the directory must be there.
+pub(crate) fn dir(text: &str) -> Result<DirGrant, String> {
+    let grant = DirGrant::from_str(text)?;
+    let host = grant.host();
+    match std::fs::metadata(host) {
+        Ok(found) if found.is_dir() => Ok(grant),
+        Ok(_) => Err(format!("{} is not a directory", host.display())),
+        Err(error) => Err(format!("cannot use {}: {}", host.display(), reason(&error))),
     }
 }
 
@@ -69,21 +126,6 @@ impl FromStr for Variable {
 mod tests {
     use super::*;
 
-    fn dir(text: &str) -> Result<(String, String, bool), String> {
-        let Dir { host, guest, writable } = text.parse()?;
-        Ok((host.display().to_string(), guest, writable))
-    }
-
-    #[test]
-    fn a_directory_keeps_its_name_and_is_read_only_unless_told_otherwise() {
-        let granted = |host: &str, guest: &str, writable| Ok((host.to_owned(), guest.to_owned(), writable));
-        assert_eq!(dir("."), granted(".", ".", false));
-        assert_eq!(dir(".:rw"), granted(".", ".", true));
-        assert_eq!(dir("/tmp::/data"), granted("/tmp", "/data", false));
-        assert_eq!(dir("/tmp::/data:rw"), granted("/tmp", "/data", true));
-        assert_eq!(dir("/::rw"), granted("/", "rw", false));
-    }
-
     #[test]
     fn a_directory_that_is_none_is_refused() {
         assert_eq!(
@@ -96,7 +138,6 @@ mod tests {
             .to_string();
         assert_eq!(dir(&file), Err(format!("{file} is not a directory")));
         assert!(dir("").is_err_and(|error| error.contains("HOST::GUEST")));
-        assert!(dir("/tmp::").is_err_and(|error| error.contains("HOST::GUEST")));
     }
 
     #[test]

@@ -196,7 +196,7 @@ fn signature(task: &Task<'_>) -> String {
     format!("{}({params}){returns}", task.name)
 }
 
-const fn kind(kind: ModuleKind) -> &'static str {
+pub(crate) const fn kind(kind: ModuleKind) -> &'static str {
     match kind {
         ModuleKind::Tasks => "task_module",
         ModuleKind::Command => "wasi_command",
@@ -205,16 +205,16 @@ const fn kind(kind: ModuleKind) -> &'static str {
     }
 }
 
-const FILES: &str = "files";
-const ENVIRONMENT: &str = "environment";
-const ARGUMENTS: &str = "arguments";
-const STDIO: &str = "stdio";
-const CLOCK: &str = "clock";
-const RANDOM: &str = "random";
-const NETWORK: &str = "network";
+pub(crate) const FILES: &str = "files";
+pub(crate) const ENVIRONMENT: &str = "environment";
+pub(crate) const ARGUMENTS: &str = "arguments";
+pub(crate) const STDIO: &str = "stdio";
+pub(crate) const CLOCK: &str = "clock";
+pub(crate) const RANDOM: &str = "random";
+pub(crate) const NETWORK: &str = "network";
 
 /// What a module may ask its host for at run time, as its imports tell.
-fn asks(imports: &[ImportInfo]) -> Vec<&'static str> {
+pub(crate) fn asks(imports: &[ImportInfo]) -> Vec<&'static str> {
     let asked = |import: &ImportInfo| match import.name.split('_').next().unwrap_or_default() {
         _ if !import.module.starts_with("wasi") => None,
         "path" => Some(FILES),
@@ -247,7 +247,7 @@ fn explained(ask: &str) -> &'static str {
 }
 
 /// A size in its largest binary unit, rounded.
-fn bytes_in_words(bytes: u64) -> String {
+pub(crate) fn bytes_in_words(bytes: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match UNITS.iter().find(|(size, _)| bytes >= *size) {
         Some((size, unit)) => format!("{:.1} {unit}", bytes as f64 / *size as f64).replace(".0 ", " "),

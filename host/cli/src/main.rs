@@ -9,6 +9,7 @@ mod compile;
 mod doctor;
 mod error;
 mod exec;
+mod explain;
 mod failure;
 mod grants;
 mod input;
@@ -18,7 +19,6 @@ mod ledger;
 mod manager;
 mod map;
 mod module;
-mod objects;
 mod policies;
 mod progress;
 mod records;
@@ -29,7 +29,6 @@ mod signals;
 mod stats;
 mod stdout;
 mod terminal;
-mod units;
 
 use std::process::ExitCode;
 

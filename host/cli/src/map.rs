@@ -17,6 +17,7 @@ use wasmp::{Chunksize, Order, Pool, Results, Submitter};
 
 use crate::args;
 use crate::error::Error;
+use crate::explain::{self, Tasks};
 use crate::failure::Failure;
 use crate::input::{Inputs, Place, Reading};
 use crate::json::Json;
@@ -26,7 +27,7 @@ use crate::records::Ending;
 use crate::report::{Item, Report};
 use crate::stats::{self, Inputs as Shown};
 use crate::terminal::Messages;
-use crate::{FAILED, INTERRUPTED, module, sandbox, signals, stdout};
+use crate::{FAILED, INTERRUPTED, grants, module, sandbox, signals, stdout};
 
 /// Refused inputs that may wait for the items before them; beyond, reading waits, too.
 const REFUSED_AHEAD: usize = 1024;
@@ -42,11 +43,25 @@ pub(crate) fn run(args: &args::Map) -> Result<ExitCode, Error> {
         false => Inputs::typed(args.input.clone(), reading),
     };
     let module = module::load(&args.module, &Messages::new(args.quiet, Progress::none()))?;
+    let granted = grants::resolve(
+        &args.grants,
+        &args.limits,
+        &args.objects,
+        &args.module.path,
+        &Messages::new(args.quiet, Progress::none()),
+    )?;
+    if args.grants.explain {
+        return explain::print(
+            &module,
+            &granted,
+            args.grants.file.as_deref(),
+            Tasks::Pool(args.processes),
+        );
+    }
     let progress = Progress::start(args.progress, args.quiet, inputs.total());
     let messages = Arc::new(Messages::new(args.quiet, progress));
 
-    let builder = sandbox::pool(&module, &args.limits, &args.grants, &messages);
-    let builder = sandbox::share(builder, &args.objects)?;
+    let builder = sandbox::pool(&module, granted, &args.limits, &messages);
     let mut builder = sandbox::observe(builder, &args.insight)?.isolation(args.isolation);
     if let Some(tasks) = args.max_tasks_per_child {
         builder = builder.max_tasks_per_child(tasks.get());

@@ -1,6 +1,5 @@
 //! `wasmp run`: a program, with the processes and pools that it starts.
 
-use std::iter;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmp::{Module, ModuleKind, PoolBuilder};
 
-use crate::args::{self, Limits};
+use crate::args::{self, Limits, Objects};
 use crate::error::Error;
+use crate::explain::{self, Tasks};
 use crate::progress::Progress;
 use crate::terminal::Messages;
-use crate::{FAILED, INTERRUPTED, exec, input, module, sandbox, signals, stdout};
+use crate::{FAILED, INTERRUPTED, exec, grants, input, module, sandbox, signals, stdout};
 
 /// What a shell adds to the number of the signal that has ended a command.
 const SIGNALED: i32 = 128;
@@ -27,23 +27,28 @@ pub(crate) fn run(args: &args::Run) -> Result<ExitCode, Error> {
         allow_precompiled: args.allow_precompiled,
     };
     let module = module::load(&typed, &messages)?;
+    let is_program = uses_wasmp(&module);
     let limits = Limits {
+        // Of a program it is the command that keeps it.
+        timeout: args.timeout.filter(|_| !is_program),
         max_memory: args.max_memory,
         max_message: args.max_message,
         max_output: args.max_output,
+        max_processes: args.max_processes,
         ..Limits::default()
     };
-    if !uses_wasmp(&module) {
-        let limits = Limits {
-            timeout: args.timeout,
-            ..limits
-        };
-        let command = log(sandbox::pool(&module, &limits, &args.grants, &messages), args);
-        return exec::command(&module, arguments, command, &messages);
+    let mut granted = grants::resolve(&args.grants, &limits, &Objects::default(), &typed.path, &messages)?;
+    let name = if is_program { path.as_str() } else { module.name() };
+    grants::set_arguments(&mut granted, name, arguments);
+    if args.grants.explain {
+        return explain::print(&module, &granted, args.grants.file.as_deref(), Tasks::Program);
     }
-    let context = log(sandbox::pool(&module, &limits, &args.grants, &messages), args)
-        .args(iter::once(path.clone()).chain(arguments.iter().cloned()))
-        .max_processes(args.max_processes)
+    let timeout = args.timeout.or(granted.limits.timeout);
+    let builder = log(sandbox::pool(&module, granted, &limits, &messages), args);
+    if !is_program {
+        return exec::command(&module, builder, &messages);
+    }
+    let context = builder
         .on_output(exec::pass_on(stdout::open()?, Arc::clone(&messages)))
         .context()?;
     let context = Arc::new(context);
@@ -55,7 +60,7 @@ pub(crate) fn run(args: &args::Run) -> Result<ExitCode, Error> {
         all.interrupt();
     })?;
     let main = context.main(input::stdin()?)?;
-    if let Some(timeout) = args.timeout
+    if let Some(timeout) = timeout
         && !main.join_timeout(timeout)
     {
         context.kill();

@@ -3,9 +3,11 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::engine::{EngineOptions, Flavor};
 use crate::error::{Error, Result};
+use crate::grants::Limits;
 use crate::module::{Artifact, Module};
 use crate::process::compiler::compile_in_helper;
 use crate::process::launcher::Keeper;
@@ -21,12 +23,31 @@ pub(crate) fn processes(worker_exe: Option<&Path>) -> Result<(&'static Superviso
     Ok((supervisor, Keeper::get(worker_exe)?))
 }
 
+/// What compiling a module may use up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CompileLimits {
+    pub(crate) timeout: Duration,
+    /// Bytes.
+    pub(crate) memory: u64,
+}
+
+impl Default for CompileLimits {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            timeout: limits.compile_timeout,
+            memory: limits.compile_memory,
+        }
+    }
+}
+
 /// The module's compiled code.
 pub(crate) fn artifact(
     module: &Module,
     supervisor: &Supervisor,
     keeper: &Arc<Keeper>,
     flavor: Flavor,
+    limits: CompileLimits,
 ) -> Result<Artifact> {
     // What else may differ between pools makes no difference to compiled code.
     let options = EngineOptions {
@@ -35,7 +56,7 @@ pub(crate) fn artifact(
     };
     module.artifact(flavor, &|wasm| {
         supervisor.meet(keeper)?;
-        Ok(compile_in_helper(keeper, module.name(), wasm, &options)?)
+        Ok(compile_in_helper(limits, keeper, module.name(), wasm, &options)?)
     })
 }
 
@@ -59,7 +80,7 @@ impl Module {
     /// ```
     pub fn compile_to(&self, to: &mut dyn Write) -> Result<()> {
         let (supervisor, keeper) = processes(None)?;
-        self.write_precompiled(&artifact(self, supervisor, &keeper, Flavor::default())?, to)
-            .map_err(Error::Write)
+        let artifact = artifact(self, supervisor, &keeper, Flavor::default(), CompileLimits::default())?;
+        self.write_precompiled(&artifact, to).map_err(Error::Write)
     }
 }

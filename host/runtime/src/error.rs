@@ -43,6 +43,15 @@ pub enum Error {
         /// Why it cannot be opened.
         source: std::io::Error,
     },
+    /// A file of [`Grants`](crate::Grants) cannot be used.
+    Grants {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The line with the mistake, from 1, if it is in one.
+        line: Option<usize>,
+        /// What is wrong.
+        why: String,
+    },
     /// The directory for logs cannot be made or opened.
     LogDir {
         /// The directory on the host.
@@ -97,6 +106,10 @@ impl fmt::Display for Error {
             Self::Grant { path, source } => {
                 write!(f, "the directory `{}` cannot be granted: {source}", path.display())
             }
+            Self::Grants { path, line, why } => match line {
+                Some(line) => write!(f, "{}:{line}: {why}", path.display()),
+                None => write!(f, "{}: {why}", path.display()),
+            },
             Self::LogDir { path, source } => {
                 write!(f, "the directory `{}` cannot take logs: {source}", path.display())
             }
@@ -264,7 +277,7 @@ impl std::error::Error for Cause {
 }
 
 /// The candidate that `name` is most likely a misspelling of: at most a third of its letters differ.
-fn closest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a str> {
+pub(crate) fn closest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a str> {
     candidates
         .iter()
         .map(|candidate| (edit_distance(name, candidate), candidate.as_str()))

@@ -5,11 +5,15 @@
 
 #![allow(clippy::print_stderr, reason = "a seed that is not told cannot be tried again")]
 
+mod live;
+
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ciborium::cbor;
 use wasmp_abi::ErrorKind;
 
+use crate::grants;
 use crate::identity::{Identity, StartMethod};
 use crate::module::Module;
 use crate::objects::message::{Answer, Ask, MAX_MESSAGE, NewProcess, PoolRequest, Request};
@@ -70,8 +74,8 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// Has `read` look at garbage, for as long as there is time.
-fn fuzz(seeds: &[Vec<u8>], mut read: impl FnMut(&[u8])) {
+/// What the choices of this run come from.
+fn seed() -> u64 {
     let now = || {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -79,9 +83,19 @@ fn fuzz(seeds: &[Vec<u8>], mut read: impl FnMut(&[u8])) {
     };
     let seed = number("WASMP_SEED").unwrap_or_else(now);
     eprintln!("WASMP_SEED={seed}");
-    let mut random = Random(seed);
+    seed
+}
+
+/// When it ends.
+fn until() -> Instant {
+    Instant::now() + Duration::from_secs(number("WASMP_FUZZ_SECONDS").unwrap_or(1))
+}
+
+/// Has `read` look at garbage, for as long as there is time.
+fn fuzz(seeds: &[Vec<u8>], mut read: impl FnMut(&[u8])) {
+    let mut random = Random(seed());
     seeds.iter().for_each(|seed| read(seed));
-    let until = Instant::now() + Duration::from_secs(number("WASMP_FUZZ_SECONDS").unwrap_or(1));
+    let until = until();
     while Instant::now() < until {
         for _ in 0..100 {
             read(&random.garbage(seeds));
@@ -162,8 +176,8 @@ fn orders_of_a_guests_pool_and_words_of_other_processes() {
     });
 }
 
-#[test]
-fn requests_of_a_worker_are_served_within_its_quota() {
+/// Requests of honest workers.
+fn requests() -> Vec<Vec<u8>> {
     let token = [7; wasmp_abi::TOKEN_LEN];
     let new = |shape, name| Ask::Object(Request::New { shape, name });
     let queue = Shape::Queue {
@@ -196,7 +210,12 @@ fn requests_of_a_worker_are_served_within_its_quota() {
             log: 0,
         })),
     ];
-    let seeds: Vec<Vec<u8>> = asks.iter().map(encode).collect();
+    asks.iter().map(encode).collect()
+}
+
+#[test]
+fn requests_of_a_worker_are_served_within_its_quota() {
+    let seeds = requests();
     let scope = Scope::new(Quota {
         objects: 20,
         bytes: 8 << 30,
@@ -236,6 +255,26 @@ fn modules_and_their_descriptors() {
     fuzz(&seeds, |bytes| {
         if let Ok(module) = Module::load(bytes.to_vec()) {
             assert!(!module.tasks().is_empty());
+        }
+    });
+}
+
+#[test]
+fn files_of_grants() {
+    let seeds = [
+        &b"dir = [\"data\", \"out::/out:rw\"]\nenv = { A = \"1\" }\nqueue = [\"jobs:100\"]\n"[..],
+        b"timeout = \"1.5m\"\nmax-memory = \"64MiB\"\nfuel = 1_000\nmax-output = 99999999999\n",
+        b"sandbox = \"strict\"\nstdin = false\n[env]\nLANG = \"C\"\n",
+    ]
+    .map(<[u8]>::to_vec);
+    fuzz(&seeds, |bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        match grants::parse(text, Path::new("/there"), |_| Ok(())) {
+            Ok(grants) => assert!(grants.dirs.iter().all(|dir| dir.host().starts_with("/"))),
+            Err(refused) => {
+                assert!(!refused.why.is_empty());
+                assert!(refused.line.is_none_or(|line| line <= 1 + text.matches('\n').count()));
+            }
         }
     });
 }

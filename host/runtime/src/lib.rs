@@ -136,7 +136,8 @@
 //! the first: before a worker runs a guest it closes every descriptor that is not its own, leaves its session, gives up
 //! its capabilities, sets resource limits and `no_new_privs`, and installs Landlock rules and a seccomp filter. It
 //! cannot start processes or threads, make memory executable, or open anything but what lies in a granted directory.
-//! Everything that comes back from a worker is read as from an enemy. [`PoolBuilder::sandbox`] says what happens where the
+//! Everything that comes back from a worker is read as from an enemy. [`Grants`] is all that guests are given and may use up,
+//! also from a file. [`PoolBuilder::sandbox`] says what happens where the
 //! system lacks a part of the second wall, and [`Platform`] what this one has.
 //!
 //! [wasi]: https://github.com/WebAssembly/WASI/tree/wasi-0.1/preview1
@@ -153,6 +154,7 @@
 //! | panics, traps, exits | `Panic`, `Trap`, `Exit` | goes on with a new instance |
 //! | needs more memory than [`max_memory`](PoolBuilder::max_memory) | `MemoryLimit` | goes on with a new instance |
 //! | prints more than [`max_output`](PoolBuilder::max_output) | `OutputLimit` | goes on with a new instance |
+//! | computes more than its [`fuel`](PoolBuilder::fuel) | `FuelLimit` | goes on with a new instance |
 //! | runs longer than [`timeout`](PoolBuilder::timeout) | `Timeout` | is killed and replaced |
 //! | runs longer than [`soft_timeout`](PoolBuilder::soft_timeout) | `Timeout` | goes on with a new instance |
 //! | loses its process | `WorkerLost`, unless a [retry](Retry) succeeds | is replaced |
@@ -209,6 +211,7 @@ mod engine;
 mod error;
 #[cfg(test)]
 mod fuzz;
+mod grants;
 mod identity;
 mod insight;
 mod lockdown;
@@ -226,11 +229,13 @@ mod sandbox;
 mod shared;
 mod spec;
 mod supervisor;
+pub mod units;
 mod wire;
 mod worker;
 
 pub use context::{Context, Process, ProcessBuilder};
 pub use error::{Cause, Error, ErrorKind, Result, TaskError};
+pub use grants::{DirGrant, Grants, Limits, NamedObject, ObjectKind};
 pub use identity::StartMethod;
 pub use insight::{PoolStats, SlowItem, WorkerStats, WorkerTimes};
 pub use manager::{Address, Counter, Dict, Line, List, Manager, ManagerBuilder, ManagerServer, Namespace, Set};
@@ -240,8 +245,7 @@ pub use module::{
 pub use output::{GuestOutput, Stream};
 pub use platform::Platform;
 pub use pool::{
-    AsCompleted, AsyncResult, Call, Chunksize, DirGrant, IMap, Order, Pool, PoolBuilder, Results, Submitter,
-    as_completed,
+    AsCompleted, AsyncResult, Call, Chunksize, IMap, Order, Pool, PoolBuilder, Results, Submitter, as_completed,
 };
 pub use retry::Retry;
 pub use sandbox::Sandbox;

@@ -8,15 +8,19 @@
 //! particular order; so before the thread passes on what was written up to some moment, it has all rings read, and puts what
 //! has come in order.
 
+mod meter;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use wasmp_ipc::monotonic;
 
+use self::meter::{Admitted, Meter};
 use crate::logs::LogDir;
 
 /// Bytes that may wait for the receiver before a guest has to.
@@ -191,6 +195,7 @@ pub(crate) fn start(
     handler: OutputHandler,
     logs: Option<LogDir>,
     framing: Framing,
+    rate: Option<u64>,
     gather: impl Fn() + Send + 'static,
 ) -> io::Result<OutputSender> {
     let (sender, receiver) = unbounded();
@@ -202,7 +207,11 @@ pub(crate) fn start(
     std::thread::Builder::new().name("wasmp-output".into()).spawn(move || {
         let ending = Ending { level: &level, gather };
         let mut passing = Passing {
-            target: Target { handler, logs },
+            target: Target {
+                handler,
+                logs,
+                meter: rate.map(Meter::new),
+            },
             framing,
             level: &level,
             rests: HashMap::new(),
@@ -260,10 +269,32 @@ struct Target {
     handler: OutputHandler,
     /// What is written to standard error goes there, too.
     logs: Option<LogDir>,
+    /// How much goes there, if that is limited.
+    meter: Option<Meter>,
 }
 
 impl Target {
+    /// Passes a line on, unless its writer has had enough.
     fn pass(&mut self, writer: &Writer, stream: Stream, line: &[u8]) {
+        if let Some(meter) = &mut self.meter {
+            match meter.admit(writer.worker, line.len(), Instant::now()) {
+                Admitted::Dropped => return,
+                Admitted::Passed { dropped } => self.note(writer, dropped),
+            }
+        }
+        self.write(writer, stream, line);
+    }
+
+    /// Says how much was dropped, if anything was.
+    fn note(&mut self, writer: &Writer, dropped: u64) {
+        if let (1.., Some(meter)) = (dropped, &self.meter) {
+            let rate = meter.rate();
+            let note = format!("wasmp: {dropped} bytes dropped: more than {rate} bytes a second are not passed on\n");
+            self.write(writer, Stream::Stderr, note.as_bytes());
+        }
+    }
+
+    fn write(&mut self, writer: &Writer, stream: Stream, line: &[u8]) {
         if let (Stream::Stderr, Some(logs)) = (stream, &mut self.logs) {
             logs.write(writer, line);
         }
@@ -275,6 +306,8 @@ impl Target {
     }
 
     fn end(&mut self, writer: &Writer) {
+        let dropped = self.meter.as_mut().map(|meter| meter.forget(writer.worker));
+        self.note(writer, dropped.unwrap_or_default());
         if let Some(logs) = &mut self.logs {
             logs.end(writer.worker);
         }
@@ -363,7 +396,7 @@ mod tests {
                 .unwrap()
                 .push((output.worker, output.stream, output.line.to_vec()));
         });
-        let sender = start(handler, None, framing, || ()).unwrap();
+        let sender = start(handler, None, framing, None, || ()).unwrap();
         feed(&sender);
         sender.flush();
         std::mem::take(&mut *lines.lock().unwrap())
@@ -414,7 +447,7 @@ mod tests {
                     .unwrap();
             }
         };
-        let sender = start(handler, None, Framing::Lines, gather).unwrap();
+        let sender = start(handler, None, Framing::Lines, None, gather).unwrap();
         let (first, second, third) = (monotonic(), monotonic(), monotonic());
         late.lock().unwrap().extend([
             (sender.clone(), first, &b"first\n"[..]),
@@ -446,7 +479,7 @@ mod tests {
         let handler: OutputHandler = Box::new(move |_| {
             let _ = paused.recv();
         });
-        let sender = start(handler, None, Framing::Raw, move || room.send(()).unwrap()).unwrap();
+        let sender = start(handler, None, Framing::Raw, None, move || room.send(()).unwrap()).unwrap();
         sender
             .send(&worker(1), Stream::Stdout, monotonic(), vec![0; MAX_QUEUED + 1], false)
             .unwrap();
@@ -473,7 +506,7 @@ mod tests {
             let _ = paused.recv();
             panic!("as a test of it");
         });
-        let sender = start(handler, None, Framing::Raw, move || room.send(()).unwrap()).unwrap();
+        let sender = start(handler, None, Framing::Raw, None, move || room.send(()).unwrap()).unwrap();
         sender
             .send(&worker(1), Stream::Stdout, monotonic(), vec![0; MAX_QUEUED + 1], false)
             .unwrap();

@@ -1,5 +1,8 @@
 //! How much of the wall around a worker's process there has to be.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -20,6 +23,28 @@ pub enum Sandbox {
     /// **None.** Workers keep capabilities, resource limits, files, network and every system call. For debugging, and for
     /// measuring what the wall costs; never for code that you do not trust.
     Off,
+}
+
+/// As it is typed: `strict`, `best-effort` or `off`.
+impl fmt::Display for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Strict => "strict",
+            Self::BestEffort => "best-effort",
+            Self::Off => "off",
+        })
+    }
+}
+
+impl FromStr for Sandbox {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Strict, Self::BestEffort, Self::Off]
+            .into_iter()
+            .find(|level| level.to_string() == text)
+            .ok_or_else(|| format!("`{text}` is no level of the sandbox: it is strict, best-effort or off"))
+    }
 }
 
 impl Sandbox {

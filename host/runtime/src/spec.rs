@@ -72,6 +72,8 @@ pub(crate) struct Spec {
     pub(crate) max_message: usize,
     /// Most bytes that an item may print.
     pub(crate) max_output: Option<u64>,
+    /// How much an item may compute.
+    pub(crate) fuel: Option<u64>,
     /// Whether time and randomness are the same each time.
     pub(crate) deterministic: bool,
     pub(crate) isolation: Isolation,

@@ -16,7 +16,9 @@
 //!
 //! Each turn gives one ratio, ours ÷ peer. A bar on the ratio is **met** if every turn's ratio clears it, **missed** if
 //! none does, and the row is **noisy** if some do and some do not: then run it again on a quieter machine. A bar on our
-//! own figure is judged in the same way, figure by figure, with or without a peer. Without `python3`, rows whose bar is a ratio
+//! own figure is judged in the same way, figure by figure, with or without a peer. Where the peer is this library itself without
+//! the second wall (`wall-…`), its bar is what the wall may cost, and a difference of a few hundredths is noisy on all but
+//! a quiet machine: the median of the ratios and its spread say more. Without `python3`, rows whose bar is a ratio
 //! to it have **no peer** and no judgement.
 //!
 //! Started other than by `cargo bench`, as by `cargo test --benches`, it takes only the few samples of `--quick`.

@@ -112,7 +112,7 @@ pub(crate) fn measure(row: &'static Row, stage: &Stage) -> Result<Measured, Fail
 
 fn prepare(row: &Row, peer: &Peer, stage: &Stage) -> Result<Option<Sampler>, Failure> {
     match peer {
-        Peer::Native(sampler) => sampler(stage).map(Some),
+        Peer::Native(sampler) | Peer::Unwalled(sampler) => sampler(stage).map(Some),
         Peer::Python { library, items } => {
             let python = stage.python.as_ref();
             python

@@ -1,6 +1,6 @@
 //! The budget: what is measured, against whom, and what must come out.
 
-use super::ours::{cpu, latency, memory, objects, processes, throughput};
+use super::ours::{cpu, latency, memory, objects, processes, throughput, walls};
 use super::{Failure, Sampler, Stage};
 
 /// One line of the budget.
@@ -26,6 +26,8 @@ pub(crate) enum Peer {
     },
     /// The same Rust code without wasm.
     Native(Prepare),
+    /// The same with `Sandbox::Off`.
+    Unwalled(Prepare),
 }
 
 impl Peer {
@@ -44,6 +46,7 @@ impl Peer {
                 ..
             } => "multiprocessing",
             Self::Native(_) => "native",
+            Self::Unwalled(_) => "without the second wall",
         }
     }
 }
@@ -188,7 +191,7 @@ macro_rules! objects {
 
 /// All rows. Rates need not be taken over the same number of items on both sides, and are not where one side is a
 /// hundred times faster; `map-default` has the same, because the size of its chunks depends on it.
-static ROWS: [Row; 29] = [
+static ROWS: [Row; 32] = [
     Row {
         name: "map-chunk-1",
         work: "`map` square, chunksize 1",
@@ -425,6 +428,30 @@ static ROWS: [Row; 29] = [
         bar: Bar::ratio(Limit::AtLeast(3.0), "≥ 3 ×"),
         ours: objects::dict_16,
         peers: objects!(10_000),
+    },
+    Row {
+        name: "wall-apply",
+        work: "`apply` square, round trip, median, against `Sandbox::Off`",
+        unit: Unit::Microseconds,
+        bar: Bar::ratio(Limit::AtMost(1.05), "≤ 1.05 ×"),
+        ours: walls::apply,
+        peers: &[Peer::Unwalled(walls::apply_without)],
+    },
+    Row {
+        name: "wall-map",
+        work: "`map` square, chunksize 1, against `Sandbox::Off`",
+        unit: Unit::PerSecond,
+        bar: Bar::ratio(Limit::AtLeast(0.95), "≥ 0.95 ×"),
+        ours: walls::map,
+        peers: &[Peer::Unwalled(walls::map_without)],
+    },
+    Row {
+        name: "wall-start",
+        work: "`Pool(2)` → first result, not the first pool of the process, median, against `Sandbox::Off`",
+        unit: Unit::Milliseconds,
+        bar: Bar::ratio(Limit::AtMost(1.05), "≤ 1.05 ×"),
+        ours: walls::start,
+        peers: &[Peer::Unwalled(walls::start_without)],
     },
 ];
 

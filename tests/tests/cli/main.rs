@@ -24,6 +24,7 @@ mod escapes;
 mod examples;
 mod exec;
 mod failures;
+mod files;
 mod grants;
 mod input;
 mod insight;

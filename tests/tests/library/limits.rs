@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_bytes::{ByteBuf, Bytes};
-use wasmp::{Chunksize, ErrorKind, Pool, Retry};
+use wasmp::{Chunksize, Error, ErrorKind, Isolation, ModuleError, Pool, Retry};
 use wasmp_tests::isolated;
 
 use crate::common::{builder, close, listen, pool, task_error, worker, workers};
@@ -389,6 +389,166 @@ fn an_item_that_prints_too_much_fails_and_its_neighbours_do_not() {
         let printed = |lines: u32| (0..lines).map(|line| format!("line {line}\n").len()).sum::<usize>();
         let bytes: usize = lines.rest().iter().map(|line| line.text.len()).sum();
         assert_eq!(bytes, 10_000 + 50 * printed(10) + 20 * printed(800));
+    });
+}
+
+#[test]
+fn an_item_that_computes_too_much_fails_and_its_neighbours_do_not() {
+    isolated(|| {
+        let pool = builder(1).fuel(5_000_000).on_output(|_| ()).build().unwrap();
+        let pid = worker(&pool).pid();
+        let inputs = ["fine", "fine", "loop", "fine", "fine", "fine", "fine", "loop"];
+        let call = pool.task("misbehave").chunksize(Chunksize::Exact(4));
+        let results: Vec<wasmp::Result<i64>> = call.imap(inputs).unwrap().collect();
+        for (index, (input, result)) in inputs.into_iter().zip(results).enumerate() {
+            if input == "fine" {
+                assert_eq!(result.unwrap(), 1);
+            } else {
+                let error = task_error(result);
+                assert_eq!((error.kind, error.index), (ErrorKind::FuelLimit, index as u64));
+                assert_eq!(error.message, "computed more than 5000000 units of fuel allow");
+                let backtrace = error.backtrace.expect("where it was");
+                assert!(backtrace.contains("misbehave"), "{backtrace}");
+            }
+        }
+        // Each item has as much, however many there are in a chunk, and the worker goes on.
+        let squares: Vec<i64> = pool
+            .task("slow_square")
+            .chunksize(Chunksize::Exact(500))
+            .starmap((0..500).map(|x| (x, 100_u32)))
+            .unwrap();
+        assert_eq!(squares, (0..500).map(|x| x * x).collect::<Vec<_>>());
+        assert_eq!(worker(&pool).pid(), pid);
+    });
+}
+
+#[test]
+fn fuel_counts_the_same_in_every_run() {
+    isolated(|| {
+        // The number of rounds that fit is found by halving, and is the same in another worker.
+        let fits = |pool: &Pool| {
+            let (mut fits, mut fails) = (0_u32, 1_u32 << 20);
+            while fits + 1 < fails {
+                let rounds = fits + (fails - fits) / 2;
+                match pool.apply::<_, i64>("slow_square", (3, rounds)) {
+                    Ok(nine) => {
+                        assert_eq!(nine, 9);
+                        fits = rounds;
+                    }
+                    error => {
+                        assert_eq!(task_error(error).kind, ErrorKind::FuelLimit);
+                        fails = rounds;
+                    }
+                }
+            }
+            fits
+        };
+        let build = || builder(1).fuel(1_000_000).isolation(Isolation::Task).build().unwrap();
+        let most = fits(&build());
+        assert!((1..1000).contains(&most), "{most}");
+        assert_eq!(fits(&build()), most);
+    });
+}
+
+#[test]
+fn commands_and_plain_functions_and_initializers_have_fuel_too() {
+    isolated(|| {
+        let plain = r#"(module (func (export "f") (param i64) (result i64)
+            (loop $l (br_if $l (i64.eqz (local.get 0)))) (local.get 0)))"#;
+        let fueled = |module: &str| Pool::builder(module.as_bytes().to_vec()).processes(1).fuel(10_000);
+        let pool = fueled(plain).build().unwrap();
+        assert_eq!(task_error(pool.apply::<_, i64>("f", (0,))).kind, ErrorKind::FuelLimit);
+        assert_eq!(pool.apply::<_, i64>("f", (7,)).unwrap(), 7);
+
+        let command = r#"(module (memory (export "memory") 1) (func (export "_start") (loop $l (br $l))))"#;
+        let error = task_error(fueled(command).exec(std::io::empty()));
+        assert_eq!(error.kind, ErrorKind::FuelLimit);
+
+        let start =
+            r#"(module (func $s (loop $l (br $l))) (start $s) (func (export "one") (result i32) (i32.const 1)))"#;
+        let pool = fueled(start).build().unwrap();
+        assert_eq!(task_error(pool.apply::<_, i32>("one", ())).kind, ErrorKind::FuelLimit);
+
+        let pool = builder(1)
+            .fuel(5_000_000)
+            .on_output(|_| ())
+            .initializer("misbehave", ("loop",));
+        let broken = pool.build().unwrap().apply::<_, i64>("square", (3,)).unwrap_err();
+        assert!(broken.to_string().contains("units of fuel"), "{broken}");
+    });
+}
+
+#[test]
+fn a_flood_of_output_is_cut_to_its_rate_and_what_is_dropped_is_counted() {
+    isolated(|| {
+        const LINES: u32 = 200_000;
+        let (builder, lines) = listen(builder(2).output_rate(20_000));
+        let pool = builder.build().unwrap();
+        pool.apply::<_, ()>("print_lines", (LINES,)).unwrap();
+        close(&pool);
+        drop(pool);
+        let (mut passed, mut dropped) = (0, 0);
+        for line in lines.rest() {
+            match line.text.strip_prefix("wasmp: ") {
+                None => passed += line.text.len(),
+                Some(note) => {
+                    assert_eq!(line.stream, wasmp::Stream::Stderr);
+                    assert!(note.ends_with(" bytes dropped: more than 20000 bytes a second are not passed on\n"));
+                    dropped += note.split(' ').next().unwrap().parse::<usize>().unwrap();
+                }
+            }
+        }
+        let printed: usize = (0..LINES).map(|line| format!("line {line}\n").len()).sum();
+        assert_eq!(passed + dropped, printed);
+        assert!(passed >= 20_000 && dropped > 0, "{passed} of {printed}");
+    });
+}
+
+#[test]
+fn a_guest_may_have_so_many_files_open_and_its_neighbours_do_not_notice() {
+    isolated(|| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "text").unwrap();
+        let pool = builder(2)
+            .dir(wasmp::DirGrant::read_only(folder.path(), "d"))
+            .build()
+            .unwrap();
+        let greedy = pool
+            .apply_async::<_, (usize, String)>("open_files", ("d/file", 100_000))
+            .unwrap();
+        let texts: Vec<String> = pool.map("read_file", ["d/file"; 200]).unwrap();
+        assert!(texts.iter().all(|text| text == "text"));
+        let (opened, error) = greedy.get().unwrap();
+        assert!((500..1152).contains(&opened), "{opened}: {error}");
+        assert!(error.contains("os error"), "{error}");
+        // They are closed when the task drops them.
+        assert_eq!(pool.apply::<_, String>("read_file", ("d/file",)).unwrap(), "text");
+    });
+}
+
+#[test]
+fn compiling_has_limits_of_its_own() {
+    isolated(|| {
+        // Of no interest to anybody else, so that it is in no cache.
+        let module = format!(
+            r#"(module (func (export "f") (result i64) (i64.const {})) {})"#,
+            std::process::id(),
+            r#"(func (param i64) (result i64) (i64.mul (local.get 0) (i64.const 3)))"#.repeat(2_000)
+        );
+        let build = |timeout| {
+            Pool::builder(module.as_bytes().to_vec())
+                .processes(1)
+                .compile_timeout(timeout)
+                .build()
+        };
+        match build(Duration::from_nanos(1)) {
+            Err(Error::Module(ModuleError::Compile { message, .. })) => {
+                assert_eq!(message, "the compiler took longer than 1ns and was stopped");
+            }
+            other => panic!("{other:?}"),
+        }
+        let pool = build(Duration::from_secs(60)).unwrap();
+        assert_eq!(pool.apply::<_, i64>("f", ()).unwrap(), i64::from(std::process::id()));
     });
 }
 

@@ -49,6 +49,8 @@ use crate::wire::MAIN;
 pub struct Context {
     module: Module,
     terms: Terms,
+    /// Whether a `main` may read the standard input that it is given.
+    reads_stdin: bool,
     household: Arc<Household>,
 }
 
@@ -80,6 +82,7 @@ impl Context {
             family,
             module,
             mut terms,
+            reads_stdin,
             ..
         } = founded;
         // They have one task each.
@@ -87,6 +90,7 @@ impl Context {
         Self {
             module,
             terms,
+            reads_stdin,
             household: Arc::new(Household { family }),
         }
     }
@@ -104,7 +108,8 @@ impl Context {
 
     /// Runs the module's own `main` in a process, as `wasmp run` does. It has no parent, and is called `MainProcess`.
     ///
-    /// `stdin` is read on a thread of its own, which ends when `stdin` does; it is not waited for.
+    /// `stdin` is read on a thread of its own, which ends when `stdin` does; it is not waited for. It is not read
+    /// where the [grants](crate::Grants::stdin) say so.
     ///
     /// # Errors
     ///
@@ -118,14 +123,14 @@ impl Context {
                 "the module is no program: it has no `main` that could be run".into(),
             ));
         }
-        let stdin = pump(stdin)?;
+        let stdin = self.reads_stdin.then(|| pump(stdin)).transpose()?;
         Process::start(
             self,
             MAIN,
             (Vec::new(), References::default()),
             Identity::main(),
             None,
-            Some(stdin),
+            stdin,
         )
     }
 

@@ -42,15 +42,18 @@ pub(crate) struct Flavor {
     pub(crate) deterministic: bool,
     /// An instance copies its initial data into its memory; else that is mapped from the file of the code.
     pub(crate) copies_data: bool,
+    /// Guests count what they compute, and stop when it is too much; that makes tight loops slower.
+    pub(crate) metered: bool,
 }
 
 impl Flavor {
     /// How many there are.
-    pub(crate) const COUNT: usize = 8;
+    pub(crate) const COUNT: usize = 16;
 
     /// Which of them this is.
     pub(crate) fn number(self) -> usize {
-        usize::from(self.interruptible) + 2 * usize::from(self.deterministic) + 4 * usize::from(self.copies_data)
+        let bits = [self.interruptible, self.deterministic, self.copies_data, self.metered];
+        bits.iter().rev().fold(0, |number, bit| number << 1 | usize::from(*bit))
     }
 }
 
@@ -86,7 +89,8 @@ pub(crate) fn config(options: &EngineOptions, role: EngineRole) -> Config {
         .native_unwind_info(false)
         .relaxed_simd_deterministic(options.flavor.deterministic)
         .memory_init_cow(!options.flavor.copies_data)
-        .epoch_interruption(options.flavor.interruptible);
+        .epoch_interruption(options.flavor.interruptible)
+        .consume_fuel(options.flavor.metered);
     match role {
         EngineRole::Compile => {
             config
@@ -214,17 +218,18 @@ mod tests {
 
     #[test]
     fn the_compatibility_hash_is_stable() {
-        let flavors = (0..Flavor::COUNT).map(|number| Flavor {
-            interruptible: number & 1 != 0,
-            deterministic: number & 2 != 0,
-            copies_data: number & 4 != 0,
-        });
-        let hashes = flavors.enumerate().map(|(number, flavor)| {
+        let hashes: [_; Flavor::COUNT] = std::array::from_fn(|number| {
+            let flavor = Flavor {
+                interruptible: number & 1 != 0,
+                deterministic: number & 2 != 0,
+                copies_data: number & 4 != 0,
+                metered: number & 8 != 0,
+            };
             assert_eq!(flavor.number(), number);
             assert_eq!(compatibility(flavor), compatibility(flavor));
             compatibility(flavor).unwrap()
         });
-        let different: std::collections::HashSet<_> = hashes.collect();
+        let different: std::collections::HashSet<_> = hashes.into_iter().collect();
         assert_eq!(different.len(), Flavor::COUNT);
     }
 }

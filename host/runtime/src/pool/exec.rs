@@ -27,7 +27,7 @@ impl PoolBuilder {
     pub fn exec(mut self, stdin: impl Read + Send + 'static) -> Result<i32> {
         self.framing = Framing::Raw;
         self.capture = false;
-        self.stdin = Some(pump(stdin)?);
+        self.stdin = self.grants.stdin.then(|| pump(stdin)).transpose()?;
         let pool = self.processes(1).build()?;
         let ended: Result<()> = pool.apply("_start", ());
         pool.close();

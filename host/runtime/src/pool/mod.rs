@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::builder::{DirGrant, PoolBuilder};
+pub use self::builder::PoolBuilder;
 pub(crate) use self::builder::{Founded, Settings};
 pub use self::call::{Call, Chunksize};
 pub(crate) use self::codec::Spread;

@@ -12,16 +12,11 @@ use super::control::Channel;
 use super::launcher::{Keeper, wait_readable};
 use super::lifeline::{self, Lifeline};
 use super::message::{CompileReply, CompileRequest, MAX_MESSAGE, decode, encode};
+use crate::compile::CompileLimits;
 use crate::engine::{self, EngineOptions};
 use crate::lockdown::{self, Files, Filter, Profile, Role};
 use crate::module::{Artifact, ModuleError};
 use crate::sandbox::Sandbox;
-
-/// How long a compilation may take.
-const DEADLINE: Duration = Duration::from_secs(120);
-
-/// How much memory a compilation may use.
-const MEMORY_LIMIT: u64 = 4 << 30;
 
 /// Serves the one request that comes. Never returns.
 pub(super) fn main(control: &Channel) -> ! {
@@ -83,39 +78,31 @@ fn serve(control: &Channel) -> io::Result<()> {
 
 /// Compiles `wasm` in a process of its own, and returns the code.
 pub(crate) fn compile_in_helper(
+    limits: CompileLimits,
     keeper: &Keeper,
     name: &str,
     wasm: &[u8],
     options: &EngineOptions,
 ) -> Result<Artifact, ModuleError> {
-    compile_within(DEADLINE, keeper, name, wasm, options)
-}
-
-fn compile_within(
-    deadline: Duration,
-    keeper: &Keeper,
-    name: &str,
-    wasm: &[u8],
-    options: &EngineOptions,
-) -> Result<Artifact, ModuleError> {
+    let CompileLimits { timeout, memory } = limits;
     let failed = |message| ModuleError::Compile {
         module: name.to_owned(),
         message,
     };
     let request = CompileRequest {
         wasm_len: wasm.len() as u64,
-        memory_limit: MEMORY_LIMIT,
+        memory_limit: memory,
         options: options.clone(),
     };
-    let (reply, code) = ask(keeper, wasm, &request, deadline).map_err(|error| {
+    let (reply, code) = ask(keeper, wasm, &request, timeout).map_err(|error| {
         failed(match error.kind() {
             io::ErrorKind::TimedOut => {
-                format!("the compiler took longer than {deadline:?} and was stopped")
+                format!("the compiler took longer than {timeout:?} and was stopped")
             }
             io::ErrorKind::UnexpectedEof => {
                 format!(
-                    "the compiler died: it crashed, or needed more than {} GiB of memory",
-                    MEMORY_LIMIT >> 30
+                    "the compiler died: it crashed, or needed more than {} MiB of memory",
+                    memory.div_ceil(1 << 20)
                 )
             }
             _ => format!("the compiler process cannot be used: {error}"),
@@ -177,8 +164,11 @@ mod tests {
         let (supervisor, keeper) = processes(None).expect("a keeper");
         supervisor.meet(&keeper).expect("it answers");
         let options = EngineOptions::default();
-        let deadline = Duration::from_millis(100);
-        match compile_within(deadline, &keeper, "slow", &suffering(), &options) {
+        let hurried = CompileLimits {
+            timeout: Duration::from_millis(100),
+            ..CompileLimits::default()
+        };
+        match compile_in_helper(hurried, &keeper, "slow", &suffering(), &options) {
             Err(ModuleError::Compile { module, message }) => {
                 assert_eq!(module, "slow");
                 assert_eq!(message, "the compiler took longer than 100ms and was stopped");
@@ -186,6 +176,6 @@ mod tests {
             other => panic!("{other:?}"),
         }
         let plain = wat::parse_str("(module (func (export \"f\")))").expect("valid text");
-        compile_in_helper(&keeper, "plain", &plain, &options).expect("compiled");
+        compile_in_helper(CompileLimits::default(), &keeper, "plain", &plain, &options).expect("compiled");
     }
 }

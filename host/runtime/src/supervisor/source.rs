@@ -9,7 +9,7 @@ use rustix::fs::fstat;
 use super::Supervisor;
 use super::nursery::Nursery;
 use super::threads::Threads;
-use crate::compile;
+use crate::compile::{self, CompileLimits};
 use crate::error::{Error, Result};
 use crate::module::Module;
 use crate::process::launcher::Keeper;
@@ -31,6 +31,7 @@ impl Source {
         spec: &Spec,
         dirs: Vec<OwnedFd>,
         module: &Module,
+        limits: CompileLimits,
     ) -> Result<Self> {
         let start = |what| move |source| Error::Start { what, source };
         let (spec_fd, spec_bytes) = spec::to_memfd("wasmp-spec", spec).map_err(start("pass the settings on"))?;
@@ -43,7 +44,13 @@ impl Source {
         }
         let fds = std::iter::once(spec_fd).chain(dirs).map(Arc::new).collect();
         let nursery = Nursery::open(supervisor, keeper, key, spec_len, fds)?;
-        nursery.give(&compile::artifact(module, supervisor, keeper, spec.options.flavor)?);
+        nursery.give(&compile::artifact(
+            module,
+            supervisor,
+            keeper,
+            spec.options.flavor,
+            limits,
+        )?);
         supervisor.meet(keeper)?;
         Ok(Self::Processes(nursery))
     }
@@ -55,8 +62,9 @@ impl Source {
         spec: Spec,
         dirs: Vec<OwnedFd>,
         module: &Module,
+        limits: CompileLimits,
     ) -> Result<Self> {
-        let module = compile::artifact(module, supervisor, keeper, spec.options.flavor)?;
+        let module = compile::artifact(module, supervisor, keeper, spec.options.flavor, limits)?;
         supervisor.meet(keeper)?;
         Ok(Self::Threads(Arc::new(Threads {
             supervisor,

@@ -49,6 +49,13 @@ pub(super) fn of_call(error: &Error, state: &mut State) -> Fault {
             let limit = interruption::limit().unwrap_or_default();
             Fault::new(ErrorKind::Timeout, format!("ran longer than {limit:?} and was stopped"))
         }
+        (None, None, Some(Trap::OutOfFuel)) => {
+            let most = state.fuel.unwrap_or_default();
+            Fault::new(
+                ErrorKind::FuelLimit,
+                format!("computed more than {most} units of fuel allow"),
+            )
+        }
         (None, None, Some(trap)) => Fault::new(ErrorKind::Trap, trap.to_string()),
         (None, None, None) => Fault::new(ErrorKind::Trap, error.root_cause().to_string()),
     };

@@ -8,6 +8,7 @@
 
 mod copy;
 mod fault;
+mod fuel;
 mod imports;
 pub(crate) mod interruption;
 mod link;

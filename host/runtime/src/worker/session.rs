@@ -18,7 +18,7 @@ use super::pools::Pools;
 use super::processes::Processes;
 use super::state::{Apart, Host, MemoryLimit, State, Who};
 use super::wasi::{Strings, WasiState};
-use super::{Template, fault, plain};
+use super::{Template, fault, fuel, plain};
 use crate::module::ModuleKind;
 use crate::spec::Initializer;
 use crate::wire::Fault;
@@ -100,6 +100,7 @@ impl<'t> Session<'t> {
     fn call_apart(&mut self, task: u32, args: Vec<u8>) -> Result<(), Fault> {
         let Some(guest) = &mut self.guest else { return Ok(()) };
         guest.store.data_mut().apart = Some(Apart::new(args));
+        fuel::fill(&mut guest.store);
         let called =
             lookup(guest, &self.template.spec.exports, task).and_then(|function| function.call(&mut guest.store, ()));
         let state = guest.store.data_mut();
@@ -141,6 +142,7 @@ impl<'t> Session<'t> {
         let Some(guest) = &mut self.guest else { return Ok(()) };
         let before = guest.store.data().link.committed();
         interruption::end(&mut guest.store);
+        fuel::fill(&mut guest.store);
         let called =
             lookup(guest, &self.template.spec.exports, task).and_then(|function| function.call(&mut guest.store, ()));
         let state = guest.store.data_mut();
@@ -176,6 +178,7 @@ impl<'t> Session<'t> {
             return self.fail_next(&Fault::new(ErrorKind::Instantiate, "the module has no such export"));
         };
         guest.store.data_mut().begin_item();
+        fuel::fill(&mut guest.store);
         interruption::begin(&mut guest.store);
         let outcome = call_plain(guest, &function, &item);
         let spoiled = outcome
@@ -214,6 +217,7 @@ impl<'t> Session<'t> {
             state.wasi.set_stdin_pipe(stdin);
         }
         state.captured = self.template.spec.capture.then(Vec::new);
+        fuel::fill(&mut guest.store);
         interruption::begin(&mut guest.store);
         let called = guest
             .instance
@@ -259,6 +263,7 @@ impl<'t> Session<'t> {
             limits,
             printable: template.spec.max_output,
             max_output: template.spec.max_output,
+            fuel: template.spec.fuel,
             max_message: template.spec.max_message,
             slot: self.slot,
             memory: None,
@@ -270,6 +275,7 @@ impl<'t> Session<'t> {
         let mut store = Store::new(&template.engine, state);
         store.limiter(|state| &mut state.limits);
         interruption::end(&mut store);
+        fuel::fill(&mut store);
         let made = template.module.instantiate(&mut store).and_then(|instance| {
             if template.spec.kind != ModuleKind::Command {
                 initialize(&mut store, instance)?;

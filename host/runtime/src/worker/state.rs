@@ -34,6 +34,8 @@ pub(super) struct State {
     pub(super) printable: Option<u64>,
     /// How many bytes each item may print.
     pub(super) max_output: Option<u64>,
+    /// How much each item may compute.
+    pub(super) fuel: Option<u64>,
     /// Most bytes of a message that it puts into a queue or a pipe.
     pub(super) max_message: usize,
     /// The worker's number.

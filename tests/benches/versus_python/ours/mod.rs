@@ -6,6 +6,7 @@ pub(crate) mod memory;
 pub(crate) mod objects;
 pub(crate) mod processes;
 pub(crate) mod throughput;
+pub(crate) mod walls;
 
 use std::time::Instant;
 

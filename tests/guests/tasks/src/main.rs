@@ -345,6 +345,19 @@ fn write_file(path: &str, text: &str) -> std::io::Result<()> {
     std::fs::write(path, text)
 }
 
+/// Opens a file again and again, at most so often. Returns how often that worked, and what was wrong then.
+#[task]
+fn open_files(path: &str, most: u32) -> (usize, String) {
+    let mut files = Vec::new();
+    for _ in 0..most {
+        match std::fs::File::open(path) {
+            Ok(file) => files.push(file),
+            Err(error) => return (files.len(), error.to_string()),
+        }
+    }
+    (files.len(), String::new())
+}
+
 /// Everything that differs from run to run: the times before and after an hour of sleep, random numbers, the order in a map.
 #[task]
 fn chance() -> (u128, u128, Vec<i64>) {

@@ -50,7 +50,7 @@ impl Stage {
             slot,
             jobs,
             key,
-            output: output::start(Box::new(|_| ()), None, Framing::Raw, || ()).unwrap(),
+            output: output::start(Box::new(|_| ()), None, Framing::Raw, None, || ()).unwrap(),
             tasks: Consumer::new(&mapping, 0, RING_CAPACITY).unwrap(),
             replies: Producer::new(&mapping, REPLIES_AT, RING_CAPACITY).unwrap(),
         }

@@ -3,8 +3,8 @@
 use wasmp_abi::{END, ErrorKind, FAIL_ARGUMENTS, FAIL_CAUSE, FAIL_ERROR, FAIL_RESULT, IMPORT_MODULE, import};
 use wasmtime::{Caller, Linker, Result, bail};
 
-use super::super::interruption;
 use super::super::state::State;
+use super::super::{fuel, interruption};
 use super::{memory, slice};
 use crate::wire::Fault;
 
@@ -54,6 +54,7 @@ fn task_next(mut caller: Caller<'_, State>, buffer: u32, capacity: u32) -> Resul
         state.link.read_item(slice(bytes, &state.objects, buffer, len)?)?;
     }
     if !announced {
+        fuel::fill(&mut caller);
         interruption::begin(caller);
     }
     Ok(len as i64)

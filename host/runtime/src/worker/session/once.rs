@@ -10,7 +10,7 @@ use super::{Session, call_plain, fault};
 use crate::module::ModuleKind;
 use crate::wire::{Fault, MAIN, MANAGER, ReplyKind};
 use crate::worker::copy::Snapshot;
-use crate::worker::{interruption, manager};
+use crate::worker::{fuel, interruption, manager};
 
 impl Session<'_> {
     /// Runs the one call that comes. Returns the exit code.
@@ -93,6 +93,7 @@ impl Session<'_> {
         if let Some(stdin) = stdin {
             guest.store.data_mut().wasi.set_stdin_pipe(stdin);
         }
+        fuel::fill(&mut guest.store);
         interruption::begin(&mut guest.store);
         guest
             .instance
@@ -109,6 +110,7 @@ impl Session<'_> {
         let Some(guest) = &mut self.guest else { return Ok(()) };
         let function = name.and_then(|name| guest.instance.get_func(&mut guest.store, name));
         let function = function.ok_or_else(|| Fault::new(ErrorKind::Instantiate, "the module has no such export"))?;
+        fuel::fill(&mut guest.store);
         interruption::begin(&mut guest.store);
         call_plain(guest, &function, item).map(drop)
     }

@@ -1,9 +1,20 @@
-//! Durations and sizes as people type them: `500ms`, `1.5m`, `64M`, `1GiB`.
+//! Durations and sizes as people write them: `500ms`, `1.5m`, `64M`, `1GiB`.
 
 use std::time::Duration;
 
-/// Reads a DURATION: a number and one of `ms`, `s`, `m`, `h`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+/// Reads a duration: a number and one of `ms`, `s`, `m`, `h`.
+///
+/// # Errors
+///
+/// What it should be instead, in words.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// assert_eq!(wasmp::units::duration("1.5m"), Ok(Duration::from_secs(90)));
+/// assert!(wasmp::units::duration("5").is_err());
+/// ```
+pub fn duration(text: &str) -> Result<Duration, String> {
     const HELP: &str = "a duration is a number with a unit, such as 500ms, 2s, 1.5m or 1h";
     let (number, unit) = split(text).ok_or(HELP)?;
     let seconds = match unit {
@@ -21,9 +32,17 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads a SIZE in bytes: a number, and a unit unless it counts bytes. `K`, `M`, `G`, `T` (also `KiB`, …) are powers of
+/// Reads a size in bytes: a number, and a unit unless it counts bytes. `K`, `M`, `G`, `T` (also `KiB`, …) are powers of
 /// 1024, `KB`, `MB`, … powers of 1000, as for GNU's tools; upper and lower case are the same.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+///
+/// What it should be instead, in words.
+///
+/// ```
+/// assert_eq!(wasmp::units::size("64M"), Ok(64 << 20));
+/// ```
+pub fn size(text: &str) -> Result<u64, String> {
     const HELP: &str = "a size is a number of bytes, or a number with a unit, such as 64M, 1.5G or 512KiB";
     let (number, unit) = split(text).ok_or(HELP)?;
     let unit_in_lower_case = unit.to_ascii_lowercase();
