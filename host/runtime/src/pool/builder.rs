@@ -27,7 +27,7 @@ use crate::output::{self, Framing, GuestOutput, OutputHandler};
 use crate::retry::Retry;
 use crate::sandbox::Sandbox;
 use crate::shared::{Handle, References, Shareable, collect_references};
-use crate::spec::{self, DirSpec, Initializer, Isolation, Spec, available_cpus};
+use crate::spec::{self, DirSpec, Initializer, Isolation, Spec, TypeSpec, available_cpus};
 use crate::supervisor::Shared;
 use crate::supervisor::core::{Core, Terms};
 use crate::supervisor::errands::Errands;
@@ -551,6 +551,7 @@ impl PoolBuilder {
             options,
             kind: module.kind(),
             exports: module.tasks().iter().map(|task| task.export.clone()).collect(),
+            types: module.types().iter().map(TypeSpec::from).collect(),
             args: self.args,
             env: self.env,
             dirs: self
