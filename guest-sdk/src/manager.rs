@@ -26,6 +26,8 @@ pub type Set<T> = wasmp_manager::Set<T, Line>;
 pub type Counter<K> = wasmp_manager::Counter<K, Line>;
 /// Namespaces of managers: see [`Manager::namespace`].
 pub type Namespace = wasmp_manager::Namespace<Line>;
+/// Objects of managers, of types of the module's own: see [`Manager::create`].
+pub type Object = wasmp_manager::Object<Line>;
 
 /// A process that holds values for others: dictionaries, lists and more, which any task can use (CPython:
 /// `multiprocessing.Manager`).
@@ -38,6 +40,8 @@ pub type Namespace = wasmp_manager::Namespace<Line>;
 /// An object is there as long as whoever has made it has a handle to it; once one has travelled, as long as the manager. A
 /// manager is there as long as anybody has a handle to it, or to anything that it has made; one whose handles have travelled,
 /// as long as the pool or the program. It ends at once if it is [shut down](Self::shutdown).
+///
+/// It also holds objects of types of a guest's own, whose methods run in the manager: see [`managed`](macro@crate::managed).
 ///
 /// For what needs no process in between there are [`Lock`](crate::Lock), [`Queue`](crate::Queue), [`Value`](crate::Value),
 /// [`Array`](crate::Array) and their kin (CPython's managers have those as well): tasks in any process use them together as
@@ -68,7 +72,7 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// A new one, in a process of its own, which may hold 256 MiB.
+    /// A new one, in a process of its own, which may hold 256 MiB, and in which no method of a type may take more than 10 s.
     ///
     /// # Errors
     ///
@@ -202,6 +206,40 @@ impl Manager {
     /// [`ManagerError`]; [`WrongType`](ManagerError::WrongType) if a list has the name, or anything else the name of a list.
     pub fn named_namespace(&self, name: &str) -> Result<Namespace, ManagerError> {
         Namespace::named(&self.line, name)
+    }
+
+    /// A new object of the type of this name in the manager's module, made with these arguments, a tuple (CPython: what
+    /// `BaseManager.register` adds to a manager). For a type of this program, its proxy has a `new` that takes the arguments as
+    /// they are: see [`managed`](macro@crate::managed).
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), wasmp_guest::ManagerError> {
+    /// # let manager = wasmp_guest::Manager::new()?;
+    /// let account = manager.create("Account", (100,))?;
+    /// let left: u64 = account.call("withdraw", (10,))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::Call`] if its constructor fails, [`ManagerError::NoSuchType`], the others.
+    pub fn create(&self, of: &str, args: impl Serialize) -> Result<Object, ManagerError> {
+        Object::new(&self.line, of, args)
+    }
+
+    /// The object of this name, of the type `of`, made with these arguments if there was none: for programs that have nothing of
+    /// each other's. It stays as long as the manager.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`create`](Self::create); [`WrongType`](ManagerError::WrongType) if something else has the name.
+    pub fn named_object(&self, name: &str, of: &str, args: impl Serialize) -> Result<Object, ManagerError> {
+        Object::named(&self.line, name, of, args)
+    }
+
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
     }
 
     /// How much it holds.

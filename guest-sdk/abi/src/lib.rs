@@ -36,6 +36,12 @@ pub const ABI_VERSION: &str = "1";
 /// Custom section with task descriptors: CBOR maps, one right after the other.
 pub const TASKS_SECTION: &str = "wasmp.tasks";
 
+/// Custom section with the constructors and methods of types for managers: CBOR maps, one right after the other.
+pub const TYPES_SECTION: &str = "wasmp.types";
+
+/// The method of a type that makes an object.
+pub const CONSTRUCTOR: &str = "new";
+
 /// Names of the imported functions of [`IMPORT_MODULE`].
 pub mod import {
     /// `task_next(buf: i32, cap: i32) -> i64`: the arguments of the next item of this call.

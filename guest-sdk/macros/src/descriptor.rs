@@ -1,4 +1,4 @@
-//! What `wasmp inspect` shows of a task, as the CBOR map that stands in the module's custom section.
+//! What `wasmp inspect` shows of a task or a method, as the CBOR map that stands in the module's custom section.
 
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 use quote::ToTokens;
@@ -6,10 +6,20 @@ use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 
 use crate::signature::Signature;
 
-/// The descriptor of one task; its layout is written down in `wasmp-abi`.
-pub(crate) fn encode(signature: &Signature<'_>, export: &str, krate: &str, attributes: &[Attribute]) -> Vec<u8> {
+/// The descriptor of one task, or of one method of the type `of`; its layout is written down in `wasmp-abi`.
+pub(crate) fn encode(
+    signature: &Signature<'_>,
+    of: Option<&str>,
+    export: &str,
+    krate: &str,
+    attributes: &[Attribute],
+) -> Vec<u8> {
     let mut cbor = Cbor::default();
-    cbor.map(6);
+    cbor.map(6 + usize::from(of.is_some()));
+    if let Some(of) = of {
+        cbor.text("type");
+        cbor.text(of);
+    }
     cbor.text("name");
     cbor.text(&signature.name);
     cbor.text("export");

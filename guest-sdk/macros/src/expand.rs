@@ -1,13 +1,13 @@
 //! The code that is generated beside the function.
 
-use proc_macro2::{Literal, Span, TokenStream};
+use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{Item, ItemFn, spanned::Spanned};
 
 use crate::{
     descriptor::{self, type_text},
     options::Options,
-    signature::Signature,
+    signature::{Kind, Signature},
 };
 
 /// Expands `#[task]`. The function itself is always part of the output, untouched, so that a mistake in the attribute
@@ -18,7 +18,7 @@ pub(crate) fn task(options: TokenStream, item: &TokenStream) -> TokenStream {
             Item::Fn(function) => function,
             other => return Err(syn::Error::new_spanned(other, "#[task] goes on a function")),
         };
-        let signature = Signature::of(&function, &options)?;
+        let signature = Signature::of(&function.sig, Kind::Task, &options)?;
         Ok(beside(&function, &signature))
     });
     let generated = generated.unwrap_or_else(|error| error.to_compile_error());
@@ -30,7 +30,7 @@ pub(crate) fn task(options: TokenStream, item: &TokenStream) -> TokenStream {
 fn beside(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
     let krate = crate_name();
     let export = format!("wasmp_task_{krate}__{}", signature.name);
-    let descriptor = descriptor::encode(signature, &export, &krate, &function.attrs);
+    let descriptor = descriptor::encode(signature, None, &export, &krate, &function.attrs);
     let descriptor_len = descriptor.len();
     let descriptor = Literal::byte_string(&descriptor);
 
@@ -75,28 +75,34 @@ fn beside(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
     }
 }
 
-/// What runs for each item: decode the arguments, call the function, encode what it returns. Each part carries the span
-/// of the type it is about, so that "cannot be deserialized" points at the parameter.
+/// What runs for each item: decode the arguments, call the function, encode what it returns.
 fn body(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
     let ident = &function.sig.ident;
-    let names = (0..signature.parameters.len())
+    let names = argument_names(signature);
+    let outcome = outcome(signature, &quote! { #ident(#(#names),*) }, &quote! { _ });
+    with_arguments(signature, &outcome)
+}
+
+/// The names under which the arguments of a call are known.
+pub(crate) fn argument_names(signature: &Signature<'_>) -> Vec<Ident> {
+    (0..signature.parameters.len())
         .map(|index| format_ident!("argument_{index}", span = Span::mixed_site()))
-        .collect::<Vec<_>>();
-    let decode = signature.parameters.iter().zip(&names).map(|(parameter, name)| {
-        let ty = parameter.ty;
-        quote_spanned! { at(ty)=>
-            let #name = ::wasmp_guest::__private::Argument::<#ty>::decode(arguments)?;
-        }
-    });
-    let result_span = signature.result.map_or_else(Span::mixed_site, at);
-    let outcome = quote_spanned! { result_span=>
-        match ::wasmp_guest::__private::Returned(#ident(#(#names),*)).outcome() {
-            ::core::result::Result::Ok(value) => ::wasmp_guest::__private::Value(&value).encode(output),
-            ::core::result::Result::Err(error) => {
-                ::core::result::Result::Err(::wasmp_guest::__private::Reason(&error).failure())
+        .collect()
+}
+
+/// What serves one item: decodes its arguments, and goes on with `rest`. Each part carries the span of the type it is about,
+/// so that "cannot be deserialized" points at the parameter.
+pub(crate) fn with_arguments(signature: &Signature<'_>, rest: &TokenStream) -> TokenStream {
+    let decode = signature
+        .parameters
+        .iter()
+        .zip(argument_names(signature))
+        .map(|(parameter, name)| {
+            let ty = parameter.ty;
+            quote_spanned! { at(ty)=>
+                let #name = ::wasmp_guest::__private::Argument::<#ty>::decode(arguments)?;
             }
-        }
-    };
+        });
     quote_spanned! { Span::mixed_site()=>
         |arguments, output| {
             #[allow(unused_imports, reason = "each is for some types only")]
@@ -104,19 +110,35 @@ fn body(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
                 DecodeWithSerde as _, DisplayFailure as _, EncodeWithSerde as _, ErrorFailure as _, ReturnedPlainly as _,
             };
             #(#decode)*
-            #outcome
+            #rest
+        }
+    }
+}
+
+/// What becomes of what `call` returns: a value of this type, if it is no error.
+pub(crate) fn outcome(signature: &Signature<'_>, call: &TokenStream, value: &TokenStream) -> TokenStream {
+    let span = signature.result.map_or_else(Span::mixed_site, at);
+    quote_spanned! { span=>
+        match ::wasmp_guest::__private::Returned(#call).outcome() {
+            ::core::result::Result::Ok(value) => {
+                let value: #value = value;
+                ::wasmp_guest::__private::Value(&value).encode(output)
+            }
+            ::core::result::Result::Err(error) => {
+                ::core::result::Result::Err(::wasmp_guest::__private::Reason(&error).failure())
+            }
         }
     }
 }
 
 /// The place of a type, with the hygiene of generated code.
-fn at(ty: &syn::Type) -> Span {
+pub(crate) fn at(ty: &syn::Type) -> Span {
     Span::mixed_site().located_at(ty.span())
 }
 
 /// The crate that is being compiled. Two crates may have tasks of the same name: their exports differ by this, and the
 /// host can tell the user which crates they are.
-fn crate_name() -> String {
+pub(crate) fn crate_name() -> String {
     let name = std::env::var("CARGO_CRATE_NAME")
         .or_else(|_| std::env::var("CARGO_PKG_NAME"))
         .unwrap_or_default();

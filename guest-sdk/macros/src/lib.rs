@@ -1,16 +1,18 @@
-//! The attribute macros of `wasmp-guest`. Use them from there: `use wasmp_guest::{main, task};`.
+//! The attribute macros of `wasmp-guest`. Use them from there: `use wasmp_guest::{main, managed, task};`.
 //!
 //! | file | what it does |
 //! | --- | --- |
 //! | `options.rs` | what stands in the parentheses of `#[task(…)]` |
-//! | `signature.rs` | which functions can be tasks, and the errors for those which cannot |
-//! | `descriptor.rs` | what `wasmp inspect` shows of a task, as CBOR |
-//! | `expand.rs` | the code that is generated beside the function |
+//! | `signature.rs` | which functions can be tasks or methods of a managed type, and the errors for those which cannot |
+//! | `descriptor.rs` | what `wasmp inspect` shows of them, as CBOR |
+//! | `expand.rs` | the code that is generated beside a task |
+//! | `managed.rs` | `#[managed]` |
 //! | `entry.rs` | `#[main]` |
 
 mod descriptor;
 mod entry;
 mod expand;
+mod managed;
 mod options;
 mod signature;
 
@@ -92,4 +94,73 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
     entry::main(&options.into(), &item.into()).into()
+}
+
+/// Lets managers hold objects of a type: the attribute goes on its `impl` (CPython: `BaseManager.register`).
+///
+/// The type stays exactly as it is written. Beside it comes a proxy of the same name with `Proxy` behind, whose objects live in
+/// a manager: `new` makes one there, `named` finds or makes the one of a name, and each exposed method is one of the proxy. A
+/// proxy travels in arguments, results and messages, and is the same object everywhere.
+///
+/// ```no_run
+/// use wasmp_guest::{Manager, Process, Result, main, managed, task};
+///
+/// struct Account {
+///     cents: u64,
+/// }
+///
+/// #[managed]
+/// impl Account {
+///     pub fn new(cents: u64) -> Self {
+///         Self { cents }
+///     }
+///
+///     /// Takes money out, and returns what is left.
+///     pub fn withdraw(&mut self, cents: u64) -> Result<u64, String> {
+///         self.cents = self.cents.checked_sub(cents).ok_or("there is not so much")?;
+///         Ok(self.cents)
+///     }
+/// }
+///
+/// #[task]
+/// fn spend(account: AccountProxy) -> Result<()> {
+///     account.withdraw(10)?;
+///     Ok(())
+/// }
+///
+/// #[main]
+/// fn main() -> Result<()> {
+///     let manager = Manager::new()?;
+///     let account = AccountProxy::new(&manager, 100)?;
+///     Process::new(spend).args((&account,)).start()?.join()?;
+///     assert_eq!(account.withdraw(0)?, 90);
+///     Ok(())
+/// }
+/// ```
+///
+/// # What is exposed
+///
+/// The constructor, `pub fn new`, and every `pub` method with `&self` or `&mut self`. What is not `pub`, or has no `self`, is
+/// not: nobody can call it through a manager (CPython: `exposed`). Parameters and results are as those of a
+/// [task](macro@task). A `Result` has to be called that for its error to become the caller's `ManagerError::Call`; of what a
+/// method lends, `&str` or `&T`, a caller gets a copy.
+///
+/// # Where the code runs
+///
+/// Each object is an instance of the module in the manager's process, in the same two walls as a worker. A method is one
+/// step: nothing else happens in the manager meanwhile, and a task that is killed while it waits has had it called or has not; to
+/// be sure when it is tried again, have the method look at who calls. It sees what the manager's pool was given, can print, and has no
+/// shared objects, processes or pools: those report `Unsupported`. An object that is let go of goes with its memory, without its
+/// `Drop`.
+///
+/// One that panics, traps, exits or uses up the manager's memory spoils its object, and nothing else: the caller gets a
+/// `ManagerError::Call` with the backtrace, whoever comes later a `ManagerError::Spoiled`. One that takes longer than the
+/// manager's `call_timeout`, 10 s, is killed with the manager, which is `ManagerError::Gone` for everybody.
+///
+/// # Options
+///
+/// * `pub`, `pub(crate)`, …: who may use the proxy. Default: the module.
+#[proc_macro_attribute]
+pub fn managed(options: TokenStream, item: TokenStream) -> TokenStream {
+    managed::managed(options.into(), &item.into()).into()
 }

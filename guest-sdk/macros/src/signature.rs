@@ -1,13 +1,38 @@
-//! Which functions can be tasks, and the errors for those which cannot.
+//! Which functions can be tasks, or methods that a manager calls, and the errors for those which cannot.
 
 use quote::ToTokens;
-use syn::{FnArg, ItemFn, Pat, PatIdent, ReturnType, Type, TypeReference, ext::IdentExt, visit::Visit};
+use syn::{FnArg, Pat, PatIdent, ReturnType, Type, TypeReference, ext::IdentExt, visit::Visit};
 
 use crate::options::{Options, check_name};
 
-/// What the expansion needs to know about a function that can be a task.
+/// What a function is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Task,
+    /// A method or the constructor of a managed type.
+    Method,
+}
+
+impl Kind {
+    /// One of them.
+    fn one(self) -> &'static str {
+        match self {
+            Self::Task => "a task",
+            Self::Method => "a managed method",
+        }
+    }
+
+    fn attribute(self) -> &'static str {
+        match self {
+            Self::Task => "#[task]",
+            Self::Method => "#[managed]",
+        }
+    }
+}
+
+/// What the expansion needs to know about a function that the host can call.
 pub(crate) struct Signature<'f> {
-    /// The name the host calls the task by.
+    /// The name the host calls it by.
     pub(crate) name: String,
     pub(crate) parameters: Vec<Parameter<'f>>,
     /// `None`: the function returns `()`.
@@ -16,22 +41,22 @@ pub(crate) struct Signature<'f> {
 
 /// One parameter: always a plain name and a type.
 pub(crate) struct Parameter<'f> {
+    pub(crate) ident: &'f syn::Ident,
     pub(crate) name: String,
     pub(crate) ty: &'f Type,
 }
 
 impl<'f> Signature<'f> {
     /// Looks a function over and reports everything that is wrong with it at once, each problem where it stands.
-    pub(crate) fn of(function: &'f ItemFn, options: &Options) -> syn::Result<Self> {
-        let mut problems = Problems::default();
-        problems.look_at_qualifiers(function);
-        let parameters = function
-            .sig
+    pub(crate) fn of(signature: &'f syn::Signature, kind: Kind, options: &Options) -> syn::Result<Self> {
+        let mut problems = Problems { kind, error: None };
+        problems.look_at_qualifiers(signature);
+        let parameters = signature
             .inputs
             .iter()
             .filter_map(|input| problems.parameter(input))
             .collect();
-        let result = match &function.sig.output {
+        let result = match &signature.output {
             ReturnType::Default => None,
             ReturnType::Type(_, ty) => {
                 NoImplTrait {
@@ -45,12 +70,13 @@ impl<'f> Signature<'f> {
         let name = match &options.name {
             Some(name) => name.value(),
             None => {
-                let name = function.sig.ident.unraw().to_string();
+                let name = signature.ident.unraw().to_string();
                 if check_name(&name).is_err() {
-                    problems.add(
-                        &function.sig.ident,
-                        "a task's name is an ASCII identifier: give it one with #[task(name = \"…\")]",
-                    );
+                    let advice = match kind {
+                        Kind::Task => "a task's name is an ASCII identifier: give it one with #[task(name = \"…\")]",
+                        Kind::Method => "the name of a managed method is an ASCII identifier",
+                    };
+                    problems.add(&signature.ident, advice);
                 }
                 name
             }
@@ -63,47 +89,57 @@ impl<'f> Signature<'f> {
     }
 }
 
-#[derive(Default)]
-struct Problems(Option<syn::Error>);
+struct Problems {
+    kind: Kind,
+    error: Option<syn::Error>,
+}
 
 impl Problems {
     fn add(&mut self, place: impl ToTokens, message: &str) {
         let problem = syn::Error::new_spanned(place, message);
-        match &mut self.0 {
+        match &mut self.error {
             Some(problems) => problems.combine(problem),
             none => *none = Some(problem),
         }
     }
 
     fn into_result(self) -> syn::Result<()> {
-        self.0.map_or(Ok(()), Err)
+        self.error.map_or(Ok(()), Err)
     }
 
-    fn look_at_qualifiers(&mut self, function: &ItemFn) {
-        let signature = &function.sig;
-        if let Some(token) = &signature.constness {
+    fn look_at_qualifiers(&mut self, signature: &syn::Signature) {
+        let one = self.kind.one();
+        if let (Some(token), Kind::Task) = (&signature.constness, self.kind) {
             self.add(token, "a task cannot be a const fn");
         }
         if let Some(token) = &signature.asyncness {
-            self.add(token, "a task cannot be async: a worker runs one item at a time");
+            let why = match self.kind {
+                Kind::Task => "a worker runs one item at a time",
+                Kind::Method => "a manager serves one request at a time",
+            };
+            self.add(token, &format!("{one} cannot be async: {why}"));
         }
         if let Some(token) = &signature.unsafety {
             self.add(
                 token,
-                "a task cannot be unsafe: the host has no way to uphold its conditions",
+                &format!("{one} cannot be unsafe: the host has no way to uphold its conditions"),
             );
         }
         if let Some(abi) = &signature.abi {
-            self.add(abi, "a task is an ordinary Rust function: #[task] makes the export");
+            let attribute = self.kind.attribute();
+            self.add(
+                abi,
+                &format!("{one} is an ordinary Rust function: {attribute} makes the export"),
+            );
         }
         if !signature.generics.params.is_empty() {
             self.add(
                 &signature.generics.params,
-                "a task cannot be generic: the host calls one function by its name",
+                &format!("{one} cannot be generic: the host calls one function by its name"),
             );
         }
         if let Some(variadic) = &signature.variadic {
-            self.add(variadic, "a task has a fixed number of parameters");
+            self.add(variadic, &format!("{one} has a fixed number of parameters"));
         }
     }
 
@@ -111,7 +147,7 @@ impl Problems {
         let input = match input {
             FnArg::Typed(input) => input,
             FnArg::Receiver(receiver) => {
-                self.add(receiver, "a task is a free function, not a method");
+                self.receiver(receiver);
                 return None;
             }
         };
@@ -130,16 +166,29 @@ impl Problems {
                 ident,
                 ..
             }) => Some(Parameter {
+                ident,
                 name: ident.unraw().to_string(),
                 ty: &input.ty,
             }),
             pattern => {
+                let one = self.kind.one();
                 self.add(
                     pattern,
-                    "a task's parameter is a plain name: take the pattern apart inside the function",
+                    &format!("{one}'s parameter is a plain name: take the pattern apart inside the function"),
                 );
                 None
             }
+        }
+    }
+
+    fn receiver(&mut self, receiver: &syn::Receiver) {
+        match self.kind {
+            Kind::Task => self.add(receiver, "a task is a free function, not a method"),
+            Kind::Method if receiver.reference.is_none() || receiver.colon_token.is_some() => self.add(
+                receiver,
+                "a managed method takes `&self` or `&mut self`: the object stays in the manager",
+            ),
+            Kind::Method => {}
         }
     }
 }
@@ -169,16 +218,20 @@ struct NoReferences<'p> {
 
 impl<'ast> Visit<'ast> for NoReferences<'_> {
     fn visit_type_reference(&mut self, reference: &'ast TypeReference) {
+        let one = self.problems.kind.one();
         self.problems.add(
             reference,
-            "a task's parameters are owned, or `&str` or `&[u8]`, which borrow from the message: take an owned type",
+            &format!(
+                "{one}'s parameters are owned, or `&str` or `&[u8]`, which borrow from the message: take an owned type"
+            ),
         );
     }
 
     fn visit_lifetime(&mut self, lifetime: &'ast syn::Lifetime) {
+        let one = self.problems.kind.one();
         self.problems.add(
             lifetime,
-            "a task's parameters cannot have lifetimes: take an owned type",
+            &format!("{one}'s parameters cannot have lifetimes: take an owned type"),
         );
     }
 
@@ -194,9 +247,10 @@ struct NoImplTrait<'p> {
 
 impl<'ast> Visit<'ast> for NoImplTrait<'_> {
     fn visit_type_impl_trait(&mut self, ty: &'ast syn::TypeImplTrait) {
+        let one = self.problems.kind.one();
         self.problems.add(
             ty,
-            &format!("a task's {} has a type with a name, not `impl Trait`", self.place),
+            &format!("{one}'s {} has a type with a name, not `impl Trait`", self.place),
         );
     }
 }

@@ -104,9 +104,19 @@ impl<C: Client> Proxy<C> {
         op: Op,
         write: impl FnOnce(&mut Writer<'_>) -> Result<(), ManagerError>,
     ) -> Result<Self, ManagerError> {
-        let id = ask(client, (op, Id::NONE), write, |_, mut fields| {
+        Self::create_by(client, op, write, |_, mut fields| {
             fields.id().ok_or(ManagerError::Protocol)
-        })?;
+        })
+    }
+
+    /// The same, where `read` looks for the id.
+    pub(crate) fn create_by(
+        client: &C,
+        op: Op,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<(), ManagerError>,
+        read: impl FnOnce(Status, Fields<'_>) -> Result<Id, ManagerError>,
+    ) -> Result<Self, ManagerError> {
+        let id = ask(client, (op, Id::NONE), write, read)?;
         let client = client.clone();
         Ok(Self(Arc::new(Held { client, id })))
     }

@@ -1,6 +1,10 @@
 //! What can go wrong with what a manager has.
 
+use std::error::Error;
 use std::fmt;
+
+use serde::{Deserialize, Deserializer};
+use wasmp_abi::ErrorKind;
 
 use crate::protocol::Status;
 
@@ -38,13 +42,71 @@ pub enum ManagerError {
     Decode(String),
     /// The manager's answer makes no sense, or it says so of what it was asked.
     Protocol,
+    /// The constructor or the method of an [`Object`](crate::Object) has failed. An error that it has returned, and arguments
+    /// that do not fit, leave the object as it is; anything else spoils it.
+    Call(Box<CallError>),
+    /// The object was spoiled by an earlier call, and this is how that has failed.
+    Spoiled(Box<CallError>),
+    /// The manager's module has no such type.
+    NoSuchType {
+        /// The type that was asked for.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
+    },
+    /// The type has no such method, or does not expose it (CPython: `AttributeError`, or `RemoteError`).
+    NoSuchMethod {
+        /// The method that was asked for.
+        name: String,
+        /// Those that there are.
+        exposed: Vec<String>,
+    },
 }
 
+/// How the constructor or a method of an [`Object`](crate::Object) has failed. CPython: the exception that the server passes on.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct CallError {
+    /// What kind of failure it was.
+    #[serde(deserialize_with = "kind")]
+    pub kind: ErrorKind,
+    /// The failure in words: those of the error or the panic, where there are any.
+    pub message: String,
+    /// What caused the error that was returned, then what caused that, in words.
+    pub causes: Vec<String>,
+    /// The stack when it failed, innermost call first, one frame a line; for traps and panics.
+    pub backtrace: Option<String>,
+    /// The exit code, for [`ErrorKind::Exit`].
+    pub exit_code: Option<i32>,
+}
+
+fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ErrorKind, D::Error> {
+    // A kind that this version does not know is one that the caller had no part in.
+    Ok(ErrorKind::from_code(u16::deserialize(deserializer)?).unwrap_or(ErrorKind::Trap))
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            ErrorKind::Error => f.write_str(&self.message)?,
+            kind => write!(f, "{}: {}", kind.name(), self.message)?,
+        }
+        self.causes.iter().try_for_each(|cause| write!(f, ": {cause}"))
+    }
+}
+
+impl Error for CallError {}
+
 impl ManagerError {
-    /// What an answer says; `Ok` if it was done, or the time was up.
+    /// What an answer says; `Ok` if it was done, or has more to say of why not.
     pub(crate) fn of(status: Status) -> Result<Status, Self> {
         match status {
-            Status::Done | Status::TimedOut => Ok(status),
+            Status::Done
+            | Status::TimedOut
+            | Status::Failed
+            | Status::Spoiled
+            | Status::NoSuchType
+            | Status::NoSuchMethod => Ok(status),
             Status::NoSuchObject => Err(Self::NoSuchObject),
             Status::WrongType => Err(Self::WrongType),
             Status::OutOfRange => Err(Self::OutOfRange),
@@ -75,8 +137,26 @@ impl fmt::Display for ManagerError {
             Self::Encode(why) => return write!(f, "the value cannot be written: {why}"),
             Self::Decode(why) => return write!(f, "what is there is of another type: {why}"),
             Self::Protocol => "the manager and its client do not understand each other",
+            Self::Call(error) => return error.fmt(f),
+            Self::Spoiled(error) => return write!(f, "the object was spoiled by an earlier call: {error}"),
+            Self::NoSuchType { name, known } => {
+                let none = "the manager's module has no types: mark an `impl` with `#[managed]`, and give the module to the manager";
+                return list(f, format_args!("no type `{name}`"), "the manager's module has", known, none);
+            }
+            Self::NoSuchMethod { name, exposed } => {
+                let none = "its type exposes none";
+                return list(f, format_args!("no method `{name}`"), "the type exposes", exposed, none);
+            }
         })
     }
 }
 
-impl std::error::Error for ManagerError {}
+/// Says that there is no such thing, and which there are.
+fn list(f: &mut fmt::Formatter<'_>, no: fmt::Arguments<'_>, has: &str, there: &[String], none: &str) -> fmt::Result {
+    match there {
+        [] => write!(f, "{no}: {none}"),
+        there => write!(f, "{no}: {has} {}", there.join(", ")),
+    }
+}
+
+impl Error for ManagerError {}

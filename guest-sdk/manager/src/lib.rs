@@ -9,15 +9,17 @@ mod dict;
 mod error;
 mod list;
 mod namespace;
+mod object;
 pub mod protocol;
 mod set;
 
 pub use client::{Client, answers, number};
 pub use counter::Counter;
 pub use dict::Dict;
-pub use error::ManagerError;
+pub use error::{CallError, ManagerError};
 pub use list::List;
 pub use namespace::Namespace;
+pub use object::Object;
 pub use set::Set;
 
 use client::ask;

@@ -158,6 +158,14 @@ numbered! {
         ListRepeat = 58,
         /// Version or [`ANY_VERSION`] (u64), items → whether it was that version, and is replaced (u8).
         ListReplace = 59,
+
+        /// Type (item), arguments (item, an array) → id of a new object of the module's type.
+        NewObject = 64,
+        /// Name (item), type (item), arguments (item, an array) → id of the object of that name, which is new if there was
+        /// none.
+        NamedObject = 65,
+        /// Method (item), arguments (item, an array) → its result, an item.
+        CallMethod = 66,
     }
 }
 
@@ -182,6 +190,14 @@ numbered! {
         TooLarge = 7,
         /// The request makes no sense.
         Malformed = 8,
+        /// The code of a type has failed. How: an item, the CBOR of a [`CallError`](crate::CallError).
+        Failed = 32,
+        /// The object was spoiled by an earlier call. By what: an item, as for [`Failed`](Self::Failed).
+        Spoiled = 33,
+        /// The module has no such type. Those that it has: items, each the text itself.
+        NoSuchType = 34,
+        /// The type has no such method. Those that it has: items, each the text itself.
+        NoSuchMethod = 35,
     }
 }
 

@@ -5,7 +5,7 @@
 use std::{collections::HashMap, fmt, io};
 
 use serde::{Deserialize, Serialize};
-use wasmp_guest::{Condition, Connection, Lock, Queue, Value, task};
+use wasmp_guest::{Condition, Connection, Lock, Manager, ManagerError, Queue, Value, managed, task};
 
 type Outcome<T> = Result<T, Refusal>;
 
@@ -96,7 +96,101 @@ mod inner {
     }
 }
 
+/// All that is public has a doc comment, and so has what is made of it.
+#[derive(Debug)]
+pub struct Shown;
+
+#[managed(pub)]
+impl Shown {
+    /// Makes one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+
+    /// Shows it.
+    pub fn show(&mut self, name: &str) -> String {
+        format!("{name}: {self:?}")
+    }
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    cents: u64,
+    r#type: String,
+}
+
+#[managed]
+impl Account {
+    const NONE: u64 = 0;
+
+    pub const fn new(cents: u64, manager: String, name: Option<Point>) -> Self {
+        let _ = name;
+        Self { cents, r#type: manager }
+    }
+
+    pub fn r#type(&self) -> &str {
+        &self.r#type
+    }
+
+    pub fn take(&mut self, r#in: u64, of: Vec<Self>) -> io::Result<Option<Self>> {
+        self.cents += r#in + of.len() as u64;
+        Ok(None)
+    }
+
+    pub fn bytes(&self, bytes: &[u8]) -> wasmp_guest::Result<Vec<u8>> {
+        Ok(bytes.to_vec())
+    }
+
+    #[cfg(any())]
+    pub fn not_there(&self, gone: Missing) {}
+
+    pub fn from_nothing() -> Self {
+        Self::new(Self::NONE, String::new(), None)
+    }
+
+    fn generic<T>(&self, _: T) {}
+}
+
+impl Serialize for Account {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.cents.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Account {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self { cents: u64::deserialize(deserializer)?, ..Self::default() })
+    }
+}
+
+#[task]
+fn with_account(account: AccountProxy) -> Result<Option<Account>, ManagerError> {
+    account.clone().r#type()?;
+    account.take(1, vec![])
+}
+
+fn makes_one(manager: &Manager) -> Result<AccountProxy, ManagerError> {
+    AccountProxy::new(manager, 1, String::new(), None)?;
+    AccountProxy::named(manager, "name", 1, String::new(), None)
+}
+
+struct Private;
+
+#[managed]
+impl Private {
+    pub fn new() -> Result<Self, Refusal> {
+        Ok(Self)
+    }
+
+    pub fn point(&mut self, point: Point) -> Result<Point, Refusal> {
+        Ok(point)
+    }
+}
+
 fn main() {
+    let _ = makes_one;
+    Account::from_nothing().generic(1);
     assert_eq!(inner::path_to_the_macro(3), 3);
     assert_eq!(gives_back(" a "), "a");
 }

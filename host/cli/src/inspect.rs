@@ -36,6 +36,7 @@ struct View<'a> {
     kind: &'static str,
     precompiled: bool,
     tasks: Vec<Task<'a>>,
+    types: Vec<Type<'a>>,
     imports: Vec<Import<'a>>,
     exports: Vec<Named<'a>>,
     memories: Vec<Memory>,
@@ -52,6 +53,13 @@ struct Task<'a> {
     doc: &'a str,
     params: Vec<Named<'a>>,
     returns: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct Type<'a> {
+    name: &'a str,
+    constructor: Task<'a>,
+    methods: Vec<Task<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -83,6 +91,13 @@ impl<'a> View<'a> {
             kind: kind(module.kind()),
             precompiled: module.is_precompiled(),
             tasks: module.tasks().iter().map(task).collect(),
+            types: (module.types().iter())
+                .map(|ty| Type {
+                    name: &ty.name,
+                    constructor: task(&ty.constructor),
+                    methods: ty.methods.iter().map(task).collect(),
+                })
+                .collect(),
             imports: imports
                 .iter()
                 .map(|i| Import {
@@ -119,11 +134,20 @@ impl<'a> View<'a> {
         if self.precompiled {
             text.push_str(", precompiled");
         }
-        text.push_str("\n\nTasks\n");
+        text.push('\n');
+        if !self.tasks.is_empty() {
+            text.push_str("\nTasks\n");
+        }
         for task in &self.tasks {
-            let _ = writeln!(text, "  {}", signature(task));
-            for line in task.doc.lines() {
-                let _ = writeln!(text, "      {line}");
+            describe(&mut text, "  ", task);
+        }
+        if !self.types.is_empty() {
+            text.push_str("\nTypes for managers\n");
+        }
+        for ty in &self.types {
+            let _ = writeln!(text, "  {}", ty.name);
+            for method in std::iter::once(&ty.constructor).chain(&ty.methods) {
+                describe(&mut text, "    ", method);
             }
         }
         if !self.imports.is_empty() {
@@ -182,6 +206,14 @@ fn task(info: &TaskInfo) -> Task<'_> {
             })
             .collect(),
         returns: info.returns.as_deref(),
+    }
+}
+
+/// The signature of a task or a method, and what its documentation says.
+fn describe(text: &mut String, margin: &str, task: &Task<'_>) {
+    let _ = writeln!(text, "{margin}{}", signature(task));
+    for line in task.doc.lines() {
+        let _ = writeln!(text, "{margin}    {line}");
     }
 }
 

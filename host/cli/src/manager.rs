@@ -1,4 +1,4 @@
-//! `wasmp manager`: dictionaries and lists for programs anywhere that have the key.
+//! `wasmp manager`: dictionaries, lists and objects for programs anywhere that have the key.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -9,13 +9,29 @@ use wasmp::Manager;
 
 use crate::args;
 use crate::error::Error;
-use crate::{FAILED, INTERRUPTED, signals};
+use crate::progress::Progress;
+use crate::terminal::Messages;
+use crate::{FAILED, INTERRUPTED, module, signals};
+
+/// What kills a manager whose method takes too long.
+const SIGALRM: i32 = 14;
 
 pub(crate) fn run(args: &args::Manager) -> Result<ExitCode, Error> {
     let key = read_key(args)?;
     let mut manager = Manager::builder();
     if let Some(bytes) = args.max_bytes {
         manager = manager.max_bytes(bytes);
+    }
+    let messages = Messages::new(false, Progress::none());
+    if let Some(path) = args.module.clone() {
+        let typed = args::Module {
+            path,
+            allow_precompiled: args.allow_precompiled,
+        };
+        manager = manager.module(module::load(&typed, &messages)?);
+    }
+    if let Some(timeout) = args.call_timeout {
+        manager = manager.call_timeout(timeout);
     }
     let manager = manager.start()?;
     let server = manager.listen(&args.listen, &key)?;
@@ -35,10 +51,14 @@ pub(crate) fn run(args: &args::Manager) -> Result<ExitCode, Error> {
     drop(server.lock().map(|mut server| server.take()));
     // It was shut down by a client, or has died.
     let code = manager.process().and_then(|process| process.exitcode());
-    Ok(if code == Some(0) {
-        ExitCode::SUCCESS
-    } else {
-        FAILED.into()
+    Ok(match code {
+        Some(0) => ExitCode::SUCCESS,
+        code => {
+            if code == Some(-SIGALRM) {
+                messages.error("a method ran longer than it may (--call-timeout), and was killed with the manager");
+            }
+            FAILED.into()
+        }
     })
 }
 

@@ -244,17 +244,23 @@ fn modules_and_their_descriptors() {
     let descriptor = cbor!({
         "name" => "square", "export" => "wasmp_task_square", "doc" => "Squares.", "params" => [["x", "i64"]], "returns" => null
     });
-    let mut section = Vec::new();
-    ciborium::into_writer(&descriptor.expect("plain data"), &mut section).expect("plain data");
-    let escaped: String = section.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    let constructor = cbor!({ "type" => "Square", "name" => "new", "export" => "wasmp_task_square" });
+    let escaped = [descriptor, constructor].map(|descriptor| {
+        let mut section = Vec::new();
+        ciborium::into_writer(&descriptor.expect("plain data"), &mut section).expect("plain data");
+        let escaped: String = section.iter().map(|byte| format!("\\{byte:02x}")).collect();
+        escaped
+    });
+    let [task, method] = escaped;
     let module = wat::parse_str(format!(
         r#"(module (import "wasmp_v1" "worker_slot" (func (result i32))) (memory (export "memory") 1)
-            (func (export "wasmp_task_square")) (@custom "wasmp.tasks" "{escaped}") (@custom "wasmp.abi" "1"))"#
+            (func (export "wasmp_task_square")) (@custom "wasmp.tasks" "{task}") (@custom "wasmp.types" "{method}")
+            (@custom "wasmp.abi" "1"))"#
     ));
     let seeds = [module.expect("valid text")];
     fuzz(&seeds, |bytes| {
         if let Ok(module) = Module::load(bytes.to_vec()) {
-            assert!(!module.tasks().is_empty());
+            assert!(!module.tasks().is_empty() || !module.types().is_empty());
         }
     });
 }

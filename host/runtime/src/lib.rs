@@ -54,8 +54,8 @@
 //!   [`JoinableQueue`] and [`SimpleQueue`], [`pipe`] and [`Connection`], [`Lock`], [`RLock`], [`Semaphore`],
 //!   [`BoundedSemaphore`], [`Event`], [`Condition`] and [`Barrier`], [`Value`], [`Array`], [`SharedMemory`] and
 //!   [`ShareableList`]. See [below](#shared-objects).
-//! * [`Manager`]: a process that holds values for others: [`Dict`], [`List`], [`Set`], [`Counter`], [`Namespace`]. Each request
-//!   to it is one step; guests have the same under the same names, and programs elsewhere can [be let
+//! * [`Manager`]: a process that holds values for others: [`Dict`], [`List`], [`Set`], [`Counter`], [`Namespace`], and
+//!   [objects](Object) of types that guests define. Each request to it is one step; guests have the same under the same names, and programs elsewhere can [be let
 //!   in](Manager::listen).
 //! * **Worker**: a process with one thread and one instance of the module. A trap or a panic costs it the instance
 //!   ([`Isolation`] says what else does); a deadline or a signal costs the process, and the pool starts another.
@@ -238,9 +238,10 @@ pub use error::{Cause, Error, ErrorKind, Result, TaskError};
 pub use grants::{DirGrant, Grants, Limits, NamedObject, ObjectKind};
 pub use identity::StartMethod;
 pub use insight::{PoolStats, SlowItem, WorkerStats, WorkerTimes};
-pub use manager::{Address, Counter, Dict, Line, List, Manager, ManagerBuilder, ManagerServer, Namespace, Set};
+pub use manager::{Address, Counter, Dict, Line, List, Manager, ManagerBuilder, ManagerServer, Namespace, Object, Set};
 pub use module::{
-    ExportInfo, ImportInfo, MemoryInfo, Module, ModuleError, ModuleKind, ModuleSource, Param, TaskInfo, UnknownImport,
+    ExportInfo, ImportInfo, MemoryInfo, Module, ModuleError, ModuleKind, ModuleSource, Param, TaskInfo, TypeInfo,
+    UnknownImport,
 };
 pub use output::{GuestOutput, Stream};
 pub use platform::Platform;
@@ -257,4 +258,4 @@ pub use shared::{
     wait_timeout,
 };
 pub use spec::Isolation;
-pub use wasmp_manager::{ManagerError, Usage};
+pub use wasmp_manager::{CallError, ManagerError, Usage};

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::EngineOptions;
-use crate::module::ModuleKind;
+use crate::module::{ModuleKind, TaskInfo, TypeInfo};
 use crate::sandbox::Sandbox;
 
 /// How much of an instance's state one task leaves to the next.
@@ -57,6 +57,27 @@ pub(crate) struct DirSpec {
     pub(crate) writable: bool,
 }
 
+/// A type of the module, as a manager makes its objects.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct TypeSpec {
+    pub(crate) name: String,
+    /// The export that makes an object.
+    pub(crate) constructor: String,
+    /// The name of each method, and the export that implements it.
+    pub(crate) methods: Vec<(String, String)>,
+}
+
+impl From<&TypeInfo> for TypeSpec {
+    fn from(info: &TypeInfo) -> Self {
+        let method = |method: &TaskInfo| (method.name.clone(), method.export.clone());
+        Self {
+            name: info.name.clone(),
+            constructor: info.constructor.export.clone(),
+            methods: info.methods.iter().map(method).collect(),
+        }
+    }
+}
+
 /// Everything that the workers of a pool are told.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Spec {
@@ -64,6 +85,8 @@ pub(crate) struct Spec {
     pub(crate) kind: ModuleKind,
     /// For each task, the export that implements it.
     pub(crate) exports: Vec<String>,
+    /// The types whose objects a manager can hold.
+    pub(crate) types: Vec<TypeSpec>,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) dirs: Vec<DirSpec>,

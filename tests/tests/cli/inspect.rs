@@ -1,7 +1,7 @@
 //! `wasmp inspect`: what a module offers and needs, for people and for programs.
 
 use serde_json::{Value, json};
-use wasmp_tests::{program, tasks};
+use wasmp_tests::{objects, program, tasks};
 
 use crate::run::wasmp;
 use crate::scene::{Folder, escaped};
@@ -51,13 +51,33 @@ fn tasks_have_their_parameters_and_docs() {
 }
 
 #[test]
+fn types_have_their_methods() {
+    let outcome = wasmp("inspect").arg(objects()).run();
+    for part in [
+        "\nTypes for managers\n  Account\n    new(owner: &str, cents: u64) -> Result<Account, String>\n",
+        "    deposit(cents: u64) -> u64\n        Puts money in.\n",
+        "  Trouble\n    new(how: &str) -> Trouble\n    exit(code: i32) -> ()\n",
+    ] {
+        assert!(outcome.text().contains(part), "no {part:?} in: {}", outcome.text());
+    }
+    assert!(!outcome.text().contains("  note("), "it is not public");
+    let module = as_json(objects());
+    let account = &module["types"][0];
+    assert_eq!(
+        (&account["name"], &account["constructor"]["name"]),
+        (&json!("Account"), &json!("new"))
+    );
+    assert_eq!(account["methods"][0]["name"], "book");
+}
+
+#[test]
 fn for_programs_it_is_one_object() {
     assert_eq!(
         as_json("examples/plain/square.wat"),
         json!({
             "name": "square", "kind": "plain_exports", "precompiled": false,
             "tasks": [{"name": "square", "doc": "", "params": [{"name": "", "type": "i64"}], "returns": "i64"}],
-            "imports": [], "exports": [{"name": "square", "type": "func (i64) -> i64"}],
+            "types": [], "imports": [], "exports": [{"name": "square", "type": "func (i64) -> i64"}],
             "memories": [], "functions": 1, "code_size": 8, "data_size": 0,
             "sha256": "46589df81bd0032dfed4670ffeae62efadd3d82d254dc05e80ba3f3987a49f75",
             "asks": [],

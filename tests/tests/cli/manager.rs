@@ -1,6 +1,7 @@
 //! `wasmp manager`: what it prints, who reaches it, and how it ends.
 
 use wasmp::{Address, Dict, Manager, ManagerError};
+use wasmp_tests::objects;
 
 use crate::run::wasmp;
 use crate::scene::Folder;
@@ -62,4 +63,23 @@ fn a_key_that_is_none_and_an_address_that_is_none_are_refused() {
     let outcome = wasmp("manager --authkey-file key --listen 5000").run();
     assert_eq!(outcome.code(), 2);
     outcome.says(&["is neither HOST:PORT nor unix:PATH"]);
+}
+
+#[test]
+fn it_holds_the_types_of_a_module_until_a_method_takes_too_long() {
+    let folder = Folder::new().with("key", "key");
+    let command = format!(
+        "manager --authkey-file {}/key --call-timeout 500ms --module",
+        folder.path().display()
+    );
+    let running = wasmp(&command).arg(objects()).start();
+    let address: Address = running.stdout.next().parse().expect("an address");
+    let manager = Manager::connect(&address, b"key").expect("it is there");
+    let account = manager.create("Account", ("Ada", 1)).expect("an account");
+    assert_eq!(account.call::<_, u64>("deposit", (1,)), Ok(2));
+    let trouble = manager.create("Trouble", ("",)).expect("trouble");
+    assert_eq!(trouble.call::<_, ()>("forever", ()), Err(ManagerError::Gone));
+    let outcome = running.end();
+    assert_eq!(outcome.code(), 1);
+    outcome.says(&["a method ran longer than it may (--call-timeout), and was killed with the manager"]);
 }

@@ -250,6 +250,18 @@ fn shared_dict_is_one_dictionary_for_all() {
 }
 
 #[test]
+fn registered_type_is_one_account_for_all() {
+    prints(
+        "registered_type",
+        &[
+            "in the till: 4000",
+            "in the purse: 5",
+            "refused: 10 cents are wanted, and 5 are there",
+        ],
+    );
+}
+
+#[test]
 fn word_counter_counts_every_word() {
     let files = ["README.md", "LICENSE-MIT", "host/cli/CONTRACT.md"];
     let words = |file: &&str| {

@@ -56,6 +56,7 @@ scenarios! {
     p_23_broken_streams
     p_27_own_type
     f_01_finalize
+    mm_01_types
     sm_managed
     x_02_generations
     x_04_pools

@@ -13,3 +13,4 @@ mod managers;
 mod memory;
 mod queues;
 mod signals;
+mod types;

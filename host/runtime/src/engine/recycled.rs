@@ -40,6 +40,9 @@ const LOOKED_THROUGH: usize = 4 << 20;
 /// A memory is looked through after its first use, its fourth, its sixteenth and so on, this one the last.
 const LAST_LOOK: u32 = 1024;
 
+/// Most memories that wait for an instance: a worker has one instance at a time.
+const MAX_FREE: usize = 8;
+
 /// Where memories come from, and go back to.
 #[derive(Debug, Default)]
 pub(crate) struct Recycler {
@@ -261,7 +264,10 @@ impl Drop for Memory {
         if let Some(mut region) = self.region.take()
             && region.renew(self.minimum).is_ok()
         {
-            self.free.lock().unwrap_or_else(PoisonError::into_inner).push(region);
+            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+            if free.len() < MAX_FREE {
+                free.push(region);
+            }
         }
     }
 }

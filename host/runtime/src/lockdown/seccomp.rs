@@ -73,7 +73,7 @@ impl Filter {
     pub(crate) fn compile(role: Role, files: Files) -> Result<Self, BackendError> {
         let mut allowed = common()?;
         match role {
-            Role::Worker => allowed.append(&mut control()?),
+            Role::Worker => allowed.append(&mut worker()?),
             Role::Compiler => allowed.append(&mut threads_and_memfds()?),
         }
         if files >= Files::Read {
@@ -255,10 +255,12 @@ fn futex_operations() -> Result<Vec<SeccompRule>, BackendError> {
     .collect()
 }
 
-/// What asking the host takes, on the one socket for it.
-fn control() -> Result<Rules, BackendError> {
+/// What asking the host takes, on the one socket for it, and the timer by which a manager ends what takes too long: its signal
+/// goes to this process alone.
+fn worker() -> Result<Rules, BackendError> {
     let only = || rule(0, SeccompCmpOp::Eq, CONTROL.into());
     Ok(Rules::from([
+        (libc::SYS_setitimer, Vec::new()),
         (libc::SYS_recvmsg, vec![only()?]),
         (libc::SYS_sendmsg, vec![only()?]),
     ]))

@@ -1,5 +1,7 @@
 //! A manager as threads of the host use it.
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wasmp_manager::protocol::MAX_MESSAGE;
@@ -8,9 +10,10 @@ use wasmp_manager::{ManagerError, Usage, shut_down, usage};
 use super::line::Line;
 use super::reception::Reception;
 use super::remote::{Address, ManagerServer, connect};
-use super::{DEFAULT_MAX_BYTES, Settings};
+use super::{DEFAULT_CALL_TIMEOUT, DEFAULT_MAX_BYTES, Settings};
 use crate::context::{Context, Process};
 use crate::error::Result;
+use crate::module::ModuleSource;
 use crate::objects::Entry;
 use crate::pool::Pool;
 use crate::shared::Handle;
@@ -25,6 +28,8 @@ pub type Set<T> = wasmp_manager::Set<T, Line>;
 pub type Counter<K> = wasmp_manager::Counter<K, Line>;
 /// Namespaces of managers: see [`Manager::namespace`].
 pub type Namespace = wasmp_manager::Namespace<Line>;
+/// Objects of managers, of types of a module's own: see [`Manager::create`].
+pub type Object = wasmp_manager::Object<Line>;
 
 /// A process that holds values for others: dictionaries, lists and more, which any task and any thread can use
 /// (CPython: `multiprocessing.Manager`).
@@ -37,6 +42,8 @@ pub type Namespace = wasmp_manager::Namespace<Line>;
 /// An object is there as long as whoever has made it has a handle to it; once one has travelled, as long as the manager. A
 /// manager is there as long as the host has a handle to it, or to anything that it has made, or it is [shut
 /// down](Self::shutdown); one that a guest has made as `wasmp_guest::Manager` says.
+///
+/// It also holds objects of types of a guest's own, whose methods run in the manager: see [`create`](Self::create).
 ///
 /// For what needs no process in between there are [`Lock`](crate::Lock), [`Queue`](crate::Queue), [`Value`](crate::Value),
 /// [`Array`](crate::Array) and their kin (CPython's managers have those as well): tasks in any process use them together as
@@ -67,15 +74,33 @@ pub struct Manager {
 #[derive(Debug)]
 pub struct ManagerBuilder<'c> {
     context: Option<&'c Context>,
+    module: Option<ModuleSource>,
     max_bytes: u64,
+    call_timeout: Duration,
 }
 
 impl<'c> ManagerBuilder<'c> {
     pub(crate) fn new(context: Option<&'c Context>) -> Self {
         Self {
             context,
+            module: None,
             max_bytes: DEFAULT_MAX_BYTES,
+            call_timeout: DEFAULT_CALL_TIMEOUT,
         }
+    }
+
+    /// A module whose types the manager can hold, beside all else (CPython: `register`): see [`Manager::create`]. What runs of
+    /// it there is granted nothing: for files or variables, set up a [context](Context::manager), whose managers have its module.
+    pub fn module(mut self, module: impl Into<ModuleSource>) -> Self {
+        self.module = Some(module.into());
+        self
+    }
+
+    /// How long a constructor or a method of a [type](Manager::create) may take. What takes longer cannot be stopped in any other
+    /// way than to kill the manager, which is then [`ManagerError::Gone`] for everybody. Default: 10 s.
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = timeout;
+        self
     }
 
     /// Most bytes of keys and values that it may hold, and what it takes to keep them; what would be more is
@@ -90,17 +115,19 @@ impl<'c> ManagerBuilder<'c> {
     ///
     /// # Errors
     ///
-    /// That no process can be started.
+    /// That no process can be started, or of what is wrong with the module.
     pub fn start(self) -> Result<Manager> {
         let settings = Settings {
             max_bytes: self.max_bytes,
+            call_timeout: self.call_timeout,
         };
         let of_its_own;
-        let context = match self.context {
-            Some(context) => context,
-            None => {
+        let context = match (self.module, self.context) {
+            (None, Some(context)) => context,
+            (module, _) => {
+                let module = module.unwrap_or_else(|| NOTHING.to_vec().into());
                 let memory = self.max_bytes.saturating_mul(3).saturating_add(MAX_MESSAGE as u64 * 3);
-                of_its_own = Pool::builder(NOTHING.to_vec()).max_memory(memory).context()?;
+                of_its_own = Pool::builder(module).max_memory(memory).context()?;
                 &of_its_own
             }
         };
@@ -280,6 +307,43 @@ impl Manager {
         Namespace::named(&self.line, name)
     }
 
+    /// A new object of the type of this name in the manager's [module](ManagerBuilder::module), made with these arguments, a
+    /// tuple (CPython: what `BaseManager.register` adds to a manager). It is a guest's type with `#[managed]`; guests of
+    /// that module have typed proxies for it. [`Module::types`](crate::Module::types) says which there are.
+    ///
+    /// ```no_run
+    /// use wasmp::Manager;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = Manager::builder().module("types.wasm").start()?;
+    /// let account = manager.create("Account", (100,))?;
+    /// let left: u64 = account.call("withdraw", (10,))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::Call`] if its constructor fails, [`ManagerError::NoSuchType`], the others.
+    pub fn create(&self, of: &str, args: impl Serialize) -> std::result::Result<Object, ManagerError> {
+        Object::new(&self.line, of, args)
+    }
+
+    /// The object of this name, of the type `of`, made with these arguments if there was none: for programs that have nothing of
+    /// each other's. It stays as long as the manager.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`create`](Self::create); [`WrongType`](ManagerError::WrongType) if something else has the name.
+    pub fn named_object(
+        &self,
+        name: &str,
+        of: &str,
+        args: impl Serialize,
+    ) -> std::result::Result<Object, ManagerError> {
+        Object::named(&self.line, name, of, args)
+    }
+
     /// How much it holds.
     ///
     /// # Errors
@@ -310,7 +374,8 @@ impl Manager {
 }
 
 impl Context {
-    /// A manager, to be set up, whose process has the limits of this context.
+    /// A manager, to be set up, whose process has the limits of this context. It can hold the types of its module, which see what
+    /// the tasks of this context see.
     pub fn manager(&self) -> ManagerBuilder<'_> {
         ManagerBuilder::new(Some(self))
     }

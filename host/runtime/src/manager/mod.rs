@@ -5,8 +5,8 @@
 //!    └─ asks the host to be let in ──► Reception ── the pipe's other end, through the door ──► server process
 //! ```
 //!
-//! * The [server](crate::worker) is a process as locked down as any worker, with native code instead of a guest. It holds the
-//!   values in its own memory, and serves one request after the other, so that each is one step. When it is killed, or out
+//! * The [server](crate::worker) is a process as locked down as any worker, with native code instead of a guest, but for
+//!   objects of the module's own [types](custom), each of which is an instance. It holds the values in its own memory, and serves one request after the other, so that each is one step. When it is killed, or out
 //!   of memory, every client is told so.
 //! * A client, a guest or a thread of the host, has a pipe to it that nobody else has. The host makes it, and passes its
 //!   other end through the door, the one pipe into which only the host writes: see [`reception`].
@@ -16,6 +16,7 @@
 //! What they say to each other is [`wasmp_manager::protocol`]; what users hold of it are the proxies of that crate.
 
 mod client;
+mod custom;
 mod line;
 mod list;
 mod map;
@@ -24,9 +25,12 @@ pub(crate) mod reception;
 mod remote;
 mod store;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-pub use self::client::{Counter, Dict, List, Manager, ManagerBuilder, Namespace, Set};
+pub use self::client::{Counter, Dict, List, Manager, ManagerBuilder, Namespace, Object, Set};
+pub(crate) use self::custom::{Instance, Refusal, Types};
 pub use self::line::Line;
 pub(crate) use self::reception::Reception;
 pub use self::remote::{Address, ManagerServer};
@@ -39,11 +43,16 @@ const MAX_CLIENTS: usize = 100;
 /// How much a manager may hold, unless it is told otherwise.
 pub(crate) const DEFAULT_MAX_BYTES: u64 = 256 << 20;
 
+/// How long a method of a type may take, unless the manager is told otherwise.
+pub(crate) const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// What a manager is told when it is started.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(crate) struct Settings {
     /// Most bytes of values, and what it takes to keep them.
     pub(crate) max_bytes: u64,
+    /// How long a method of a type may take: longer, and the manager is killed.
+    pub(crate) call_timeout: Duration,
 }
 
 /// What a manager is called with: the door, and how it is set up.

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use rustix::rand::{GetRandomFlags, getrandom};
 use wasmp_manager::protocol::{FOREVER, Fields, Id, MAX_MESSAGE, Op, Status, Writer};
 
+use super::custom::{Custom, Types};
 use super::list::List;
 use super::map::Map;
 
 /// What an object takes beside what is in it.
-const OBJECT_BYTES: u64 = 256;
+pub(super) const OBJECT_BYTES: u64 = 256;
 
 /// What a wait takes beside what it waits for.
 const WAITING_BYTES: u64 = 128;
@@ -49,6 +50,11 @@ impl Budget {
         }
     }
 
+    /// How many more there may be.
+    pub(super) fn room(&self) -> u64 {
+        self.max.saturating_sub(self.used)
+    }
+
     pub(super) fn give_back(&mut self, bytes: u64) {
         self.used -= bytes;
     }
@@ -77,16 +83,25 @@ pub(super) fn no_longer_than_may_be(answer: &Writer<'_>) -> Result<(), Status> {
 }
 
 #[derive(Debug)]
-enum Content {
+pub(super) enum Content {
     Map(Map),
     List(List),
+    Custom(Custom),
 }
 
 #[derive(Debug)]
-struct Object {
-    content: Content,
+pub(super) struct Object {
+    pub(super) content: Content,
     /// Who has made it, as long as nobody else knows of it: it goes with that one.
-    owner: Option<u32>,
+    pub(super) owner: Option<u32>,
+}
+
+/// An id that nobody can guess.
+pub(super) fn new_id() -> Result<Id, Status> {
+    let mut bits = [0; Id::LEN];
+    // Up to 256 bytes come whole.
+    getrandom(&mut bits, GetRandomFlags::empty()).map_err(|_| Status::Full)?;
+    Ok(Id::new(bits))
 }
 
 /// A request that waits for a key to have another value.
@@ -146,10 +161,14 @@ impl Late {
 
 #[derive(Debug)]
 pub(crate) struct Store {
-    objects: HashMap<Id, Object>,
+    pub(super) objects: HashMap<Id, Object>,
     /// Those that have a name: they are never removed.
-    names: HashMap<Box<[u8]>, Id>,
-    budget: Budget,
+    pub(super) names: HashMap<Box<[u8]>, Id>,
+    pub(super) budget: Budget,
+    /// What makes objects of the module's types, if there is a module.
+    pub(super) types: Option<Box<dyn Types>>,
+    /// How many of them there are.
+    pub(super) customs: usize,
     waiting: Vec<Waiting>,
     /// Answers to those whose wait is over.
     late: Vec<Late>,
@@ -165,8 +184,18 @@ impl Store {
                 used: 0,
                 max: max_bytes,
             },
+            types: None,
+            customs: 0,
             waiting: Vec::new(),
             late: Vec::new(),
+        }
+    }
+
+    /// The same, with objects of these types.
+    pub(crate) fn with_types(self, types: Box<dyn Types>) -> Self {
+        Self {
+            types: Some(types),
+            ..self
         }
     }
 
@@ -211,6 +240,7 @@ impl Store {
                 answer.id(self.create(caller.client, op, &items)?);
             }
             Op::NamedMap | Op::NamedList => answer.id(self.named(op, malformed(fields.item())?)?),
+            Op::NewObject | Op::NamedObject => return self.custom(caller.client, op, fields, answer),
             Op::Release => {
                 if self
                     .objects
@@ -243,6 +273,7 @@ impl Store {
                 let object = self.objects.get_mut(&id).ok_or(Status::NoSuchObject)?;
                 match &mut object.content {
                     Content::List(list) => list.serve(op, fields, answer, &mut self.budget)?,
+                    Content::Custom(custom) => return custom.serve(op, fields, answer, &mut self.budget),
                     Content::Map(map) => {
                         let before = map.version();
                         map.serve(op, fields, answer, &mut self.budget)?;
@@ -257,10 +288,7 @@ impl Store {
     }
 
     fn create(&mut self, client: u32, op: Op, items: &[&[u8]]) -> Result<Id, Status> {
-        let mut bits = [0; Id::LEN];
-        // Up to 256 bytes come whole.
-        getrandom(&mut bits, GetRandomFlags::empty()).map_err(|_| Status::Full)?;
-        let id = Id::new(bits);
+        let id = new_id()?;
         // Changed only if it succeeds.
         let mut budget = self.budget.clone();
         budget.exchange(0, OBJECT_BYTES)?;
@@ -299,6 +327,10 @@ impl Store {
         let bytes = match &object.content {
             Content::Map(map) => map.bytes(),
             Content::List(list) => list.bytes(),
+            Content::Custom(custom) => {
+                self.customs -= 1;
+                custom.bytes()
+            }
         };
         self.budget.give_back(OBJECT_BYTES + bytes);
         self.wake(id);
@@ -323,7 +355,7 @@ impl Store {
     fn map(&self, id: Id) -> Result<&Map, Status> {
         match self.objects.get(&id).map(|object| &object.content) {
             Some(Content::Map(map)) => Ok(map),
-            Some(Content::List(_)) => Err(Status::WrongType),
+            Some(Content::List(_) | Content::Custom(_)) => Err(Status::WrongType),
             None => Err(Status::NoSuchObject),
         }
     }

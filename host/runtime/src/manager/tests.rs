@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use wasmp_manager::protocol::{FOREVER, Fields, Id, KEYS, MAX_MESSAGE, Op, Status, VALUES, Writer};
+use wasmp_abi::ErrorKind;
+use wasmp_manager::protocol::{FOREVER, Fields, Id, KEYS, MAX_MESSAGE, Op, REQUEST_HEAD, Status, VALUES, Writer};
 
-use super::store::{Caller, Served, Store};
+use super::custom::{Instance, Refusal, Types};
+use super::store::{Caller, Content, Served, Store};
+use crate::wire::Fault;
 
 const ONE: Caller = Caller {
     connection: 1,
@@ -170,7 +173,7 @@ fn garbage(dice: &mut Dice, ids: &[Id]) -> Vec<u8> {
 fn whatever_is_asked_the_books_are_right() {
     let seed = std::process::id().into();
     let mut dice = Dice(seed);
-    let mut store = Store::new(20_000);
+    let mut store = Store::new(20_000).with_types(Box::new(Purses));
     let mut ids = vec![Id::NONE, new(&mut store, Op::NewMap), new(&mut store, Op::NewList)];
     let mut answer = Vec::new();
     for round in 0..200_000 {
@@ -179,7 +182,7 @@ fn whatever_is_asked_the_books_are_right() {
         store.serve(caller, &request, &mut answer, Instant::now);
         assert!(answer.len() <= MAX_MESSAGE, "seed {seed}");
         if let [_, _, _, _, 0, rest @ ..] = &answer[..]
-            && request.get(4).is_some_and(|op| *op <= Op::NewList as u8)
+            && (request.get(4)).is_some_and(|op| *op <= Op::NewList as u8 || *op == Op::NewObject as u8)
             && let Some(id) = Fields(rest).id()
         {
             ids.push(id);
@@ -204,6 +207,177 @@ fn whatever_is_asked_the_books_are_right() {
         }
     }
     assert!(used(&mut store) <= 20_000);
+}
+
+/// A type of which an object takes as many bytes as were put into it, and at most what it may.
+#[derive(Debug)]
+struct Purses;
+
+#[derive(Debug)]
+struct Purse {
+    bytes: u64,
+    broken: bool,
+}
+
+const PURSE_BYTES: u64 = 100;
+
+impl Types for Purses {
+    fn create(&mut self, of: &[u8], _args: &[u8], room: u64) -> Result<Box<dyn Instance>, Refusal> {
+        match of {
+            b"Purse" if room >= PURSE_BYTES => Ok(Box::new(Purse {
+                bytes: PURSE_BYTES,
+                broken: false,
+            })),
+            b"Purse" => Err(Refusal::Status(Status::Full)),
+            _ => Err(Refusal::NoSuchType(vec!["Purse".into()])),
+        }
+    }
+}
+
+impl Instance for Purse {
+    fn call(&mut self, method: &[u8], args: &[u8], room: u64) -> Result<Vec<u8>, Refusal> {
+        let broken = || Fault::new(ErrorKind::Trap, "broken");
+        match method {
+            _ if self.broken => Err(Refusal::Spoiled(broken())),
+            b"put" if args.len() as u64 <= room => {
+                self.bytes += args.len() as u64;
+                Ok(args.to_vec())
+            }
+            b"put" => Err(Refusal::Failed(Fault::new(ErrorKind::Error, "no room"))),
+            b"break" => {
+                (self.bytes, self.broken) = (0, true);
+                Err(Refusal::Failed(broken()))
+            }
+            _ => Err(Refusal::NoSuchMethod(vec!["put".into(), "break".into()])),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+fn new_purse(store: &mut Store) -> (Status, Vec<u8>) {
+    ask(store, ONE, Op::NewObject, Id::NONE, |writer| {
+        writer.item(b"Purse");
+        writer.item(&[0x80]);
+    })
+}
+
+fn call_purse(store: &mut Store, purse: Id, method: &[u8], args: &[u8]) -> (Status, Vec<u8>) {
+    ask(store, OTHER, Op::CallMethod, purse, |writer| {
+        writer.item(method);
+        writer.item(args);
+    })
+}
+
+#[test]
+fn what_objects_of_types_take_is_in_the_books() {
+    let mut store = Store::new(10_000).with_types(Box::new(Purses));
+    let before = used(&mut store);
+    let (status, fields) = new_purse(&mut store);
+    let purse = Fields(&fields).id().unwrap();
+    let empty = used(&mut store);
+    assert_eq!((status, empty > before + PURSE_BYTES), (Status::Done, true));
+    let (status, fields) = call_purse(&mut store, purse, b"put", &[7; 1000]);
+    assert_eq!((status, Fields(&fields).item()), (Status::Done, Some(&[7; 1000][..])));
+    assert_eq!(used(&mut store), empty + 1000);
+    assert_eq!(call_purse(&mut store, purse, b"put", &[7; 10_000]).0, Status::Failed);
+    assert_eq!(used(&mut store), empty + 1000);
+    let (status, fields) = call_purse(&mut store, purse, b"take", &[]);
+    let exposed = Fields(&fields).items().map(|names| names.concat());
+    assert_eq!((status, exposed), (Status::NoSuchMethod, Some(b"putbreak".to_vec())));
+    assert_eq!(ask(&mut store, ONE, Op::MapLength, purse, |_| ()).0, Status::WrongType);
+    let list = new(&mut store, Op::NewList);
+    assert_eq!(call_purse(&mut store, list, b"put", &[]).0, Status::WrongType);
+    assert_eq!(call_purse(&mut store, purse, b"break", &[]).0, Status::Failed);
+    assert_eq!(call_purse(&mut store, purse, b"put", &[]).0, Status::Spoiled);
+    forget_all(&mut store);
+    assert_eq!((used(&mut store), store.customs), (before, 0));
+}
+
+#[test]
+fn whatever_is_asked_of_objects_of_types_the_books_are_right() {
+    let seed = std::process::id().into();
+    let mut dice = Dice(seed);
+    let mut store = Store::new(20_000).with_types(Box::new(Purses));
+    let mut ids = vec![Id::NONE, new(&mut store, Op::NewMap)];
+    let (mut answer, mut answered) = (Vec::new(), [0; 256]);
+    let ops = [
+        Op::NewObject,
+        Op::NamedObject,
+        Op::CallMethod,
+        Op::CallMethod,
+        Op::Release,
+        Op::Keep,
+    ];
+    let words = [&b"Purse"[..], b"put", b"break", b"name", b"", &[7; 500]];
+    for _ in 0..100_000 {
+        let op = ops[dice.roll(6) as usize];
+        let mut request = Vec::new();
+        let mut writer = Writer(&mut request);
+        writer.request(op, ids[dice.roll(ids.len() as u64) as usize]);
+        for _ in 0..dice.roll(5) {
+            match dice.roll(10) {
+                0 => writer.option(None),
+                1 => writer.u32(u32::MAX - 1),
+                _ => writer.item(words[dice.roll(6) as usize]),
+            }
+        }
+        if dice.roll(10) == 0 {
+            let len = dice.roll(request.len() as u64 + 1) as usize;
+            request.truncate(len);
+        }
+        let caller = if dice.roll(2) == 0 { ONE } else { OTHER };
+        if store.serve(caller, &request, &mut answer, Instant::now) != Served::Answered {
+            continue;
+        }
+        answered[usize::from(answer[4])] += 1;
+        if let (Op::NewObject | Op::NamedObject, [_, _, _, _, 0, id @ ..]) = (op, &answer[..])
+            && let Some(id) = Fields(id).id()
+            && request.len() > REQUEST_HEAD
+        {
+            ids.push(id);
+        }
+        if ids.len() > 20 {
+            store.forget(OTHER.client);
+            ids.truncate(2 + dice.roll(10) as usize);
+        }
+        assert!(used(&mut store) <= 20_000, "seed {seed}");
+    }
+    let often = [
+        Status::Done,
+        Status::NoSuchType,
+        Status::NoSuchMethod,
+        Status::Failed,
+        Status::Spoiled,
+        Status::NoSuchObject,
+        Status::WrongType,
+        Status::Malformed,
+        Status::Full,
+    ];
+    for status in often {
+        assert!(answered[status as usize] > 0, "seed {seed}: never {status:?}");
+    }
+    // Those of the names stay.
+    forget_all(&mut store);
+    let kept = store.objects.values();
+    let customs = kept
+        .filter(|object| matches!(object.content, Content::Custom(_)))
+        .count();
+    assert_eq!(store.customs, customs, "seed {seed}");
+}
+
+#[test]
+fn there_are_so_many_objects_of_types_and_no_more() {
+    let mut store = Store::new(1 << 30).with_types(Box::new(Purses));
+    for _ in 0..1000 {
+        assert_eq!(new_purse(&mut store).0, Status::Done);
+    }
+    assert_eq!(new_purse(&mut store).0, Status::Full);
+    forget_all(&mut store);
+    assert_eq!(new_purse(&mut store).0, Status::Done);
+    assert_eq!(new_purse(&mut Store::new(1 << 20)).0, Status::NoSuchType);
 }
 
 #[test]

@@ -1,14 +1,14 @@
-//! The custom section in which an SDK describes its tasks.
+//! The custom sections in which an SDK describes its tasks, and the methods of its types.
 //!
-//! The section is a sequence of CBOR maps, because the linker joins those of several crates end to end. It comes with
+//! Each is a sequence of CBOR maps, because the linker joins those of several crates end to end. It comes with
 //! the module and may hold anything, so every count in it has a limit.
 
 use ciborium::de::{Error as CborError, from_reader_with_recursion_limit};
 use serde::Deserialize;
 
-/// Most bytes of descriptors, of all sections together.
+/// Most bytes of descriptors, of all sections of one name together.
 pub(crate) const MAX_SECTION: usize = 16 << 20;
-/// Most tasks of one module.
+/// Most tasks of one module, and most methods of its types.
 pub(crate) const MAX_TASKS: usize = 10_000;
 /// A descriptor is a map of texts and of pairs of texts.
 const MAX_DEPTH: usize = 8;
@@ -17,6 +17,9 @@ const MAX_DEPTH: usize = 8;
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct Descriptor {
     pub(crate) name: String,
+    /// The type whose method it is.
+    #[serde(rename = "type", default)]
+    pub(crate) of: String,
     pub(crate) export: String,
     #[serde(rename = "crate", default)]
     pub(crate) krate: String,

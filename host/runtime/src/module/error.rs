@@ -61,18 +61,18 @@ pub enum ModuleError {
         /// The version it was built for.
         found: String,
     },
-    /// Its task descriptors are wrong.
+    /// Its descriptors of tasks or types are wrong.
     Descriptor {
         /// The module.
         module: String,
         /// What is wrong.
         why: String,
     },
-    /// Two tasks have the same name.
+    /// Two tasks, or two methods of one type, have the same name.
     DuplicateTask {
         /// The module.
         module: String,
-        /// The task.
+        /// The task, or the type and its method: `Type::method`.
         task: String,
         /// The two crates that define it.
         crates: [String; 2],
@@ -156,15 +156,17 @@ impl fmt::Display for ModuleError {
             ),
             Self::Descriptor { module, why } => write!(
                 f,
-                "the list of tasks in {module} (custom section `{}`) is wrong: {why}",
-                wasmp_abi::TASKS_SECTION
+                "the list of tasks or types in {module} (custom section `{}` or `{}`) is wrong: {why}",
+                wasmp_abi::TASKS_SECTION,
+                wasmp_abi::TYPES_SECTION
             ),
             Self::DuplicateTask {
                 module,
                 task,
                 crates: [one, other],
             } => {
-                write!(f, "{module} has two tasks named `{task}`, ")?;
+                let what = if task.contains("::") { "methods" } else { "tasks" };
+                write!(f, "{module} has two {what} named `{task}`, ")?;
                 if one == other {
                     write!(f, "both in `{one}`: rename one of them")
                 } else {

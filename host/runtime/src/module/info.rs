@@ -26,7 +26,7 @@ impl ModuleKind {
     }
 }
 
-/// One task of a module.
+/// One task of a module, or one method of a type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TaskInfo {
@@ -40,6 +40,18 @@ pub struct TaskInfo {
     pub returns: Option<String>,
     /// The export that implements it.
     pub(crate) export: String,
+}
+
+/// A type of a module, whose objects a [`Manager`](crate::Manager) can hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TypeInfo {
+    /// Its name.
+    pub name: String,
+    /// What makes an object: its parameters are those of [`Manager::create`](crate::Manager::create).
+    pub constructor: TaskInfo,
+    /// Its exposed methods.
+    pub methods: Vec<TaskInfo>,
 }
 
 /// A parameter of a task.
@@ -91,6 +103,8 @@ pub(crate) struct ModuleInfo {
     pub(crate) name: Option<String>,
     pub(crate) kind: ModuleKind,
     pub(crate) tasks: Vec<TaskInfo>,
+    #[serde(default)]
+    pub(crate) types: Vec<TypeInfo>,
     pub(crate) imports: Vec<ImportInfo>,
     pub(crate) exports: Vec<ExportInfo>,
     pub(crate) memories: Vec<MemoryInfo>,

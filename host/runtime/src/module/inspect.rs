@@ -3,6 +3,8 @@
 //! The bytes may be hostile. Everything that is kept is bounded by a count or a length; function bodies are skipped,
 //! for the compiler validates them.
 
+mod types;
+
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
@@ -35,15 +37,19 @@ pub(crate) fn inspect(module: &str, wasm: &[u8]) -> Result<ModuleInfo, ModuleErr
         });
     }
     check_abi(module, &parts.abi)?;
-    let described = descriptors::parse(&parts.descriptors).map_err(|why| ModuleError::Descriptor {
-        module: module.to_owned(),
-        why,
-    })?;
-    let (kind, tasks) = tasks(module, &parts, described)?;
+    let described = |section: &[u8]| {
+        descriptors::parse(section).map_err(|why| ModuleError::Descriptor {
+            module: module.to_owned(),
+            why,
+        })
+    };
+    let types = types::types(module, &parts, described(&parts.types_described)?)?;
+    let (kind, tasks) = tasks(module, &parts, described(&parts.descriptors)?, !types.is_empty())?;
     Ok(ModuleInfo {
         name: parts.name,
         kind,
         tasks,
+        types,
         imports: parts.imports,
         exports: parts.exports.into_iter().map(|export| export.info).collect(),
         memories: parts.memories,
@@ -74,6 +80,7 @@ struct Parts {
     name: Option<String>,
     abi: Vec<u8>,
     descriptors: Vec<u8>,
+    types_described: Vec<u8>,
 }
 
 struct Export {
@@ -160,14 +167,10 @@ impl Parts {
                     self.abi.extend(section.data().iter().take(64));
                 }
                 Payload::CustomSection(section) if section.name() == wasmp_abi::TASKS_SECTION => {
-                    if self.descriptors.len() + section.data().len() > descriptors::MAX_SECTION {
-                        let what = format!("its list of tasks is longer than {} bytes", descriptors::MAX_SECTION);
-                        return Err(ModuleError::TooLarge {
-                            module: module.to_owned(),
-                            what,
-                        });
-                    }
-                    self.descriptors.extend(section.data());
+                    add_descriptors(module, &mut self.descriptors, section.data())?;
+                }
+                Payload::CustomSection(section) if section.name() == wasmp_abi::TYPES_SECTION => {
+                    add_descriptors(module, &mut self.types_described, section.data())?;
                 }
                 Payload::CustomSection(section) => {
                     if let KnownCustom::Name(names) = section.as_known() {
@@ -243,6 +246,38 @@ impl Parts {
         ty.is_some_and(|ty| ty.params().is_empty() && ty.results().is_empty())
     }
 
+    fn exports_by_name(&self) -> HashMap<&str, &Export> {
+        let named = self.exports.iter().map(|export| (export.info.name.as_str(), export));
+        named.collect()
+    }
+
+    /// The function that a descriptor speaks of.
+    fn procedure<'p>(
+        &self,
+        module: &str,
+        exports: &HashMap<&str, &'p Export>,
+        described: &Descriptor,
+    ) -> Result<&'p Export, ModuleError> {
+        let Descriptor { name, of, export, .. } = described;
+        let wrong = |what: &str| ModuleError::Descriptor {
+            module: module.to_owned(),
+            why: match of.as_str() {
+                "" => format!("task `{}` is to be the export `{}`, {what}", elide(name), elide(export)),
+                of => format!(
+                    "method `{}` of the type `{}` is to be the export `{}`, {what}",
+                    elide(name),
+                    elide(of),
+                    elide(export)
+                ),
+            },
+        };
+        let found = exports.get(export.as_str()).ok_or_else(|| wrong("which is missing"))?;
+        if !self.is_procedure(found) {
+            return Err(wrong("which is not a function of type `() -> ()`"));
+        }
+        Ok(found)
+    }
+
     /// The type of a function, as `func (i32, i32) -> i64`.
     fn function_text(&self, ty: u32) -> String {
         let Some(ty) = self.function(ty) else {
@@ -264,6 +299,18 @@ impl Parts {
         }
         elide(&text)
     }
+}
+
+/// Takes one more section of descriptors.
+fn add_descriptors(module: &str, descriptors: &mut Vec<u8>, section: &[u8]) -> Result<(), ModuleError> {
+    if descriptors.len() + section.len() > descriptors::MAX_SECTION {
+        return Err(ModuleError::TooLarge {
+            module: module.to_owned(),
+            what: format!("its list of tasks is longer than {} bytes", descriptors::MAX_SECTION),
+        });
+    }
+    descriptors.extend(section);
+    Ok(())
 }
 
 fn memory_info(memory: &wasmparser::MemoryType) -> MemoryInfo {
@@ -294,9 +341,14 @@ fn check_abi(module: &str, section: &[u8]) -> Result<(), ModuleError> {
     })
 }
 
-fn tasks(module: &str, parts: &Parts, described: Vec<Descriptor>) -> Result<(ModuleKind, Vec<TaskInfo>), ModuleError> {
+fn tasks(
+    module: &str,
+    parts: &Parts,
+    described: Vec<Descriptor>,
+    has_types: bool,
+) -> Result<(ModuleKind, Vec<TaskInfo>), ModuleError> {
     let tasks = sdk_tasks(module, parts, described)?;
-    if !tasks.is_empty() {
+    if !tasks.is_empty() || has_types {
         return Ok((ModuleKind::Tasks, tasks));
     }
     if parts
@@ -329,11 +381,7 @@ fn tasks(module: &str, parts: &Parts, described: Vec<Descriptor>) -> Result<(Mod
 
 /// The tasks that were written for wasmp: those described, then those that only have an export.
 fn sdk_tasks(module: &str, parts: &Parts, described: Vec<Descriptor>) -> Result<Vec<TaskInfo>, ModuleError> {
-    let exports: HashMap<&str, &Export> = parts
-        .exports
-        .iter()
-        .map(|export| (export.info.name.as_str(), export))
-        .collect();
+    let exports = parts.exports_by_name();
     let mut names = Names {
         module,
         crates: HashMap::new(),
@@ -341,29 +389,10 @@ fn sdk_tasks(module: &str, parts: &Parts, described: Vec<Descriptor>) -> Result<
     let mut tasks = Vec::new();
     let mut taken = HashSet::new();
     for task in described {
-        let wrong = |what: &str| ModuleError::Descriptor {
-            module: module.to_owned(),
-            why: format!(
-                "task `{}` is to be the export `{}`, {what}",
-                elide(&task.name),
-                elide(&task.export)
-            ),
-        };
-        let export = exports
-            .get(task.export.as_str())
-            .ok_or_else(|| wrong("which is missing"))?;
-        if !parts.is_procedure(export) {
-            return Err(wrong("which is not a function of type `() -> ()`"));
-        }
+        let export = parts.procedure(module, &exports, &task)?;
         taken.insert(export.info.name.as_str());
-        names.claim(&task.name, task.krate)?;
-        tasks.push(TaskInfo {
-            name: task.name,
-            doc: task.doc,
-            params: task.params.into_iter().map(|(name, ty)| Param { name, ty }).collect(),
-            returns: task.returns,
-            export: task.export,
-        });
+        names.claim(&task.name, task.krate.clone())?;
+        tasks.push(info(task));
     }
     for export in &parts.exports {
         let Some(name) = export.info.name.strip_prefix(wasmp_abi::TASK_EXPORT_PREFIX) else {
@@ -382,6 +411,17 @@ fn sdk_tasks(module: &str, parts: &Parts, described: Vec<Descriptor>) -> Result<
         });
     }
     Ok(tasks)
+}
+
+/// What a descriptor tells.
+fn info(task: Descriptor) -> TaskInfo {
+    TaskInfo {
+        name: task.name,
+        doc: task.doc,
+        params: task.params.into_iter().map(|(name, ty)| Param { name, ty }).collect(),
+        returns: task.returns,
+        export: task.export,
+    }
 }
 
 /// The names of tasks, each with the crate that defines it.

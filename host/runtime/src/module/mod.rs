@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use artifact::Artifact;
 pub use error::{ModuleError, UnknownImport};
 pub(crate) use imports::WASI_MODULE;
-pub use info::{ExportInfo, ImportInfo, MemoryInfo, ModuleKind, Param, TaskInfo};
+pub use info::{ExportInfo, ImportInfo, MemoryInfo, ModuleKind, Param, TaskInfo, TypeInfo};
 pub use source::ModuleSource;
 
 use crate::engine::{self, Allocation, Flavor, POOL_MEMORIES, POOL_TABLE_ELEMENTS, POOL_TABLES};
@@ -146,7 +146,7 @@ impl Module {
         self.inner.info.kind
     }
 
-    /// The tasks that can be called. There is at least one.
+    /// The tasks that can be called. There is at least one, or a [type](Self::types).
     #[must_use]
     pub fn tasks(&self) -> &[TaskInfo] {
         &self.inner.info.tasks
@@ -156,6 +156,12 @@ impl Module {
     #[must_use]
     pub fn task(&self, name: &str) -> Option<&TaskInfo> {
         self.tasks().iter().find(|task| task.name == name)
+    }
+
+    /// The types whose objects a [`Manager`](crate::Manager) can hold.
+    #[must_use]
+    pub fn types(&self) -> &[TypeInfo] {
+        &self.inner.info.types
     }
 
     /// What the module needs from its host.

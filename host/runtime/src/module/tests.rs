@@ -178,9 +178,48 @@ fn a_description_must_fit_the_exports() {
     assert!(wrong.contains("which is not a function of type `() -> ()`"), "{wrong}");
     let damaged = error(with_section(sdk_module(), "wasmp.tasks", b"\xff"));
     assert!(
-        damaged.contains("(custom section `wasmp.tasks`) is wrong: entry 1 at byte 0"),
+        damaged.contains("(custom section `wasmp.tasks` or `wasmp.types`) is wrong: entry 1 at byte 0"),
         "{damaged}"
     );
+}
+
+fn with_method(wasm: Vec<u8>, of: &str, name: &str, krate: &str) -> Vec<u8> {
+    let method = cbor!({ "type" => of, "name" => name, "export" => name, "crate" => krate, "doc" => "Does so." });
+    let mut data = Vec::new();
+    ciborium::into_writer(&method.unwrap(), &mut data).unwrap();
+    with_section(wasm, wasmp_abi::TYPES_SECTION, &data)
+}
+
+#[test]
+fn types_have_their_methods_and_are_no_tasks() {
+    let bare = wasm("(module (func (export \"new\")) (func (export \"put\")) (func (export \"_start\")))");
+    let put = |bare| with_method(bare, "Account", "put", "one");
+    let described = with_method(put(bare.clone()), "Account", "new", "one");
+    let module = load(&described).unwrap();
+    assert_eq!((module.kind(), module.tasks()), (ModuleKind::Tasks, &[][..]));
+    let [account] = module.types() else {
+        panic!("{:?}", module.types())
+    };
+    assert_eq!(
+        (account.name.as_str(), account.constructor.name.as_str()),
+        ("Account", "new")
+    );
+    let [method] = &account.methods[..] else {
+        panic!("{account:?}")
+    };
+    assert_eq!((method.name.as_str(), method.doc.as_str()), ("put", "Does so."));
+
+    assert!(error(put(bare.clone())).ends_with("the type `Account` has no constructor `new`"));
+    let twice = error(with_method(described.clone(), "Account", "put", "two"));
+    let words = "the module has two methods named `Account::put`, one in `one` and one in `two`: rename one of them";
+    assert_eq!(twice, words);
+    let other = load(with_method(described.clone(), "Purse", "new", "two")).unwrap();
+    let names: Vec<_> = other.types().iter().map(|of| of.name.as_str()).collect();
+    assert_eq!(names, ["Account", "Purse"]);
+    let missing = error(with_method(described.clone(), "Account", "get", "one"));
+    let words = "method `get` of the type `Account` is to be the export `get`, which is missing";
+    assert!(missing.ends_with(words), "{missing}");
+    assert!(error(with_method(described, "", "put", "one")).ends_with("`put` is the method of no type"));
 }
 
 #[test]

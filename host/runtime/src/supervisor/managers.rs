@@ -12,7 +12,7 @@ use super::owned::Wanted;
 use super::solo::{Owner, Solo};
 use crate::error::{Error, Result};
 use crate::identity::{Identity, StartMethod};
-use crate::manager::{Call, DEFAULT_MAX_BYTES, Reception, Settings};
+use crate::manager::{Call, DEFAULT_CALL_TIMEOUT, DEFAULT_MAX_BYTES, Reception, Settings};
 use crate::objects::Entry;
 use crate::objects::message::Answer;
 use crate::objects::registry::{Charge, CreateError};
@@ -40,6 +40,7 @@ pub(crate) fn found(
     // An answer, and what it is made of, take memory beside what is held.
     let settings = Settings {
         max_bytes: settings.max_bytes.min(terms.insight.max_memory / 3),
+        ..settings
     };
     let lineage = owner.next_lineage();
     let identity = Identity {
@@ -99,6 +100,7 @@ impl Core {
         let charge = self.family.scope.charge_for_manager()?;
         let settings = Settings {
             max_bytes: if max_bytes == 0 { DEFAULT_MAX_BYTES } else { max_bytes },
+            call_timeout: DEFAULT_CALL_TIMEOUT,
         };
         let terms = self.terms_for(Wanted::process(StartMethod::Forkserver));
         let owner = self.owner_at(at);

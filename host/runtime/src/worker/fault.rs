@@ -18,10 +18,38 @@ const MAX_BACKTRACE: usize = 64 << 10;
 /// Most functions that were inlined into one frame.
 const MAX_PLACES: usize = 32;
 
+/// What is known beside the error.
+pub(super) struct Clues {
+    /// The guest said that it panics, and why.
+    pub(super) panic: Option<String>,
+    /// It was refused memory: how much it would have had then.
+    pub(super) refused: Option<usize>,
+    pub(super) max_memory: usize,
+    pub(super) max_output: Option<u64>,
+    pub(super) fuel: Option<u64>,
+}
+
 /// The fault behind an error that a guest call ended with. Takes what the state knows about it.
 pub(super) fn of_call(error: &Error, state: &mut State) -> Fault {
-    let panic = state.panic.take();
-    let refused = state.limits.refused.take();
+    let clues = Clues {
+        panic: state.panic.take(),
+        refused: state.limits.refused.take(),
+        max_memory: state.limits.max,
+        max_output: state.max_output,
+        fuel: state.fuel,
+    };
+    explain(error, clues)
+}
+
+/// The fault behind an error.
+pub(super) fn explain(error: &Error, clues: Clues) -> Fault {
+    let Clues {
+        panic,
+        refused,
+        max_memory,
+        max_output,
+        fuel,
+    } = clues;
     if let Some(I32Exit(code)) = error.downcast_ref() {
         return Fault {
             exit_code: Some(*code),
@@ -29,7 +57,7 @@ pub(super) fn of_call(error: &Error, state: &mut State) -> Fault {
         };
     }
     if error.downcast_ref::<TooMuchOutput>().is_some() {
-        let most = state.max_output.unwrap_or_default();
+        let most = max_output.unwrap_or_default();
         return Fault::new(
             ErrorKind::OutputLimit,
             format!("printed more than {most} bytes, which is all that is allowed"),
@@ -39,7 +67,7 @@ pub(super) fn of_call(error: &Error, state: &mut State) -> Fault {
     let mut fault = match (panic, refused, trap) {
         (Some(message), ..) => Fault::new(ErrorKind::Panic, message),
         (None, Some(wanted), _) => {
-            let (wanted, max) = (mebibytes(wanted), mebibytes(state.limits.max));
+            let (wanted, max) = (mebibytes(wanted), mebibytes(max_memory));
             Fault::new(
                 ErrorKind::MemoryLimit,
                 format!("needed {wanted} MiB of memory, and {max} MiB are allowed"),
@@ -50,7 +78,7 @@ pub(super) fn of_call(error: &Error, state: &mut State) -> Fault {
             Fault::new(ErrorKind::Timeout, format!("ran longer than {limit:?} and was stopped"))
         }
         (None, None, Some(Trap::OutOfFuel)) => {
-            let most = state.fuel.unwrap_or_default();
+            let most = fuel.unwrap_or_default();
             Fault::new(
                 ErrorKind::FuelLimit,
                 format!("computed more than {most} units of fuel allow"),

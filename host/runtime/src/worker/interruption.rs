@@ -197,6 +197,16 @@ fn hear(signal: libc::c_int) -> io::Result<()> {
     }
 }
 
+/// This process does not hear SIGINT any more: it is for those who use it (CPython: a manager ignores SIGINT).
+pub(super) fn ignore() -> io::Result<()> {
+    // SAFETY: no code of ours runs at a signal that is ignored.
+    if unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) } == libc::SIG_ERR {
+        return Err(io::Error::last_os_error());
+    }
+    take();
+    Ok(())
+}
+
 fn listen(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) -> io::Result<()> {
     // SAFETY: the handlers do only what is safe in one: they read a clock, change atomic numbers, and wake a futex. None
     // takes a lock or memory.

@@ -4,7 +4,7 @@
 //! received at once costs it its place, and nobody else anything.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmp_abi::ObjectKind;
 use wasmp_ipc::{Connection, Limit, Party, RecvError, Spinner, WaitError, Waitable, wait_any};
@@ -12,7 +12,7 @@ use wasmp_manager::protocol::{MAX_MESSAGE, Status};
 
 use super::interruption;
 use super::objects::{Handle, Objects, OpenError};
-use crate::manager::{Call, Caller, Knock as Letter, Served, Store, refuse};
+use crate::manager::{Call, Caller, Knock as Letter, Served, Store, Types, refuse};
 use crate::objects::Object;
 use crate::process::message::decode;
 
@@ -56,12 +56,18 @@ enum Turn {
     ShutDown,
 }
 
-/// Serves until the manager is shut down, or nobody can ask any more.
-pub(super) fn serve(objects: &mut Objects, call: &[u8]) -> io::Result<()> {
+/// Serves until the manager is shut down, or nobody can ask any more. `types` makes what it takes to run the code of types,
+/// when it is known how long that may take.
+pub(super) fn serve(
+    objects: &mut Objects,
+    call: &[u8],
+    types: impl FnOnce(Duration) -> Box<dyn Types>,
+) -> io::Result<()> {
     let Call { door, settings } = decode(call)?;
     let opened = objects.open_token(ObjectKind::Connection, door).map_err(failed)?;
     let door = handle(objects, opened)?;
-    let mut store = Store::new(settings.max_bytes);
+    interruption::ignore()?;
+    let mut store = Store::new(settings.max_bytes).with_types(types(settings.call_timeout));
     let mut desks: Vec<Desk> = Vec::new();
     let mut connections = 0;
     let mut buffers = Buffers::default();
@@ -78,15 +84,18 @@ pub(super) fn serve(objects: &mut Objects, call: &[u8]) -> io::Result<()> {
                         connection: connections,
                         client,
                     };
-                    // One that has gone again, or whose object cannot be opened, is none.
-                    if let Ok(number) = objects.open_token(ObjectKind::Connection, token) {
-                        let pipe = handle(objects, number)?;
-                        desks.push(Desk {
+                    match objects.open_token(ObjectKind::Connection, token) {
+                        Ok(number) => desks.push(Desk {
                             caller,
                             number,
-                            pipe,
+                            pipe: handle(objects, number)?,
                             false_alarms: 0,
-                        });
+                        }),
+                        // It has gone again.
+                        Err(OpenError::Refused(_)) => {}
+                        // Were it left alone, it would wait for ever. There may be no descriptors left: the objects of a
+                        // guest's types can use them up, in a directory that was granted.
+                        Err(error) => return Err(failed(error)),
                     }
                 }
                 Knock::Nobody => break,

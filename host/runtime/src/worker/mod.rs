@@ -7,6 +7,7 @@
 //! guest that failed.
 
 mod copy;
+mod custom;
 mod fault;
 mod fuel;
 mod imports;

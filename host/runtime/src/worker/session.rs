@@ -343,7 +343,7 @@ fn lookup(guest: &mut Guest, exports: &[String], task: u32) -> wasmtime::Result<
 }
 
 /// Runs what a module that is not a program wants to be run before its exports are used.
-fn initialize(store: &mut Store<State>, instance: Instance) -> wasmtime::Result<()> {
+pub(super) fn initialize<T: 'static>(store: &mut Store<T>, instance: Instance) -> wasmtime::Result<()> {
     for name in ["_initialize", "__wasm_call_ctors"] {
         if let Some(function) = instance.get_func(&mut *store, name) {
             return function.typed::<(), ()>(&*store)?.call(store, ());

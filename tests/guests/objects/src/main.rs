@@ -13,6 +13,7 @@ mod memory;
 mod named;
 mod queues;
 mod signals;
+mod types;
 
 /// Picks one of the three forms of an operation that waits.
 fn within<R>(

@@ -2,12 +2,15 @@
 
 use std::cell::RefCell;
 
-use wasmp_guest::{Dict, Event, List, Manager, Process, Result, StartMethod, get_context, task};
+use wasmp_guest::{
+    Dict, Event, List, Manager, ManagerError, Process, Queue, Result, StartMethod, get_context, managed, task,
+};
 
 pub(super) fn run(scenario: &str) -> Result<bool> {
     match scenario {
         "sm_managed" => managed(),
         "fork_managed" => forked(),
+        "mm_01_types" => types(),
         _ => return Ok(false),
     }?;
     Ok(true)
@@ -84,5 +87,76 @@ fn forked() -> Result<()> {
     child.join()?;
     assert_eq!(child.exitcode(), Some(0));
     assert!(child_is_done.is_set()?);
+    Ok(())
+}
+
+/// Numbers, as they came.
+struct Tally {
+    numbers: Vec<i64>,
+}
+
+#[managed]
+impl Tally {
+    pub fn new(numbers: Vec<i64>) -> Self {
+        Self { numbers }
+    }
+
+    pub fn add(&mut self, number: i64) -> usize {
+        self.numbers.push(number);
+        self.numbers.len()
+    }
+
+    /// The last one, and there has to be one.
+    pub fn take(&mut self) -> Result<i64, String> {
+        self.numbers.pop().ok_or_else(|| "there are none".to_owned())
+    }
+
+    pub fn sum(&self) -> i64 {
+        self.check();
+        self.numbers.iter().sum()
+    }
+
+    fn check(&self) {
+        assert!(self.numbers.iter().all(|number| *number >= 0), "a number is negative");
+    }
+}
+
+/// Adds numbers to a tally that came in an argument, and to another that comes in a message, and passes a third on.
+#[task]
+fn tally(mine: TallyProxy, queue: Queue<TallyProxy>) -> Result<()> {
+    let other = queue.get()?;
+    for number in 1..=100 {
+        mine.add(number)?;
+        other.add(number)?;
+    }
+    queue.put(mine)?;
+    Ok(())
+}
+
+fn types() -> Result<()> {
+    let manager = Manager::new()?;
+    let (one, other) = (TallyProxy::new(&manager, vec![])?, TallyProxy::new(&manager, vec![7])?);
+    let queues = [Queue::new(0)?, Queue::new(0)?, Queue::new(0)?];
+    let mut processes = Vec::new();
+    for queue in &queues {
+        processes.push(Process::new(tally).args((&one, queue)).start()?);
+        queue.put(other.clone())?;
+    }
+    for (process, queue) in processes.into_iter().zip(&queues) {
+        process.join()?;
+        assert_eq!(process.exitcode(), Some(0));
+        assert!(queue.get()?.sum()? >= 5050);
+    }
+    assert_eq!((one.sum()?, other.sum()?), (3 * 5050, 3 * 5050 + 7));
+    // CPython: the exception is that of the server.
+    let empty = TallyProxy::new(&manager, vec![])?;
+    match empty.take() {
+        Err(ManagerError::Call(error)) => assert_eq!(error.message, "there are none"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(empty.add(-1)?, 1);
+    assert!(matches!(empty.sum(), Err(ManagerError::Call(error)) if error.message.starts_with("a number is negative")));
+    assert!(matches!(empty.take(), Err(ManagerError::Spoiled(_))));
+    assert_eq!(manager.usage()?.objects, 3);
     Ok(())
 }

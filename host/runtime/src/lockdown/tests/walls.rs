@@ -109,6 +109,15 @@ fn call_fork() -> c_long {
     unsafe { libc::fork() }.into()
 }
 
+/// The signal of a timer goes to the process that has set it, and a manager sets one.
+#[test]
+fn timers_are_for_workers() {
+    let nothing = || call(libc::SYS_setitimer, [libc::ITIMER_REAL as c_ulong, 0, 0, 0]);
+    assert_eq!(outcome(Role::Worker, nothing), Ok(Ok(())));
+    assert_eq!(outcome(Role::Compiler, nothing).map(|_| ()), FATAL);
+    fatal("timer_create", || call(libc::SYS_timer_create, [0; 4]));
+}
+
 #[test]
 fn other_processes_cannot_be_touched() {
     let parent = libc::pid_t::cast_unsigned(rustix::process::getpid().as_raw_pid()).into();

@@ -15,7 +15,7 @@ use crate::objects::message::is_name;
 use crate::objects::{Quota, Scope};
 use crate::output;
 use crate::sandbox::Sandbox;
-use crate::spec::{self, DirSpec, Initializer, Isolation, Spec, available_cpus};
+use crate::spec::{self, DirSpec, Initializer, Isolation, Spec, TypeSpec, available_cpus};
 use crate::supervisor::core::Terms;
 use crate::supervisor::errands::Errands;
 use crate::supervisor::family::{Family, Preparation};
@@ -206,6 +206,7 @@ impl PoolBuilder {
             options: EngineOptions { allocation, flavor },
             kind: module.kind(),
             exports: module.tasks().iter().map(|task| task.export.clone()).collect(),
+            types: module.types().iter().map(TypeSpec::from).collect(),
             args: grants.args.clone(),
             env: grants.env.clone(),
             dirs: grants.dirs.iter().map(dir_spec).collect(),

@@ -21,6 +21,7 @@ use wasmp_abi::{ObjectKind, Status};
 use wasmp_ipc::{Connection, Limit, Party, WaitError};
 use wasmtime::{Caller, Error, Extern, Linker, Memory, Result, Trap, bail};
 
+pub(super) use self::tasks::{failure, message};
 use super::interruption;
 use super::objects::{Handle, Objects, OpenError};
 use super::state::State;

@@ -75,20 +75,8 @@ fn task_return(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<()> 
 fn task_fail(mut caller: Caller<'_, State>, kind: i32, ptr: u32, len: u32) -> Result<()> {
     let memory = memory(&mut caller)?;
     let (bytes, state) = memory.data_and_store_mut(&mut caller);
-    let text = message(slice(bytes, &state.objects, ptr, len as usize)?);
-    let kind = match kind {
-        FAIL_ERROR => ErrorKind::Error,
-        FAIL_ARGUMENTS => ErrorKind::Arguments,
-        FAIL_RESULT => ErrorKind::Result,
-        _ => bail!("`task_fail` was called with the unknown kind {kind}"),
-    };
+    let fault = failure(kind, slice(bytes, &state.objects, ptr, len as usize)?)?;
     expect_running(state, "task_fail")?;
-    let mut parts = text.split(FAIL_CAUSE);
-    let message = parts.next().unwrap_or_default();
-    let fault = Fault {
-        causes: parts.take(MAX_CAUSES).map(str::to_owned).collect(),
-        ..Fault::new(kind, message)
-    };
     if let Some(apart) = &mut state.apart {
         apart.outcome = Some(Err(fault));
         return Ok(());
@@ -119,7 +107,24 @@ fn expect_running(state: &State, import: &str) -> Result<()> {
     Ok(())
 }
 
+/// What a guest says of how an item has failed.
+pub(in crate::worker) fn failure(kind: i32, text: &[u8]) -> Result<Fault> {
+    let kind = match kind {
+        FAIL_ERROR => ErrorKind::Error,
+        FAIL_ARGUMENTS => ErrorKind::Arguments,
+        FAIL_RESULT => ErrorKind::Result,
+        _ => bail!("`task_fail` was called with the unknown kind {kind}"),
+    };
+    let text = message(text);
+    let mut parts = text.split(FAIL_CAUSE);
+    let message = parts.next().unwrap_or_default();
+    Ok(Fault {
+        causes: parts.take(MAX_CAUSES).map(str::to_owned).collect(),
+        ..Fault::new(kind, message)
+    })
+}
+
 /// A message of the guest's, for people.
-fn message(bytes: &[u8]) -> String {
+pub(in crate::worker) fn message(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_MESSAGE)]).into_owned()
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::io;
 use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmp_abi::ErrorKind;
 
@@ -10,6 +11,8 @@ use super::{Session, call_plain, fault};
 use crate::module::ModuleKind;
 use crate::wire::{Fault, MAIN, MANAGER, ReplyKind};
 use crate::worker::copy::Snapshot;
+use crate::worker::custom::Maker;
+use crate::worker::state::Host;
 use crate::worker::{fuel, interruption, manager};
 
 impl Session<'_> {
@@ -53,14 +56,19 @@ impl Session<'_> {
         Ok(code)
     }
 
-    /// Is a manager, which has no instance. Returns the exit code.
+    /// Is a manager, which has instances of its own, if any. Returns the exit code.
     fn manage(mut self, call: &[u8]) -> io::Result<i32> {
-        if let Some(host) = &mut self.host {
-            manager::serve(&mut host.objects, call)?;
-        }
-        self.link().finish(&[])?;
-        self.link().ending(0)?;
-        mem::forget(self);
+        let Some(Host { link, mut objects }) = self.host.take() else {
+            return Ok(0);
+        };
+        let link = Arc::new(Mutex::new(link));
+        manager::serve(&mut objects, call, |timeout| {
+            Box::new(Maker::new(self.template, self.slot, &link, timeout))
+        })?;
+        let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
+        link.finish(&[])?;
+        link.ending(0)?;
+        mem::forget((self, objects));
         Ok(0)
     }
 
