@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wasmp_abi::Status;
-use wasmp_manager::{Client, ManagerError, Usage, answers, number, shut_down, usage};
+use wasmp_manager::{Client, ManagerError, Usage, answers, give_up, number, shut_down, usage};
 
 use crate::{
     cbor,
@@ -39,9 +39,9 @@ pub type Namespace = wasmp_manager::Namespace<Line>;
 /// manager is there as long as anybody has a handle to it, or to anything that it has made; one whose handles have travelled,
 /// as long as the pool or the program. It ends at once if it is [shut down](Self::shutdown).
 ///
-/// For what needs no process in between there are [`Lock`](crate::Lock), [`Queue`](crate::Queue), [`Value`](crate::Value),
-/// [`Array`](crate::Array) and their kin (CPython's managers have those as well): tasks in any process use them together as
-/// they are.
+/// It also has locks, queues and all else that [`managed`] has. What needs no manager, and is many times as fast, are
+/// [`Lock`](crate::Lock), [`Queue`](crate::Queue), [`Value`](crate::Value), [`Array`](crate::Array) and their kin: tasks of one
+/// host use them together as they are.
 ///
 /// ```no_run
 /// use wasmp_guest::{Dict, Manager, Process, Result, main, task};
@@ -223,6 +223,31 @@ impl Manager {
     }
 }
 
+wasmp_manager::managed! {
+    /// ```no_run
+    /// use wasmp_guest::{Manager, Process, Result, main, managed, task};
+    ///
+    /// #[task]
+    /// fn worker(jobs: managed::Queue<String>) -> Result<()> {
+    ///     while let Ok(job) = jobs.get() {
+    ///         println!("{job}");
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// #[main]
+    /// fn main() -> Result<()> {
+    ///     let manager = Manager::new()?;
+    ///     let jobs = manager.queue(0)?;
+    ///     let process = Process::new(worker).args((&jobs,)).start()?;
+    ///     jobs.put(&"sweep".to_owned())?;
+    ///     jobs.shutdown()?;
+    ///     process.join()?;
+    ///     Ok(())
+    /// }
+    /// ```
+}
+
 /// A guest's way to a manager: a pipe that it shares with nobody.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -271,7 +296,11 @@ impl Client for Line {
         number(&mut buffer, sequence)?;
         send(self.0.number(), &buffer, Timeout::FOREVER).map_err(failed)?;
         loop {
-            receive(self.0.number(), &mut buffer, Timeout::FOREVER).map_err(failed)?;
+            let received = receive(self.0.number(), &mut buffer, Timeout::FOREVER);
+            if received == Err(Status::Interrupted) {
+                self.tell(&give_up(sequence));
+            }
+            received.map_err(failed)?;
             // The answer to a request that was given up may come late.
             if answers(&buffer, sequence).ok_or(ManagerError::Protocol)? {
                 break;

@@ -12,7 +12,8 @@ use crate::protocol::{ANSWER_HEAD, Fields, Id, MAX_MESSAGE, Op, REQUEST_HEAD, St
 /// A connection to a manager, and how values travel over it. What guests have is one, what hosts have is another.
 pub trait Client: Clone + fmt::Debug + Serialize + DeserializeOwned {
     /// Has `write` write a request, sends it, and waits for an answer, which goes to `read`. The sequence number is for this
-    /// function to put in and to compare.
+    /// function to put in and to compare. Should the wait for the answer be ended from outside, the manager is told that it
+    /// was [given up](give_up), over the same connection.
     ///
     /// # Errors
     ///
@@ -22,6 +23,12 @@ pub trait Client: Clone + fmt::Debug + Serialize + DeserializeOwned {
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), ManagerError>,
         read: impl FnOnce(&[u8]) -> Result<R, ManagerError>,
     ) -> Result<R, ManagerError>;
+
+    /// Which thread asks, among those of one program: it is the holder of what it acquires. [`Id::NONE`]: there is one.
+    #[must_use]
+    fn holder() -> Id {
+        Id::NONE
+    }
 
     /// Sends a request that has no answer. A manager that is gone need not be told.
     fn tell(&self, request: &[u8]);
@@ -58,6 +65,16 @@ pub fn number(request: &mut [u8], sequence: u32) -> Result<(), ManagerError> {
 #[must_use]
 pub fn answers(answer: &[u8], sequence: u32) -> Option<bool> {
     (answer.len() >= ANSWER_HEAD).then(|| answer[..size_of::<u32>()] == sequence.to_le_bytes())
+}
+
+/// A request that says that nobody waits for the answer to the one with this number any more.
+#[must_use]
+pub fn give_up(sequence: u32) -> Vec<u8> {
+    let mut request = Vec::with_capacity(REQUEST_HEAD + size_of::<u32>());
+    let mut writer = Writer(&mut request);
+    writer.request(Op::GiveUp, Id::NONE);
+    writer.u32(sequence);
+    request
 }
 
 /// Asks, and reads what an answer has behind its head.
@@ -113,10 +130,25 @@ impl<C: Client> Proxy<C> {
 
     /// The object of this name, which is new if there was none.
     pub(crate) fn named(client: &C, op: Op, name: &str) -> Result<Self, ManagerError> {
+        Self::named_with(client, op, name, |_| Ok(()))
+    }
+
+    /// The object of this name; of a new one `write` says what is in it.
+    pub(crate) fn named_with(
+        client: &C,
+        op: Op,
+        name: &str,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<(), ManagerError>,
+    ) -> Result<Self, ManagerError> {
         Self::create(client, op, |writer| {
             writer.item(name.as_bytes());
-            Ok(())
+            write(writer)
         })
+    }
+
+    /// Whether it is the same object.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
     }
 
     /// Asks something about it.

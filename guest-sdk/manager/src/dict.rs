@@ -26,6 +26,13 @@ pub struct Dict<K, V, C: Client> {
 
 proxy!(Dict[K V], proxy);
 
+impl<K, V, C: Client> Dict<K, V, C> {
+    /// The one that this is a way to.
+    pub(crate) fn of(proxy: Proxy<C>) -> Self {
+        Self { proxy, of: PhantomData }
+    }
+}
+
 impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned, C: Client> Dict<K, V, C> {
     /// A new one with these pairs, in the manager that `client` reaches.
     ///

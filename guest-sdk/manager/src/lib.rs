@@ -11,14 +11,17 @@ mod list;
 mod namespace;
 pub mod protocol;
 mod set;
+mod snapshot;
+pub mod sync;
 
-pub use client::{Client, answers, number};
+pub use client::{Client, answers, give_up, number};
 pub use counter::Counter;
 pub use dict::Dict;
 pub use error::ManagerError;
 pub use list::List;
 pub use namespace::Namespace;
 pub use set::Set;
+pub use snapshot::{SnapshotError, load, save};
 
 use client::ask;
 use protocol::{Fields, Id, MAX_ITEMS, Op, Writer};

@@ -273,7 +273,7 @@ pub(crate) struct Exec {
     pub(crate) grants: Grants,
 }
 
-/// Hold dictionaries and lists for programs that have the key
+/// Hold dictionaries, lists, queues and locks for programs that have the key
 ///
 /// Prints the address where it listens, and runs until Ctrl-C or until a client shuts it down. Programs reach it by
 /// `Manager::connect`. The key is proved, not sent; what is said afterwards is neither secret nor protected.
@@ -291,6 +291,14 @@ pub(crate) struct Manager {
     /// Most bytes to hold (64M, 1GiB) [default: 256M]
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) max_bytes: Option<u64>,
+
+    /// Begin with what `--save` has written to FILE
+    #[arg(long, value_name = "FILE")]
+    pub(crate) load: Option<PathBuf>,
+
+    /// At Ctrl-C write what has a name to FILE, queues and locks excepted; a client that shuts it down has nothing saved
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
 }
 
 /// Show what a module offers and needs, without running it

@@ -233,7 +233,10 @@ pub use context::{Context, Process, ProcessBuilder};
 pub use error::{Cause, Error, ErrorKind, Result, TaskError};
 pub use identity::StartMethod;
 pub use insight::{PoolStats, SlowItem, WorkerStats, WorkerTimes};
-pub use manager::{Address, Counter, Dict, Line, List, Manager, ManagerBuilder, ManagerServer, Namespace, Set};
+pub use manager::{
+    Address, Counter, Dict, Line, List, Listener, Manager, ManagerBuilder, ManagerServer, Namespace, PeerError, Set,
+    managed,
+};
 pub use module::{
     ExportInfo, ImportInfo, MemoryInfo, Module, ModuleError, ModuleKind, ModuleSource, Param, TaskInfo, UnknownImport,
 };
@@ -253,4 +256,4 @@ pub use shared::{
     wait_timeout,
 };
 pub use spec::Isolation;
-pub use wasmp_manager::{ManagerError, Usage};
+pub use wasmp_manager::{ManagerError, SnapshotError, Usage};

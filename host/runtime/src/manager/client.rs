@@ -38,9 +38,9 @@ pub type Namespace = wasmp_manager::Namespace<Line>;
 /// manager is there as long as the host has a handle to it, or to anything that it has made, or it is [shut
 /// down](Self::shutdown); one that a guest has made as `wasmp_guest::Manager` says.
 ///
-/// For what needs no process in between there are [`Lock`](crate::Lock), [`Queue`](crate::Queue), [`Value`](crate::Value),
-/// [`Array`](crate::Array) and their kin (CPython's managers have those as well): tasks in any process use them together as
-/// they are.
+/// It also has locks, queues and all else that [`managed`] has. What needs no manager, and is many times as fast, are
+/// [`Lock`](crate::Lock), [`Queue`](crate::Queue), [`Value`](crate::Value), [`Array`](crate::Array) and their kin: the tasks and
+/// threads of one host use them together as they are.
 ///
 /// ```no_run
 /// use wasmp::{Manager, Pool};
@@ -59,7 +59,7 @@ pub type Namespace = wasmp_manager::Namespace<Line>;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct Manager {
-    line: Line,
+    pub(super) line: Line,
 }
 
 /// Sets up a [`Manager`]; from [`Context::manager`] or [`Manager::builder`].
@@ -307,6 +307,23 @@ impl Manager {
     pub fn process(&self) -> Option<&Process> {
         self.line.process()
     }
+}
+
+wasmp_manager::managed! {
+    /// ```no_run
+    /// use wasmp::{Address, Manager};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let key = b"key";
+    /// // As many programs as you like, on any machine, take from it, and one puts in.
+    /// let manager = Manager::connect(&"host.example:5000".parse()?, key)?;
+    /// let jobs = manager.named_queue::<String>("jobs", 100)?;
+    /// loop {
+    ///     let job = jobs.get()?;
+    ///     println!("{job}");
+    /// }
+    /// # }
+    /// ```
 }
 
 impl Context {

@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
+use rustix::rand::{GetRandomFlags, getrandom};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use wasmp_abi::{ObjectKind, Status};
-use wasmp_manager::{Client, ManagerError, answers, number};
+use wasmp_manager::protocol::Id;
+use wasmp_manager::{Client, ManagerError, answers, give_up, number};
 
 use super::reception::{self, HOST};
 use crate::cbor::{self, Decoder};
@@ -216,12 +218,28 @@ impl Client for Line {
         match asked {
             Ok(()) => read(&desk.buffer),
             Err(error) => {
-                if matches!(error, ManagerError::Gone | ManagerError::Protocol) {
-                    lent.desk = None;
+                match error {
+                    ManagerError::Gone | ManagerError::Protocol => lent.desk = None,
+                    ManagerError::Interrupted => drop(desk.pipe.send_bytes(&give_up(desk.sequence))),
+                    _ => {}
                 }
                 Err(error)
             }
         }
+    }
+
+    /// A number that no other thread has, in this program or in any other.
+    fn holder() -> Id {
+        thread_local! {
+            static THREAD: Id = {
+                let mut bits = [0; Id::LEN];
+                // Up to 256 bytes come whole; without any, all threads of the program are one.
+                let _ = getrandom(&mut bits, GetRandomFlags::empty());
+                Id::new(bits)
+            };
+        }
+        // Where a thread ends it holds nothing any more.
+        THREAD.try_with(|id| *id).unwrap_or(Id::NONE)
     }
 
     fn tell(&self, request: &[u8]) {

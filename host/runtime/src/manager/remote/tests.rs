@@ -4,15 +4,15 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-use super::auth::{Refused, dialler, listener};
+use super::auth::{MANAGER, PEER, Refused, dialler, listener};
 use super::{Address, frame};
 use wasmp_manager::protocol::MAX_MESSAGE;
 
 fn meet(key: &'static [u8], other: &'static [u8]) -> (Result<(), Refused>, Result<(), Refused>) {
     let (mut ours, mut theirs) = UnixStream::pair().unwrap();
-    let other = thread::spawn(move || dialler(&mut theirs, other));
+    let other = thread::spawn(move || dialler(&mut theirs, other, MANAGER));
     let ours = {
-        let result = listener(&mut ours, key);
+        let result = listener(&mut ours, key, MANAGER);
         drop(ours);
         result
     };
@@ -47,7 +47,7 @@ fn who_has_no_key_cannot_send_back_what_was_sent() {
         theirs.write_all(&said[16..]).unwrap();
         theirs.read(&mut said).unwrap_or_default()
     });
-    assert!(matches!(listener(&mut ours, b"key"), Err(Refused::Key)));
+    assert!(matches!(listener(&mut ours, b"key", MANAGER), Err(Refused::Key)));
     drop(ours);
     assert_eq!(other.join().unwrap(), 0);
 }
@@ -56,10 +56,15 @@ fn who_has_no_key_cannot_send_back_what_was_sent() {
 fn who_speaks_something_else_is_a_stranger() {
     let (mut ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"GET / HTTP/1.1\r\nHost: example\r\n\r\n").unwrap();
-    assert!(matches!(listener(&mut ours, b"key"), Err(Refused::Stranger)));
+    assert!(matches!(listener(&mut ours, b"key", MANAGER), Err(Refused::Stranger)));
     let (mut ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"SSH-2.0-something else").unwrap();
-    assert!(matches!(dialler(&mut ours, b"key"), Err(Refused::Stranger)));
+    assert!(matches!(dialler(&mut ours, b"key", MANAGER), Err(Refused::Stranger)));
+    let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+    let other = thread::spawn(move || listener(&mut theirs, b"key", PEER));
+    assert!(matches!(dialler(&mut ours, b"key", MANAGER), Err(Refused::Stranger)));
+    drop(ours);
+    assert!(other.join().unwrap().is_err());
 }
 
 #[test]
