@@ -186,3 +186,55 @@ fn read(snapshot: &[u8]) -> Result<Vec<Entry<'_>>, SnapshotError> {
         Err(SnapshotError::Damaged)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot() -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        let mut writer = Writer(&mut bytes);
+        writer.u32(2);
+        writer.item(b"map");
+        writer.u8(MAP);
+        writer.u32(2);
+        writer.item(b"key");
+        writer.item(b"value");
+        writer.item(b"list");
+        writer.u8(LIST);
+        writer.u32(1);
+        writer.item(b"one");
+        bytes
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let bytes = snapshot();
+        let entries = read(&bytes).unwrap();
+        let entries: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.name, entry.kind, &entry.items[..]))
+            .collect();
+        let (pair, one): ([&[u8]; 2], [&[u8]; 1]) = ([b"key", b"value"], [b"one"]);
+        assert_eq!(entries, [(&b"map"[..], MAP, &pair[..]), (b"list", LIST, &one)]);
+    }
+
+    #[test]
+    fn what_is_damaged_is_refused_or_something_else() {
+        let good = snapshot();
+        assert!(matches!(read(b"wasmp snapshot 2"), Err(SnapshotError::NoSnapshot)));
+        for at in 0..good.len() {
+            assert!(read(&good[..at]).is_err());
+            for byte in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut bytes = good.clone();
+                bytes[at] = byte;
+                for entry in read(&bytes).unwrap_or_default() {
+                    assert!(entry.kind == LIST || entry.kind == MAP && entry.items.len().is_multiple_of(2));
+                }
+            }
+        }
+        // Of what it announces no memory is taken.
+        let many = [&MAGIC[..], &u32::MAX.to_le_bytes()].concat();
+        assert!(matches!(read(&many), Err(SnapshotError::Damaged)));
+    }
+}

@@ -11,7 +11,7 @@ use crate::args;
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::terminal::Messages;
-use crate::{FAILED, INTERRUPTED, signals};
+use crate::{FAILED, INTERRUPTED, UNUSABLE, signals};
 
 pub(crate) fn run(args: &args::Manager) -> Result<ExitCode, Error> {
     let key = read_key(args)?;
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &args::Manager) -> Result<ExitCode, Error> {
         {
             let error = Error::snapshot("save", &file, error);
             Messages::new(false, Progress::none()).error(&error.to_string());
-            process::exit(FAILED.into())
+            process::exit(UNUSABLE.into())
         }
         process::exit(INTERRUPTED.into())
     })?;

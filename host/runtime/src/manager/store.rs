@@ -563,6 +563,27 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+impl Store {
+    /// Does the books once more, and looks for those who wait for what is there.
+    pub(super) fn audit(&self) {
+        let objects: u64 = self
+            .objects
+            .values()
+            .map(|object| OBJECT_BYTES + object.content.bytes())
+            .sum();
+        let names: u64 = self.names.keys().map(|name| name.len() as u64).sum();
+        let waiting: u64 = self.waiting.iter().map(Waiting::bytes).sum();
+        assert_eq!(self.budget.used, objects + names + waiting + self.waiters.bytes());
+        assert!(self.budget.used <= self.budget.max);
+        for (id, object) in &self.objects {
+            if let Content::Shared(shared) = &object.content {
+                assert!(!self.waiters.wait_for_nothing(*id, shared), "{shared:?}");
+            }
+        }
+    }
+}
+
 /// Writes an answer that says why there is none.
 pub(crate) fn refuse(sequence: u32, status: Status, answer: &mut Vec<u8>) {
     answer.clear();

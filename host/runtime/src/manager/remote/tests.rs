@@ -1,11 +1,12 @@
 //! What strangers can do, without a manager.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread;
 
 use super::auth::{MANAGER, PEER, Refused, dialler, listener};
 use super::{Address, frame};
+use crate::fuzz::fuzz;
 use wasmp_manager::protocol::MAX_MESSAGE;
 
 fn meet(key: &'static [u8], other: &'static [u8]) -> (Result<(), Refused>, Result<(), Refused>) {
@@ -94,6 +95,52 @@ fn frames_are_as_long_as_they_may_be() {
     for length in 1..7 {
         assert!(frame::read(&mut &bytes[4..][..length.min(3)], &mut Vec::new()).is_err());
     }
+}
+
+#[test]
+fn frames_of_strangers_are_read_or_refused() {
+    let mut bytes = Vec::new();
+    for message in [&b""[..], b"one", &[7; 3000]] {
+        frame::write(&mut bytes, message).unwrap();
+    }
+    fuzz(&[bytes], |bytes| {
+        let (mut stream, mut message) = (bytes, Vec::new());
+        let mut read = 0;
+        while let Ok(true) = frame::read(&mut stream, &mut message) {
+            read += size_of::<u32>() + message.len();
+        }
+        assert!(read <= bytes.len());
+        // What is announced takes no memory before it comes.
+        assert!(message.capacity() <= 2 * bytes.len().max(64 << 10));
+    });
+}
+
+#[test]
+fn words_of_strangers_at_the_door() {
+    /// Says what it was given, and hears nothing of what it is told.
+    struct Stranger<'s>(&'s [u8]);
+
+    impl Read for Stranger<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+
+    impl Write for Stranger<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let seed = [&MANAGER[..], &[7; 64]].concat();
+    fuzz(&[seed], |bytes| {
+        assert!(listener(&mut Stranger(bytes), b"key", MANAGER).is_err());
+        assert!(dialler(&mut Stranger(bytes), b"key", MANAGER).is_err());
+    });
 }
 
 #[test]

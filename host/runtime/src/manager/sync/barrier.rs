@@ -68,3 +68,10 @@ impl Barrier {
         }
     }
 }
+
+#[cfg(test)]
+impl Barrier {
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
+    }
+}

@@ -223,3 +223,10 @@ impl Lock {
         }
     }
 }
+
+#[cfg(test)]
+impl Lock {
+    pub(super) fn is_free(&self) -> bool {
+        self.held.is_none()
+    }
+}

@@ -24,6 +24,8 @@ mod lock;
 mod queue;
 mod semaphore;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -390,5 +392,33 @@ impl Shared {
             Self::Semaphore(semaphore) => semaphore.forget(step, client),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+impl Waiters {
+    /// What all of it counts in the budget.
+    pub(super) fn bytes(&self) -> u64 {
+        let waiting = self.waiting.iter().map(Waiter::bytes);
+        waiting.chain(self.grants.values().map(Grant::bytes)).sum()
+    }
+
+    /// Whether anybody waits for what is there.
+    pub(super) fn wait_for_nothing(&self, object: Id, shared: &Shared) -> bool {
+        let mut wanted = self
+            .waiting
+            .iter()
+            .filter(|waiter| waiter.object == object)
+            .map(|waiter| &waiter.want);
+        wanted.any(|want| match (shared, want) {
+            (Shared::Lock(lock) | Shared::Condition(lock), Want::Lock(_) | Want::Again(..)) => lock.is_free(),
+            (Shared::Condition(_), Want::Notification(_)) => false,
+            (Shared::Semaphore(semaphore), Want::Permit { .. }) => semaphore.has_permits(),
+            (Shared::Event(set), Want::Event) => *set,
+            (Shared::Barrier(barrier), Want::Meeting { .. }) => barrier.is_broken(),
+            (Shared::Queue(queue), Want::Room(_) | Want::Item | Want::Dealt) => queue.has(want),
+            // Nobody can want this here.
+            _ => true,
+        })
     }
 }

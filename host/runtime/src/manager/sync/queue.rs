@@ -161,3 +161,15 @@ impl Queue {
         self.settle(step);
     }
 }
+
+#[cfg(test)]
+impl Queue {
+    /// Whether it has this for who waits.
+    pub(super) fn has(&self, want: &Want) -> bool {
+        match want {
+            Want::Item => !self.items.is_empty() || self.shut_down,
+            Want::Room(_) => !self.is_full() || self.shut_down,
+            _ => self.unfinished == 0,
+        }
+    }
+}

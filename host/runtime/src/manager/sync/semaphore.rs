@@ -116,3 +116,10 @@ impl Semaphore {
         }
     }
 }
+
+#[cfg(test)]
+impl Semaphore {
+    pub(super) fn has_permits(&self) -> bool {
+        self.permits > 0
+    }
+}
