@@ -1,9 +1,12 @@
 //! Managers: processes that hold values for others.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, Error as _},
+};
 use wasmp_abi::Status;
 use wasmp_manager::{Client, ManagerError, Usage, answers, give_up, number, shut_down, usage};
 
@@ -249,9 +252,30 @@ wasmp_manager::managed! {
 }
 
 /// A guest's way to a manager: a pipe that it shares with nobody.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone)]
 pub struct Line(Handle<MANAGER>);
+
+/// In what is said to a manager and by it, it is nothing itself: so what refers to it is understood by all of its clients.
+impl Serialize for Line {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let is_it = |talking_to: &Vec<Self>| talking_to.last().is_some_and(|line| line.0.number() == self.0.number());
+        if TALKING_TO.with_borrow(is_it) {
+            return serializer.serialize_none();
+        }
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Line {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Option::deserialize(deserializer)? {
+            Some(manager) => Ok(Self(manager)),
+            None => TALKING_TO
+                .with_borrow(|talking_to| talking_to.last().cloned())
+                .ok_or_else(|| D::Error::custom("a manager that is meant by what it holds, and is not asked")),
+        }
+    }
+}
 
 impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -269,6 +293,8 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// How many requests there were, whatever they were sent to.
     static SEQUENCE: Cell<u32> = const { Cell::new(0) };
+    /// The manager to whom something is written at the moment, or from whom something is read.
+    static TALKING_TO: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
 fn failed(status: Status) -> ManagerError {
@@ -290,7 +316,7 @@ impl Client for Line {
         // Should serde come back here from within, it gets a fresh one.
         let mut buffer = BUFFER.take();
         buffer.clear();
-        write(&mut buffer)?;
+        self.within(|| write(&mut buffer))?;
         let sequence = SEQUENCE.get().wrapping_add(1);
         SEQUENCE.set(sequence);
         number(&mut buffer, sequence)?;
@@ -306,10 +332,19 @@ impl Client for Line {
                 break;
             }
         }
-        let result = read(&buffer);
+        let result = self.within(|| read(&buffer));
         if buffer.capacity() <= KEEP {
             BUFFER.set(buffer);
         }
+        result
+    }
+
+    fn within<R>(&self, work: impl FnOnce() -> R) -> R {
+        TALKING_TO.with_borrow_mut(|managers| managers.push(self.clone()));
+        let result = work();
+        // Dropping it may come back here.
+        let line = TALKING_TO.with_borrow_mut(Vec::pop);
+        drop(line);
         result
     }
 

@@ -24,6 +24,24 @@ pub trait Client: Clone + fmt::Debug + Serialize + DeserializeOwned {
         read: impl FnOnce(&[u8]) -> Result<R, ManagerError>,
     ) -> Result<R, ManagerError>;
 
+    /// The same for a request that may wait for others: where there are only so many connections, those leave one for the
+    /// others' requests.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`exchange`](Self::exchange).
+    fn exchange_in_time<R>(
+        &self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), ManagerError>,
+        read: impl FnOnce(&[u8]) -> Result<R, ManagerError>,
+    ) -> Result<R, ManagerError> {
+        self.exchange(write, read)
+    }
+
+    /// Does what reads and writes items of this manager: in those it is `null`, so that all its clients understand what they
+    /// refer to. What an exchange calls is called so.
+    fn within<R>(&self, work: impl FnOnce() -> R) -> R;
+
     /// Which thread asks, among those of one program: it is the holder of what it acquires. [`Id::NONE`]: there is one.
     #[must_use]
     fn holder() -> Id {
@@ -84,18 +102,30 @@ pub(crate) fn ask<C: Client, R>(
     write: impl FnOnce(&mut Writer<'_>) -> Result<(), ManagerError>,
     read: impl FnOnce(Status, Fields<'_>) -> Result<R, ManagerError>,
 ) -> Result<R, ManagerError> {
-    client.exchange(
-        |request| {
-            let mut writer = Writer(request);
-            writer.request(op, object);
-            write(&mut writer)
-        },
-        |answer| {
-            let mut fields = Fields(answer);
-            let status = fields.u32().and_then(|_| fields.u8()).and_then(Status::from_code);
-            read(ManagerError::of(status.ok_or(ManagerError::Protocol)?)?, fields)
-        },
-    )
+    client.exchange(request((op, object), write), answer(read))
+}
+
+/// Writes a request: its head, and then what `write` writes.
+fn request(
+    (op, object): (Op, Id),
+    write: impl FnOnce(&mut Writer<'_>) -> Result<(), ManagerError>,
+) -> impl FnOnce(&mut Vec<u8>) -> Result<(), ManagerError> {
+    move |request| {
+        let mut writer = Writer(request);
+        writer.request(op, object);
+        write(&mut writer)
+    }
+}
+
+/// Reads an answer: its head, and then what `read` reads.
+fn answer<R>(
+    read: impl FnOnce(Status, Fields<'_>) -> Result<R, ManagerError>,
+) -> impl FnOnce(&[u8]) -> Result<R, ManagerError> {
+    |answer| {
+        let mut fields = Fields(answer);
+        let status = fields.u32().and_then(|_| fields.u8()).and_then(Status::from_code);
+        read(ManagerError::of(status.ok_or(ManagerError::Protocol)?)?, fields)
+    }
 }
 
 /// An object of a manager, as one process knows it.
@@ -146,6 +176,11 @@ impl<C: Client> Proxy<C> {
         })
     }
 
+    /// Does what reads and writes items of its manager.
+    pub(crate) fn within<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.0.client.within(work)
+    }
+
     /// Whether it is the same object.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.0.id == other.0.id
@@ -158,20 +193,21 @@ impl<C: Client> Proxy<C> {
         write: impl FnOnce(&mut Writer<'_>) -> Result<(), ManagerError>,
         read: impl FnOnce(Fields<'_>) -> Result<R, ManagerError>,
     ) -> Result<R, ManagerError> {
-        self.ask_for_long(op, write, |status, fields| match status {
+        ask(&self.0.client, (op, self.0.id), write, |status, fields| match status {
             Status::Done => read(fields),
             _ => Err(ManagerError::Protocol),
         })
     }
 
-    /// The same, where the time can be up.
+    /// The same, where others are waited for and the time can be up.
     pub(crate) fn ask_for_long<R>(
         &self,
         op: Op,
         write: impl FnOnce(&mut Writer<'_>) -> Result<(), ManagerError>,
         read: impl FnOnce(Status, Fields<'_>) -> Result<R, ManagerError>,
     ) -> Result<R, ManagerError> {
-        ask(&self.0.client, (op, self.0.id), write, read)
+        let Held { client, id } = &*self.0;
+        client.exchange_in_time(request((op, *id), write), answer(read))
     }
 }
 

@@ -86,14 +86,14 @@ impl<C: Client> Condition<C> {
         if !guard.proxy().is(&self.proxy) {
             return Err(ManagerError::NotOwner);
         }
-        self.proxy.ask(
+        self.proxy.ask_for_long(
             Op::ConditionWait,
             |writer| {
                 writer.id(C::holder());
                 writer.u64(time);
                 Ok(())
             },
-            |mut fields| {
+            |_, mut fields| {
                 let notified = told(fields.u8())? != 0;
                 guard.again(fields)?;
                 Ok(notified)

@@ -132,8 +132,8 @@ impl Manager {
     /// One elsewhere, that somebody lets others [reach](Self::listen) at this address, with this key (CPython:
     /// `BaseManager(address, authkey).connect()`).
     ///
-    /// What it makes is used as that of any other, and travels to the workers of this program. Values that have handles in them
-    /// do not travel to it: what they stand for is not there. Each thread and each worker that asks at the same time as others has a
+    /// What it makes is used as that of any other, and travels to the workers of this program, and in its own values. Values that
+    /// have other handles in them do not travel to it: what they stand for is not there. Each thread and each worker that asks at the same time as others has a
     /// connection of its own; when that is lost, the manager is [gone](ManagerError::Gone) for who was asking, and what was
     /// made over that connection and has not travelled is gone, too. Threads get a new one the next time, workers when they have
     /// let go of all that they have of the manager.

@@ -99,25 +99,45 @@ fn threads_of_the_host_use_a_manager_together() {
 }
 
 #[test]
-fn g_23_a_managed_list_in_a_dict_is_that_list() {
+fn mc_01_g_23_a_managed_list_in_a_dict_is_that_list() {
     isolated(|| {
-        let manager = Manager::new().unwrap();
-        let list: List<i64> = manager.list([1]).unwrap();
-        let dict: Dict<String, List<i64>> = manager.dict([]).unwrap();
-        dict.set("l", &list).unwrap();
-        let pool = pool(2);
-        call::<()>(&pool, "nested_push", (&dict, "l", 2));
-        dict.get("l").unwrap().unwrap().push(&3).unwrap();
-        assert_eq!(list.items::<Vec<_>>().unwrap(), [1, 2, 3]);
-
-        // A plain one is a copy; to change it is a step of its own.
-        let plain: Dict<String, Vec<i64>> = manager.dict([("l".into(), vec![1])]).unwrap();
-        plain.get("l").unwrap().unwrap().push(2);
-        assert_eq!(plain.get("l").unwrap(), Some(vec![1]));
-        plain
-            .fetch_update("l", |list| list.map(|list| [&list[..], &[2]].concat()))
+        both(|manager| {
+            let list: List<i64> = manager.list([1]).unwrap();
+            let dict: Dict<String, List<i64>> = manager.dict([]).unwrap();
+            dict.set("l", &list).unwrap();
+            let pool = pool(2);
+            call::<()>(&pool, "nested_push", (&dict, "l", 2));
+            dict.get("l").unwrap().unwrap().push(&3).unwrap();
+            assert_eq!(list.items::<Vec<_>>().unwrap(), [1, 2, 3]);
+            // One that a worker has put there, wherever the manager is, and one that was looked at to be changed.
+            call::<()>(&pool, "nested_store", (&dict, "w", &list));
+            let lists: List<List<i64>> = manager.list([dict.get("w").unwrap().unwrap()]).unwrap();
+            lists.get(-1).unwrap().push(&4).unwrap();
+            dict.fetch_update("w", |list| {
+                list.unwrap().push(&5).unwrap();
+                list.cloned()
+            })
             .unwrap();
-        assert_eq!(plain.get("l").unwrap(), Some(vec![1, 2]));
+            assert_eq!(
+                dict.compare_exchange("w", None, None)
+                    .unwrap()
+                    .unwrap_err()
+                    .unwrap()
+                    .len(),
+                Ok(5)
+            );
+            dict.compare_exchange("w", Some(&list), None).unwrap().unwrap();
+            assert_eq!(list.items::<Vec<_>>().unwrap(), [1, 2, 3, 4, 5]);
+
+            // A plain one is a copy; to change it is a step of its own.
+            let plain: Dict<String, Vec<i64>> = manager.dict([("l".into(), vec![1])]).unwrap();
+            plain.get("l").unwrap().unwrap().push(2);
+            assert_eq!(plain.get("l").unwrap(), Some(vec![1]));
+            plain
+                .fetch_update("l", |list| list.map(|list| [&list[..], &[2]].concat()))
+                .unwrap();
+            assert_eq!(plain.get("l").unwrap(), Some(vec![1, 2]));
+        });
     });
 }
 

@@ -1,5 +1,6 @@
 //! Locks, queues and all else that several use together.
 
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -310,13 +311,45 @@ fn sm_08_qs_01_what_is_put_into_a_joinable_queue_is_dealt_with_by_workers() {
 #[test]
 fn mc_09_a_queue_in_a_dictionary_and_in_a_list_is_that_queue() {
     isolated(|| {
+        both(|manager| {
+            let queue = manager.queue::<i64>(0).unwrap();
+            let dict: Dict<String, managed::Queue<i64>> = manager.dict([("q".into(), queue.clone())]).unwrap();
+            let list = manager.list([queue.clone()]).unwrap();
+            list.get(0).unwrap().put(&7).unwrap();
+            assert_eq!(call::<i64>(&pool(1), "managed_nested_get", (&dict, "q")), 7);
+            assert_eq!(queue.is_empty(), Ok(true));
+        });
+    });
+}
+
+#[test]
+fn what_waits_takes_no_place_that_is_needed_to_end_its_wait() {
+    isolated(|| {
         let manager = Manager::new().unwrap();
-        let queue = manager.queue::<i64>(0).unwrap();
-        let dict: Dict<String, managed::Queue<i64>> = manager.dict([("q".into(), queue.clone())]).unwrap();
-        let list = manager.list([queue.clone()]).unwrap();
-        list.get(0).unwrap().put(&7).unwrap();
-        assert_eq!(call::<i64>(&pool(1), "managed_nested_get", (&dict, "q")), 7);
-        assert_eq!(queue.is_empty(), Ok(true));
+        let (lock, event) = (manager.lock().unwrap(), manager.event().unwrap());
+        let guard = lock.lock().unwrap();
+        let (refused, refusals) = mpsc::channel();
+        thread::scope(|scope| {
+            // More than a manager has places for; this thread asks nothing meanwhile.
+            for _ in 0..150 {
+                let (event, refused) = (&event, refused.clone());
+                scope.spawn(move || event.wait().unwrap_or_else(|error| drop(refused.send(error))));
+            }
+            let error = refusals.recv_timeout(PATIENCE).unwrap();
+            assert!(
+                matches!(&error, ManagerError::Start(why) if why.contains("too many clients")),
+                "{error}"
+            );
+            // Several who do not wait, one after the other.
+            let others: Vec<_> = (0..4).map(|_| scope.spawn(|| lock.locked())).collect();
+            for other in others {
+                assert_eq!(other.join().unwrap(), Ok(true));
+            }
+            drop(guard);
+            assert_eq!(lock.locked(), Ok(false));
+            event.set().unwrap();
+        });
+        drop(lock.lock().unwrap());
     });
 }
 
