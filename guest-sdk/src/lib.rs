@@ -168,7 +168,7 @@
 //! | `cbor.rs` | CBOR through serde |
 //! | `shared/` | the shared objects, one type a file; `handle.rs` is how they travel, `message.rs` what they carry |
 //! | `task.rs` | tasks as values |
-//! | `managed.rs` | types that live in managers |
+//! | `object.rs` | types that live in managers |
 //! | `start.rs` | what `main` is wrapped in |
 //! | `pool/`, `process/` | pools and processes of a guest's own |
 //! | `logging.rs` | log records |
@@ -183,8 +183,8 @@ mod failure;
 mod finalize;
 mod host;
 mod logging;
-mod managed;
 mod manager;
+mod object;
 mod outcome;
 mod panic;
 mod pool;
@@ -199,7 +199,7 @@ pub use error::{Error, Result, Unsupported};
 pub use finalize::{Finalize, at_exit};
 pub use host::memory::AtomicNumber;
 pub use logging::{Level, Logger, get_logger, log_to_stderr};
-pub use manager::{Counter, Dict, Line, List, Manager, Namespace, Object, Set};
+pub use manager::{Counter, Dict, Line, List, Manager, Namespace, Object, Set, managed};
 pub use pool::{AsyncResult, Call, Cause, IMap, Pool, PoolBuilder, PoolError, Retry, TaskError, as_completed};
 pub use process::{
     Context, CurrentProcess, ParentProcess, Process, ProcessBuilder, ProcessError, StartMethod, active_children,
@@ -244,7 +244,7 @@ pub mod __private {
     pub use crate::{
         argument::{Argument, DecodeWithSerde},
         failure::{DisplayFailure, ErrorFailure, Failure, Reason},
-        managed::{begin_arguments, call, create, named, no_object},
+        object::{begin_arguments, call, create, named, no_object},
         outcome::{EncodeWithSerde, Returned, ReturnedPlainly, Value},
         serve::serve,
         start::run,

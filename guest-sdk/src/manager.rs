@@ -1,11 +1,14 @@
 //! Managers: processes that hold values for others.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, Error as _},
+};
 use wasmp_abi::Status;
-use wasmp_manager::{Client, ManagerError, Usage, answers, number, shut_down, usage};
+use wasmp_manager::{Client, ManagerError, Usage, answers, give_up, number, shut_down, usage};
 
 use crate::{
     cbor,
@@ -43,9 +46,9 @@ pub type Object = wasmp_manager::Object<Line>;
 ///
 /// It also holds objects of types of a guest's own, whose methods run in the manager: see [`managed`](macro@crate::managed).
 ///
-/// For what needs no process in between there are [`Lock`](crate::Lock), [`Queue`](crate::Queue), [`Value`](crate::Value),
-/// [`Array`](crate::Array) and their kin (CPython's managers have those as well): tasks in any process use them together as
-/// they are.
+/// It also has locks, queues and all else that [`managed`](mod@managed) has. What needs no manager, and is many times as fast, are
+/// [`Lock`](crate::Lock), [`Queue`](crate::Queue), [`Value`](crate::Value), [`Array`](crate::Array) and their kin: tasks of one
+/// host use them together as they are.
 ///
 /// ```no_run
 /// use wasmp_guest::{Dict, Manager, Process, Result, main, task};
@@ -261,10 +264,56 @@ impl Manager {
     }
 }
 
+wasmp_manager::managed! {
+    /// ```no_run
+    /// use wasmp_guest::{Manager, Process, Result, main, managed, task};
+    ///
+    /// #[task]
+    /// fn worker(jobs: managed::Queue<String>) -> Result<()> {
+    ///     while let Ok(job) = jobs.get() {
+    ///         println!("{job}");
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// #[main]
+    /// fn main() -> Result<()> {
+    ///     let manager = Manager::new()?;
+    ///     let jobs = manager.queue(0)?;
+    ///     let process = Process::new(worker).args((&jobs,)).start()?;
+    ///     jobs.put(&"sweep".to_owned())?;
+    ///     jobs.shutdown()?;
+    ///     process.join()?;
+    ///     Ok(())
+    /// }
+    /// ```
+}
+
 /// A guest's way to a manager: a pipe that it shares with nobody.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone)]
 pub struct Line(Handle<MANAGER>);
+
+/// In what is said to a manager and by it, it is nothing itself: so what refers to it is understood by all of its clients.
+impl Serialize for Line {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let is_it = |talking_to: &Vec<Self>| talking_to.last().is_some_and(|line| line.0.number() == self.0.number());
+        if TALKING_TO.with_borrow(is_it) {
+            return serializer.serialize_none();
+        }
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Line {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Option::deserialize(deserializer)? {
+            Some(manager) => Ok(Self(manager)),
+            None => TALKING_TO
+                .with_borrow(|talking_to| talking_to.last().cloned())
+                .ok_or_else(|| D::Error::custom("a manager that is meant by what it holds, and is not asked")),
+        }
+    }
+}
 
 impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -282,6 +331,8 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// How many requests there were, whatever they were sent to.
     static SEQUENCE: Cell<u32> = const { Cell::new(0) };
+    /// The manager to whom something is written at the moment, or from whom something is read.
+    static TALKING_TO: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
 fn failed(status: Status) -> ManagerError {
@@ -303,22 +354,35 @@ impl Client for Line {
         // Should serde come back here from within, it gets a fresh one.
         let mut buffer = BUFFER.take();
         buffer.clear();
-        write(&mut buffer)?;
+        self.within(|| write(&mut buffer))?;
         let sequence = SEQUENCE.get().wrapping_add(1);
         SEQUENCE.set(sequence);
         number(&mut buffer, sequence)?;
         send(self.0.number(), &buffer, Timeout::FOREVER).map_err(failed)?;
         loop {
-            receive(self.0.number(), &mut buffer, Timeout::FOREVER).map_err(failed)?;
+            let received = receive(self.0.number(), &mut buffer, Timeout::FOREVER);
+            if received == Err(Status::Interrupted) {
+                self.tell(&give_up(sequence));
+            }
+            received.map_err(failed)?;
             // The answer to a request that was given up may come late.
             if answers(&buffer, sequence).ok_or(ManagerError::Protocol)? {
                 break;
             }
         }
-        let result = read(&buffer);
+        let result = self.within(|| read(&buffer));
         if buffer.capacity() <= KEEP {
             BUFFER.set(buffer);
         }
+        result
+    }
+
+    fn within<R>(&self, work: impl FnOnce() -> R) -> R {
+        TALKING_TO.with_borrow_mut(|managers| managers.push(self.clone()));
+        let result = work();
+        // Dropping it may come back here.
+        let line = TALKING_TO.with_borrow_mut(Vec::pop);
+        drop(line);
         result
     }
 

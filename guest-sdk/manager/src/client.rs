@@ -12,7 +12,8 @@ use crate::protocol::{ANSWER_HEAD, Fields, Id, MAX_MESSAGE, Op, REQUEST_HEAD, St
 /// A connection to a manager, and how values travel over it. What guests have is one, what hosts have is another.
 pub trait Client: Clone + fmt::Debug + Serialize + DeserializeOwned {
     /// Has `write` write a request, sends it, and waits for an answer, which goes to `read`. The sequence number is for this
-    /// function to put in and to compare.
+    /// function to put in and to compare. Should the wait for the answer be ended from outside, the manager is told that it
+    /// was [given up](give_up), over the same connection.
     ///
     /// # Errors
     ///
@@ -22,6 +23,30 @@ pub trait Client: Clone + fmt::Debug + Serialize + DeserializeOwned {
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), ManagerError>,
         read: impl FnOnce(&[u8]) -> Result<R, ManagerError>,
     ) -> Result<R, ManagerError>;
+
+    /// The same for a request that may wait for others: where there are only so many connections, those leave one for the
+    /// others' requests.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`exchange`](Self::exchange).
+    fn exchange_in_time<R>(
+        &self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), ManagerError>,
+        read: impl FnOnce(&[u8]) -> Result<R, ManagerError>,
+    ) -> Result<R, ManagerError> {
+        self.exchange(write, read)
+    }
+
+    /// Does what reads and writes items of this manager: in those it is `null`, so that all its clients understand what they
+    /// refer to. What an exchange calls is called so.
+    fn within<R>(&self, work: impl FnOnce() -> R) -> R;
+
+    /// Which thread asks, among those of one program: it is the holder of what it acquires. [`Id::NONE`]: there is one.
+    #[must_use]
+    fn holder() -> Id {
+        Id::NONE
+    }
 
     /// Sends a request that has no answer. A manager that is gone need not be told.
     fn tell(&self, request: &[u8]);
@@ -60,6 +85,16 @@ pub fn answers(answer: &[u8], sequence: u32) -> Option<bool> {
     (answer.len() >= ANSWER_HEAD).then(|| answer[..size_of::<u32>()] == sequence.to_le_bytes())
 }
 
+/// A request that says that nobody waits for the answer to the one with this number any more.
+#[must_use]
+pub fn give_up(sequence: u32) -> Vec<u8> {
+    let mut request = Vec::with_capacity(REQUEST_HEAD + size_of::<u32>());
+    let mut writer = Writer(&mut request);
+    writer.request(Op::GiveUp, Id::NONE);
+    writer.u32(sequence);
+    request
+}
+
 /// Asks, and reads what an answer has behind its head.
 pub(crate) fn ask<C: Client, R>(
     client: &C,
@@ -67,18 +102,30 @@ pub(crate) fn ask<C: Client, R>(
     write: impl FnOnce(&mut Writer<'_>) -> Result<(), ManagerError>,
     read: impl FnOnce(Status, Fields<'_>) -> Result<R, ManagerError>,
 ) -> Result<R, ManagerError> {
-    client.exchange(
-        |request| {
-            let mut writer = Writer(request);
-            writer.request(op, object);
-            write(&mut writer)
-        },
-        |answer| {
-            let mut fields = Fields(answer);
-            let status = fields.u32().and_then(|_| fields.u8()).and_then(Status::from_code);
-            read(ManagerError::of(status.ok_or(ManagerError::Protocol)?)?, fields)
-        },
-    )
+    client.exchange(request((op, object), write), answer(read))
+}
+
+/// Writes a request: its head, and then what `write` writes.
+fn request(
+    (op, object): (Op, Id),
+    write: impl FnOnce(&mut Writer<'_>) -> Result<(), ManagerError>,
+) -> impl FnOnce(&mut Vec<u8>) -> Result<(), ManagerError> {
+    move |request| {
+        let mut writer = Writer(request);
+        writer.request(op, object);
+        write(&mut writer)
+    }
+}
+
+/// Reads an answer: its head, and then what `read` reads.
+fn answer<R>(
+    read: impl FnOnce(Status, Fields<'_>) -> Result<R, ManagerError>,
+) -> impl FnOnce(&[u8]) -> Result<R, ManagerError> {
+    |answer| {
+        let mut fields = Fields(answer);
+        let status = fields.u32().and_then(|_| fields.u8()).and_then(Status::from_code);
+        read(ManagerError::of(status.ok_or(ManagerError::Protocol)?)?, fields)
+    }
 }
 
 /// An object of a manager, as one process knows it.
@@ -123,10 +170,30 @@ impl<C: Client> Proxy<C> {
 
     /// The object of this name, which is new if there was none.
     pub(crate) fn named(client: &C, op: Op, name: &str) -> Result<Self, ManagerError> {
+        Self::named_with(client, op, name, |_| Ok(()))
+    }
+
+    /// The object of this name; of a new one `write` says what is in it.
+    pub(crate) fn named_with(
+        client: &C,
+        op: Op,
+        name: &str,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<(), ManagerError>,
+    ) -> Result<Self, ManagerError> {
         Self::create(client, op, |writer| {
             writer.item(name.as_bytes());
-            Ok(())
+            write(writer)
         })
+    }
+
+    /// Does what reads and writes items of its manager.
+    pub(crate) fn within<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.0.client.within(work)
+    }
+
+    /// Whether it is the same object.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
     }
 
     /// Asks something about it.
@@ -136,20 +203,21 @@ impl<C: Client> Proxy<C> {
         write: impl FnOnce(&mut Writer<'_>) -> Result<(), ManagerError>,
         read: impl FnOnce(Fields<'_>) -> Result<R, ManagerError>,
     ) -> Result<R, ManagerError> {
-        self.ask_for_long(op, write, |status, fields| match status {
+        ask(&self.0.client, (op, self.0.id), write, |status, fields| match status {
             Status::Done => read(fields),
             _ => Err(ManagerError::Protocol),
         })
     }
 
-    /// The same, where the time can be up.
+    /// The same, where others are waited for and the time can be up.
     pub(crate) fn ask_for_long<R>(
         &self,
         op: Op,
         write: impl FnOnce(&mut Writer<'_>) -> Result<(), ManagerError>,
         read: impl FnOnce(Status, Fields<'_>) -> Result<R, ManagerError>,
     ) -> Result<R, ManagerError> {
-        ask(&self.0.client, (op, self.0.id), write, read)
+        let Held { client, id } = &*self.0;
+        client.exchange_in_time(request((op, *id), write), answer(read))
     }
 }
 

@@ -26,6 +26,13 @@ pub struct Dict<K, V, C: Client> {
 
 proxy!(Dict[K V], proxy);
 
+impl<K, V, C: Client> Dict<K, V, C> {
+    /// The one that this is a way to.
+    pub(crate) fn of(proxy: Proxy<C>) -> Self {
+        Self { proxy, of: PhantomData }
+    }
+}
+
 impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned, C: Client> Dict<K, V, C> {
     /// A new one with these pairs, in the manager that `client` reaches.
     ///
@@ -356,11 +363,13 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned, C: Client
     {
         let mut bytes = Vec::new();
         if let Some(expected) = expected {
-            C::encode(expected, &mut bytes)?;
+            self.proxy.within(|| C::encode(expected, &mut bytes))?;
         }
         match self.swap(key, expected.map(|_| &bytes[..]), new)? {
             Ok(()) => Ok(Ok(())),
-            Err(there) => Ok(Err(there.map(|there| C::decode(&there)).transpose()?)),
+            Err(there) => Ok(Err(there
+                .map(|there| self.proxy.within(|| C::decode(&there)))
+                .transpose()?)),
         }
     }
 
@@ -415,7 +424,7 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned, C: Client
             |mut fields| Ok(told(fields.option())?.map(<[u8]>::to_vec)),
         )?;
         loop {
-            let now: Option<V> = there.as_deref().map(C::decode).transpose()?;
+            let now: Option<V> = self.proxy.within(|| there.as_deref().map(C::decode).transpose())?;
             let new = change(now.as_ref());
             match self.swap(key, there.as_deref(), new.as_ref())? {
                 Ok(()) => return Ok(new),

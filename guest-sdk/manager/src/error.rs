@@ -28,6 +28,23 @@ pub enum ManagerError {
     Full,
     /// A request or an answer is longer than a message may be.
     TooLarge,
+    /// The lock is held by somebody else, or by nobody (CPython: `AssertionError`).
+    NotOwner,
+    /// A lock or a semaphore was released, or an item of a queue reported as done, more often than acquired (CPython:
+    /// `ValueError`).
+    TooMany,
+    /// The barrier is broken: somebody did not come in time, is gone or gave up, or it was reset (CPython:
+    /// `BrokenBarrierError`).
+    BrokenBarrier,
+    /// The queue has been empty for all the time there was (CPython: `queue.Empty`).
+    QueueEmpty,
+    /// The queue has been full for all the time there was (CPython: `queue.Full`).
+    QueueFull,
+    /// The queue is shut down, and, for who gets, empty (CPython: `queue.ShutDown`).
+    QueueShutDown,
+    /// There is nothing of that size: a barrier for nobody, a semaphore with more than 2³¹ - 1 permits, a semaphore of which
+    /// none are released (CPython: `ValueError`).
+    Invalid,
     /// The wait was ended from outside.
     Interrupted,
     /// This is not a wasmp worker, or one that cannot do this.
@@ -114,6 +131,11 @@ impl ManagerError {
             Status::Full => Err(Self::Full),
             Status::TooLarge => Err(Self::TooLarge),
             Status::Malformed => Err(Self::Protocol),
+            Status::NotOwner => Err(Self::NotOwner),
+            Status::TooMany => Err(Self::TooMany),
+            Status::Broken => Err(Self::BrokenBarrier),
+            Status::ShutDown => Err(Self::QueueShutDown),
+            Status::Invalid => Err(Self::Invalid),
         }
     }
 }
@@ -130,6 +152,13 @@ impl fmt::Display for ManagerError {
             Self::NoNumber => "what is to be added to is no whole number, or the sum would not fit into 64 bits",
             Self::Full => "the manager would hold more than it may",
             Self::TooLarge => "the request or its answer is longer than a message may be",
+            Self::NotOwner => "the lock is held by somebody else, or by nobody",
+            Self::TooMany => "released, or reported as done, more often than acquired",
+            Self::BrokenBarrier => "the barrier is broken",
+            Self::QueueEmpty => "the queue is empty",
+            Self::QueueFull => "the queue is full",
+            Self::QueueShutDown => "the queue was shut down",
+            Self::Invalid => "there is nothing of that size",
             Self::Interrupted => "the wait was ended",
             Self::Unsupported => "not in a wasmp worker, or not supported by it",
             Self::Start(why) => return write!(f, "the manager cannot be reached: {why}"),

@@ -12,8 +12,10 @@ mod namespace;
 mod object;
 pub mod protocol;
 mod set;
+mod snapshot;
+pub mod sync;
 
-pub use client::{Client, answers, number};
+pub use client::{Client, answers, give_up, number};
 pub use counter::Counter;
 pub use dict::Dict;
 pub use error::{CallError, ManagerError};
@@ -21,6 +23,7 @@ pub use list::List;
 pub use namespace::Namespace;
 pub use object::Object;
 pub use set::Set;
+pub use snapshot::{SnapshotError, load, save};
 
 use client::ask;
 use protocol::{Fields, Id, MAX_ITEMS, Op, Writer};

@@ -16,11 +16,18 @@ use crate::{ManagerError, count, flag, item, items, proxy, told};
 /// managed object as a value is that object. Places are counted as in Python: from 0, or from the end if they are negative,
 /// where -1 is the last.
 pub struct List<T, C: Client> {
-    proxy: Proxy<C>,
+    pub(crate) proxy: Proxy<C>,
     of: PhantomData<fn() -> T>,
 }
 
 proxy!(List[T], proxy);
+
+impl<T, C: Client> List<T, C> {
+    /// The one that this is a way to.
+    pub(crate) fn of(proxy: Proxy<C>) -> Self {
+        Self { proxy, of: PhantomData }
+    }
+}
 
 impl<T: Serialize + DeserializeOwned, C: Client> List<T, C> {
     /// A new one with these values, in the manager that `client` reaches.

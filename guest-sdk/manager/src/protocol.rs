@@ -92,9 +92,11 @@ numbered! {
         KeepAll = 5,
         /// The manager ends.
         ShutDown = 6,
-        /// Name (item) → id of the map of that name, which is new and empty if there was none.
+        /// Name (item) → id of the map of that name, which is new and empty if there was none. With pairs (items) behind the
+        /// name, a new one has those.
         NamedMap = 8,
-        /// Name (item) → id of the list of that name, which is new and empty if there was none.
+        /// Name (item) → id of the list of that name, which is new and empty if there was none. With items behind the name, a
+        /// new one has those.
         NamedList = 9,
         /// → number of objects (u64), bytes that they take (u64), most that they may (u64).
         Usage = 7,
@@ -166,6 +168,59 @@ numbered! {
         NamedObject = 65,
         /// Method (item), arguments (item, an array) → its result, an item.
         CallMethod = 66,
+
+        // What is used together, of a `Kind`. A holder (16 bytes) is a thread; none is the client itself. Times are
+        // nanoseconds (u64; `FOREVER`); where one is up, the answer is `Status::TimedOut`.
+        /// Kind (u8), number (u32) → id of the object (16 bytes).
+        NewShared = 96,
+        /// Name (item), kind (u8), number (u32) → id of the object of that name, which is new if there was none.
+        NamedShared = 97,
+        /// The client no longer waits for the answer to the request of this number (u32). No answer. What it was given by that
+        /// one is taken back.
+        GiveUp = 98,
+        /// Holder, time → fence (u64), whether who held it before is gone (u8).
+        LockAcquire = 99,
+        /// Holder, fence or [`ANY_FENCE`] (u64) → nothing.
+        LockRelease = 100,
+        /// Holder → how often it holds the lock (u32); 0 if nobody does, [`ELSEWHERE`] if somebody else does.
+        LockHeld = 101,
+        /// Whether it comes back when the client is gone (u8), time → nothing.
+        SemaphoreAcquire = 102,
+        /// Whether it was one that comes back (u8), permits (u32) → nothing.
+        SemaphoreRelease = 103,
+        /// → permits (u32).
+        SemaphoreValue = 104,
+        /// Whether it is to be set (u8) → nothing.
+        EventSet = 105,
+        /// → whether it is set (u8).
+        EventIsSet = 106,
+        /// Time → nothing.
+        EventWait = 107,
+        /// Holder, time → whether it was notified (u8), and as [`Op::LockAcquire`]. The time being up is no status of its own.
+        ConditionWait = 108,
+        /// Holder, at most how many (u32) → nothing.
+        ConditionNotify = 109,
+        /// Time → which of the parties this is (u32). When the time is up, the barrier is broken.
+        BarrierWait = 110,
+        /// Whether it is to be as new, and not broken (u8) → nothing.
+        BarrierBreak = 111,
+        /// → parties (u32), how many wait (u32), whether it is broken (u8).
+        BarrierState = 112,
+        /// Time, item → nothing.
+        QueuePut = 113,
+        /// Time → item.
+        QueueGet = 114,
+        /// → how many items (u64), how many there may be (u32; 0: any number).
+        QueueLength = 115,
+        /// One item is dealt with → nothing.
+        QueueTaskDone = 116,
+        /// Time → nothing: all items are dealt with.
+        QueueJoin = 117,
+        /// Whether what is in it is dropped (u8) → nothing.
+        QueueShutDown = 118,
+        /// → names and kinds of everything that has a name (items in pairs; the kind is one byte: [`MAP`], [`LIST`], [`OBJECT`]
+        /// or that of a [`Kind`]).
+        Names = 119,
     }
 }
 
@@ -198,9 +253,52 @@ numbered! {
         NoSuchType = 34,
         /// The type has no such method. Those that it has: items, each the text itself.
         NoSuchMethod = 35,
+
+        /// Somebody else holds the lock, or nobody does.
+        NotOwner = 48,
+        /// It was released, or reported as done, more often than acquired.
+        TooMany = 49,
+        /// The barrier is broken.
+        Broken = 50,
+        /// The queue is shut down.
+        ShutDown = 51,
+        /// There is nothing of that size.
+        Invalid = 52,
     }
 }
 
+numbered! {
+    /// What is used together. The number of [`Op::NewShared`] is 0 where none is named.
+    Kind {
+        /// Mutual exclusion.
+        Lock = 1,
+        /// The same, which its holder can acquire again.
+        RLock = 2,
+        /// Permits: their number.
+        Semaphore = 3,
+        /// The same, of which there are never more.
+        BoundedSemaphore = 4,
+        /// Something that happens, or has.
+        Event = 5,
+        /// Something to be notified about, with an rlock of its own: all that can be done with that can be done with this.
+        Condition = 6,
+        /// A meeting point: of how many.
+        Barrier = 7,
+        /// Items in a row: how many at most; 0 is any number.
+        Queue = 8,
+    }
+}
+
+/// Among [`Op::Names`]: a map.
+pub const MAP: u8 = 128;
+/// Among [`Op::Names`]: a list.
+pub const LIST: u8 = 129;
+/// Among [`Op::Names`]: an object of a module's type.
+pub const OBJECT: u8 = 130;
+/// In [`Op::LockRelease`]: whichever it is.
+pub const ANY_FENCE: u64 = u64::MAX;
+/// In [`Op::LockHeld`]: somebody else holds it.
+pub const ELSEWHERE: u32 = u32::MAX;
 /// In [`Op::MapItems`]: the keys.
 pub const KEYS: u8 = 1;
 /// In [`Op::MapItems`]: the values. With the keys: behind each its value.

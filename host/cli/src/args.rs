@@ -273,7 +273,7 @@ pub(crate) struct Exec {
     pub(crate) grants: Grants,
 }
 
-/// Hold dictionaries, lists and objects for programs that have the key
+/// Hold dictionaries, queues, objects and more for programs that have the key
 ///
 /// Prints the address where it listens, and runs until Ctrl-C or until a client shuts it down. Programs reach it by
 /// `Manager::connect`. The key is proved, not sent; what is said afterwards is neither secret nor protected.
@@ -303,6 +303,14 @@ pub(crate) struct Manager {
     /// How long a method of such an object may take; longer, and the manager is killed (500ms, 2s, 1.5m) [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = units::duration, requires = "module")]
     pub(crate) call_timeout: Option<Duration>,
+
+    /// Begin with what `--save` has written to FILE
+    #[arg(long, value_name = "FILE")]
+    pub(crate) load: Option<PathBuf>,
+
+    /// At Ctrl-C write what has a name to FILE, queues and locks excepted; a client that shuts it down has nothing saved
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
 }
 
 /// Show what a module offers and needs, without running it

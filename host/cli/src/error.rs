@@ -32,6 +32,14 @@ impl Error {
         }
     }
 
+    pub(crate) fn snapshot(doing: &'static str, path: &Path, error: wasmp::SnapshotError) -> Self {
+        let source = match error {
+            wasmp::SnapshotError::File(source) => source,
+            other => io::Error::other(other),
+        };
+        Self::file(doing, path, source)
+    }
+
     pub(crate) fn stream(doing: &'static str, what: &str, source: io::Error) -> Self {
         Self::Io {
             doing,

@@ -1,4 +1,4 @@
-//! `wasmp manager`: dictionaries, lists and objects for programs anywhere that have the key.
+//! `wasmp manager`: dictionaries, queues, objects and more for programs anywhere that have the key.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -11,7 +11,7 @@ use crate::args;
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::terminal::Messages;
-use crate::{FAILED, INTERRUPTED, module, signals};
+use crate::{FAILED, INTERRUPTED, UNUSABLE, module, signals};
 
 /// What kills a manager whose method takes too long.
 const SIGALRM: i32 = 14;
@@ -34,13 +34,25 @@ pub(crate) fn run(args: &args::Manager) -> Result<ExitCode, Error> {
         manager = manager.call_timeout(timeout);
     }
     let manager = manager.start()?;
+    if let Some(file) = &args.load {
+        manager
+            .load(file)
+            .map_err(|error| Error::snapshot("load", file, error))?;
+    }
     let server = manager.listen(&args.listen, &key)?;
     let address = server.address().clone();
     let server = Arc::new(Mutex::new(Some(server)));
-    let listening = Arc::clone(&server);
+    let (listening, saved, save) = (Arc::clone(&server), manager.clone(), args.save.clone());
     signals::on_interrupt(move || {
         // What it holds goes with it; the path of a socket would stay.
         drop(listening.lock().map(|mut server| server.take()));
+        if let Some(file) = save
+            && let Err(error) = saved.save(&file)
+        {
+            let error = Error::snapshot("save", &file, error);
+            Messages::new(false, Progress::none()).error(&error.to_string());
+            process::exit(UNUSABLE.into())
+        }
         process::exit(INTERRUPTED.into())
     })?;
     let told = writeln!(io::stdout(), "{address}");

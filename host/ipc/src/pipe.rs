@@ -229,6 +229,12 @@ impl<B: Backend> Connection<B> {
             .is_none_or(|incoming| self.flow() != Flow::Open || !incoming.is_empty())
     }
 
+    /// Whether the other end has received everything that was sent to it: seen without a lock.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.outgoing.as_ref().is_none_or(Fifo::is_empty)
+    }
+
     /// Counts this end as open in a process, however many handles it has there. False: the end is gone, and stays so.
     #[must_use]
     pub fn attach(&self, slot: Slot) -> bool {

@@ -25,18 +25,18 @@ use crate::wire::pools::{JobOptions, Prepare};
 use crate::wire::{Call, Fault, ReplyHead, ReplyKind, Stamp, TaskHead};
 
 /// Splits a seed into as many numbers as are needed.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// SplitMix64.
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((mixed ^ (mixed >> 31)) % bound as u64) as usize
     }
 
-    fn byte(&mut self) -> u8 {
+    pub(crate) fn byte(&mut self) -> u8 {
         // Lengths and types at their limits more often than others.
         match self.below(4) {
             0 => [0, 1, 0x17, 0x18, 0x1b, 0x5f, 0x7f, 0x80, 0x9f, 0xbf, 0xff][self.below(11)],
@@ -92,14 +92,21 @@ fn until() -> Instant {
 }
 
 /// Has `read` look at garbage, for as long as there is time.
-fn fuzz(seeds: &[Vec<u8>], mut read: impl FnMut(&[u8])) {
-    let mut random = Random(seed());
+pub(crate) fn fuzz(seeds: &[Vec<u8>], mut read: impl FnMut(&[u8])) {
     seeds.iter().for_each(|seed| read(seed));
-    let until = until();
-    while Instant::now() < until {
+    fuzz_with(|random| {
         for _ in 0..100 {
             read(&random.garbage(seeds));
         }
+    });
+}
+
+/// Has something done at random again and again, for as long as there is time.
+pub(crate) fn fuzz_with(mut work: impl FnMut(&mut Random)) {
+    let mut random = Random(seed());
+    let until = until();
+    while Instant::now() < until {
+        work(&mut random);
     }
 }
 

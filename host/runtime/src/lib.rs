@@ -238,7 +238,10 @@ pub use error::{Cause, Error, ErrorKind, Result, TaskError};
 pub use grants::{DirGrant, Grants, Limits, NamedObject, ObjectKind};
 pub use identity::StartMethod;
 pub use insight::{PoolStats, SlowItem, WorkerStats, WorkerTimes};
-pub use manager::{Address, Counter, Dict, Line, List, Manager, ManagerBuilder, ManagerServer, Namespace, Object, Set};
+pub use manager::{
+    Address, Counter, Dict, Line, List, Listener, Manager, ManagerBuilder, ManagerServer, Namespace, Object, PeerError,
+    Set, managed,
+};
 pub use module::{
     ExportInfo, ImportInfo, MemoryInfo, Module, ModuleError, ModuleKind, ModuleSource, Param, TaskInfo, TypeInfo,
     UnknownImport,
@@ -258,4 +261,4 @@ pub use shared::{
     wait_timeout,
 };
 pub use spec::Isolation;
-pub use wasmp_manager::{CallError, ManagerError, Usage};
+pub use wasmp_manager::{CallError, ManagerError, SnapshotError, Usage};

@@ -83,3 +83,41 @@ fn it_holds_the_types_of_a_module_until_a_method_takes_too_long() {
     assert_eq!(outcome.code(), 1);
     outcome.says(&["a method ran longer than it may (--call-timeout), and was killed with the manager"]);
 }
+
+#[test]
+fn what_it_holds_is_saved_at_ctrl_c_and_loaded_at_the_next_start() {
+    let folder = Folder::new().with("key", "key");
+    let path = folder.path().display();
+    let options = format!("--authkey-file {path}/key --save {path}/snapshot");
+    for (runs, load) in [(1, String::new()), (2, format!("--load {path}/snapshot"))] {
+        let running = wasmp(&format!("manager {options} {load}")).start();
+        let address: Address = running.stdout.next().parse().expect("an address");
+        let manager = Manager::connect(&address, b"key").expect("it is there");
+        let visits = manager.named_counter::<String>("visits").expect("a counter");
+        assert_eq!(visits.add("Ada", 1), Ok(runs));
+        running.interrupt();
+        running.end().ends(130, "", "");
+        assert_eq!(folder.files(), ["key", "snapshot"]);
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_none_and_a_place_where_none_can_be_are_told() {
+    let folder = Folder::new().with("key", "key");
+    let path = folder.path().display();
+    let outcome = wasmp(&format!("manager --authkey-file {path}/key --load {path}/key")).run();
+    assert_eq!(outcome.code(), 2);
+    outcome.says(&[
+        "cannot load",
+        "it is no snapshot of a manager, or one of another version",
+    ]);
+    let running = wasmp(&format!(
+        "manager --authkey-file {path}/key --save {path}/none/snapshot"
+    ))
+    .start();
+    running.stdout.next();
+    running.interrupt();
+    let outcome = running.end();
+    assert_eq!(outcome.code(), 2);
+    outcome.says(&["cannot save", "no such file or directory"]);
+}

@@ -45,9 +45,9 @@ pub type Object = wasmp_manager::Object<Line>;
 ///
 /// It also holds objects of types of a guest's own, whose methods run in the manager: see [`create`](Self::create).
 ///
-/// For what needs no process in between there are [`Lock`](crate::Lock), [`Queue`](crate::Queue), [`Value`](crate::Value),
-/// [`Array`](crate::Array) and their kin (CPython's managers have those as well): tasks in any process use them together as
-/// they are.
+/// It also has locks, queues and all else that [`managed`] has. What needs no manager, and is many times as fast, are
+/// [`Lock`](crate::Lock), [`Queue`](crate::Queue), [`Value`](crate::Value), [`Array`](crate::Array) and their kin: the tasks and
+/// threads of one host use them together as they are.
 ///
 /// ```no_run
 /// use wasmp::{Manager, Pool};
@@ -66,7 +66,7 @@ pub type Object = wasmp_manager::Object<Line>;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct Manager {
-    line: Line,
+    pub(super) line: Line,
 }
 
 /// Sets up a [`Manager`]; from [`Context::manager`] or [`Manager::builder`].
@@ -159,8 +159,8 @@ impl Manager {
     /// One elsewhere, that somebody lets others [reach](Self::listen) at this address, with this key (CPython:
     /// `BaseManager(address, authkey).connect()`).
     ///
-    /// What it makes is used as that of any other, and travels to the workers of this program. Values that have handles in them
-    /// do not travel to it: what they stand for is not there. Each thread and each worker that asks at the same time as others has a
+    /// What it makes is used as that of any other, and travels to the workers of this program, and in its own values. Values that
+    /// have other handles in them do not travel to it: what they stand for is not there. Each thread and each worker that asks at the same time as others has a
     /// connection of its own; when that is lost, the manager is [gone](ManagerError::Gone) for who was asking, and what was
     /// made over that connection and has not travelled is gone, too. Threads get a new one the next time, workers when they have
     /// let go of all that they have of the manager.
@@ -371,6 +371,23 @@ impl Manager {
     pub fn process(&self) -> Option<&Process> {
         self.line.process()
     }
+}
+
+wasmp_manager::managed! {
+    /// ```no_run
+    /// use wasmp::{Address, Manager};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let key = b"key";
+    /// // As many programs as you like, on any machine, take from it, and one puts in.
+    /// let manager = Manager::connect(&"host.example:5000".parse()?, key)?;
+    /// let jobs = manager.named_queue::<String>("jobs", 100)?;
+    /// loop {
+    ///     let job = jobs.get()?;
+    ///     println!("{job}");
+    /// }
+    /// # }
+    /// ```
 }
 
 impl Context {

@@ -10,8 +10,8 @@
 //!   of memory, every client is told so.
 //! * A client, a guest or a thread of the host, has a pipe to it that nobody else has. The host makes it, and passes its
 //!   other end through the door, the one pipe into which only the host writes: see [`reception`].
-//! * The [`store`] knows neither processes nor pipes: a request goes in, an answer comes out. It believes nothing of what it
-//!   reads.
+//! * The [`store`] knows neither processes nor pipes: a request goes in, an answer comes out, and later those of others who have
+//!   waited. It believes nothing of what it reads. Locks, queues and the like are in [`sync`].
 //!
 //! What they say to each other is [`wasmp_manager::protocol`]; what users hold of it are the proxies of that crate.
 
@@ -23,17 +23,19 @@ mod map;
 mod number;
 pub(crate) mod reception;
 mod remote;
+mod snapshot;
 mod store;
+mod sync;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::client::{Counter, Dict, List, Manager, ManagerBuilder, Namespace, Object, Set};
+pub use self::client::{Counter, Dict, List, Manager, ManagerBuilder, Namespace, Object, Set, managed};
 pub(crate) use self::custom::{Instance, Refusal, Types};
 pub use self::line::Line;
 pub(crate) use self::reception::Reception;
-pub use self::remote::{Address, ManagerServer};
+pub use self::remote::{Address, Listener, ManagerServer, PeerError};
 pub(crate) use self::store::{Caller, Served, Store, refuse};
 use crate::objects::message::TokenBytes;
 

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::rand::{GetRandomFlags, getrandom};
-use wasmp_manager::protocol::{FOREVER, Fields, Id, MAX_MESSAGE, Op, Status, Writer};
+use wasmp_manager::protocol::{
+    ANSWER_HEAD, FOREVER, Fields, Id, Kind, LIST, MAP, MAX_MESSAGE, OBJECT, Op, Status, Writer,
+};
 
 use super::custom::{Custom, Types};
 use super::list::List;
 use super::map::Map;
+use super::sync::{self, Shared, Step, Waiters};
 
 /// What an object takes beside what is in it.
 pub(super) const OBJECT_BYTES: u64 = 256;
@@ -25,6 +28,12 @@ pub(crate) struct Caller {
     /// On whose behalf: one client may have several connections.
     pub(crate) client: u32,
 }
+
+/// Nobody: for what happens because somebody is not there.
+const NOBODY: Caller = Caller {
+    connection: 0,
+    client: u32::MAX,
+};
 
 /// How many bytes there may be.
 #[derive(Clone, Debug)]
@@ -87,6 +96,29 @@ pub(super) enum Content {
     Map(Map),
     List(List),
     Custom(Custom),
+    Shared(Box<Shared>),
+}
+
+impl Content {
+    /// What it counts in the budget.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Map(map) => map.bytes(),
+            Self::List(list) => list.bytes(),
+            Self::Custom(custom) => custom.bytes(),
+            Self::Shared(shared) => shared.bytes(),
+        }
+    }
+
+    /// What it is, among [`Op::Names`].
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Map(_) => MAP,
+            Self::List(_) => LIST,
+            Self::Custom(_) => OBJECT,
+            Self::Shared(shared) => shared.kind() as u8,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -140,21 +172,50 @@ pub(crate) struct Late {
     /// Who it is for.
     pub(crate) connection: u32,
     sequence: u32,
-    there: Result<Option<Arc<[u8]>>, Status>,
+    said: Result<Said, Status>,
+}
+
+#[derive(Debug)]
+enum Said {
+    /// An item or none.
+    There(Option<Arc<[u8]>>),
+    Fields(Vec<u8>),
 }
 
 impl Late {
+    fn new(connection: u32, sequence: u32, said: Result<Said, Status>) -> Self {
+        Self {
+            connection,
+            sequence,
+            said,
+        }
+    }
+
+    pub(super) fn answer(connection: u32, sequence: u32, fields: Vec<u8>) -> Self {
+        Self::new(connection, sequence, Ok(Said::Fields(fields)))
+    }
+
+    pub(super) fn item(connection: u32, sequence: u32, item: Arc<[u8]>) -> Self {
+        Self::new(connection, sequence, Ok(Said::There(Some(item))))
+    }
+
+    pub(super) fn refusal(connection: u32, sequence: u32, status: Status) -> Self {
+        Self::new(connection, sequence, Err(status))
+    }
+
     /// Writes it: each when it is sent, since one value may be the answer for many.
     pub(crate) fn write(&self, answer: &mut Vec<u8>) {
-        match &self.there {
-            Ok(there) => {
-                answer.clear();
-                let mut writer = Writer(answer);
-                writer.u32(self.sequence);
-                writer.u8(Status::Done as u8);
-                writer.option(there.as_deref());
-            }
-            Err(status) => refuse(self.sequence, *status, answer),
+        let said = match &self.said {
+            Ok(said) => said,
+            Err(status) => return refuse(self.sequence, *status, answer),
+        };
+        answer.clear();
+        let mut writer = Writer(answer);
+        writer.u32(self.sequence);
+        writer.u8(Status::Done as u8);
+        match said {
+            Said::There(there) => writer.option(there.as_deref()),
+            Said::Fields(fields) => writer.0.extend_from_slice(fields),
         }
     }
 }
@@ -170,6 +231,7 @@ pub(crate) struct Store {
     /// How many of them there are.
     pub(super) customs: usize,
     waiting: Vec<Waiting>,
+    waiters: Waiters,
     /// Answers to those whose wait is over.
     late: Vec<Late>,
 }
@@ -187,6 +249,7 @@ impl Store {
             types: None,
             customs: 0,
             waiting: Vec::new(),
+            waiters: Waiters::default(),
             late: Vec::new(),
         }
     }
@@ -212,12 +275,25 @@ impl Store {
         let mut fields = Fields(request);
         let sequence = fields.u32().unwrap_or_default();
         let head = fields.u8().zip(fields.id());
+        if head.is_none_or(|(op, _)| op != Op::GiveUp as u8) {
+            self.waiters.has_read(caller.connection, &mut self.budget);
+        }
         answer.clear();
         let mut writer = Writer(answer);
         writer.u32(sequence);
         writer.u8(Status::Done as u8);
         let served = match head.and_then(|(op, id)| Some((Op::from_code(op)?, id))) {
-            Some((op, id)) => self.serve_op(caller, (op, id), (sequence, fields), &mut writer, now),
+            Some((op, id)) => {
+                let fields = (sequence, fields);
+                match self.serve_op(caller, (op, id), fields, &mut writer, &now) {
+                    // Then nothing was done. There may be room if it is needed.
+                    Err(Status::Full) if self.waiters.make_room(&mut self.budget) => {
+                        writer.0.truncate(ANSWER_HEAD);
+                        self.serve_op(caller, (op, id), fields, &mut writer, &now)
+                    }
+                    served => served,
+                }
+            }
             None => Err(Status::Malformed),
         };
         served.unwrap_or_else(|status| {
@@ -232,14 +308,30 @@ impl Store {
         (op, id): (Op, Id),
         (sequence, mut fields): (u32, Fields<'_>),
         answer: &mut Writer<'_>,
-        now: impl Fn() -> Instant,
+        now: &impl Fn() -> Instant,
     ) -> Result<Served, Status> {
         match op {
-            Op::NewMap | Op::NewList => {
-                let items = malformed(fields.items())?;
-                answer.id(self.create(caller.client, op, &items)?);
+            Op::NewMap | Op::NewList | Op::NewShared => {
+                let id = self.create(Some(caller.client), (op, fields))?;
+                answer.id(id);
             }
-            Op::NamedMap | Op::NamedList => answer.id(self.named(op, malformed(fields.item())?)?),
+            Op::NamedMap | Op::NamedList | Op::NamedShared => {
+                let name = malformed(fields.item())?;
+                answer.id(self.named(name, (op, fields))?);
+            }
+            Op::Names => {
+                answer.u32(self.names.len() as u32 * 2);
+                for (name, id) in &self.names {
+                    answer.item(name);
+                    answer.item(&[self.objects[id].content.kind()]);
+                    no_longer_than_may_be(answer)?;
+                }
+            }
+            Op::GiveUp => {
+                let sequence = malformed(fields.u32())?;
+                self.take_back(caller, Some(sequence));
+                return Ok(Served::Silent);
+            }
             Op::NewObject | Op::NamedObject => return self.custom(caller.client, op, fields, answer),
             Op::Release => {
                 if self
@@ -272,6 +364,18 @@ impl Store {
             _ => {
                 let object = self.objects.get_mut(&id).ok_or(Status::NoSuchObject)?;
                 match &mut object.content {
+                    Content::Shared(shared) => {
+                        let mut step = Step {
+                            object: id,
+                            caller,
+                            sequence,
+                            waiters: &mut self.waiters,
+                            budget: &mut self.budget,
+                            late: &mut self.late,
+                            now,
+                        };
+                        return sync::serve(shared, &mut step, op, fields, answer);
+                    }
                     Content::List(list) => list.serve(op, fields, answer, &mut self.budget)?,
                     Content::Custom(custom) => return custom.serve(op, fields, answer, &mut self.budget),
                     Content::Map(map) => {
@@ -287,53 +391,52 @@ impl Store {
         Ok(Served::Answered)
     }
 
-    fn create(&mut self, client: u32, op: Op, items: &[&[u8]]) -> Result<Id, Status> {
+    fn create(&mut self, owner: Option<u32>, (op, mut fields): (Op, Fields<'_>)) -> Result<Id, Status> {
         let id = new_id()?;
         // Changed only if it succeeds.
         let mut budget = self.budget.clone();
         budget.exchange(0, OBJECT_BYTES)?;
         let content = match op {
-            Op::NewMap => Content::Map(Map::new(items, &mut budget)?),
-            _ => Content::List(List::new(items, &mut budget)?),
+            Op::NewMap | Op::NamedMap => Content::Map(Map::new(&malformed(fields.items())?, &mut budget)?),
+            Op::NewList | Op::NamedList => Content::List(List::new(&malformed(fields.items())?, &mut budget)?),
+            _ => {
+                let (kind, number) = malformed(fields.u8().zip(fields.u32()))?;
+                Content::Shared(Box::new(Shared::new(malformed(Kind::from_code(kind))?, number)?))
+            }
         };
         self.budget = budget;
-        let owner = Some(client);
         self.objects.insert(id, Object { content, owner });
         Ok(id)
     }
 
     /// The object of this name, which belongs to nobody.
-    fn named(&mut self, op: Op, name: &[u8]) -> Result<Id, Status> {
+    fn named(&mut self, name: &[u8], (op, fields): (Op, Fields<'_>)) -> Result<Id, Status> {
         if let Some(id) = self.names.get(name) {
-            return match (op, &self.objects[id].content) {
-                (Op::NamedMap, Content::Map(_)) | (Op::NamedList, Content::List(_)) => Ok(*id),
-                _ => Err(Status::WrongType),
-            };
+            let is_it = match op {
+                Op::NamedMap => MAP,
+                Op::NamedList => LIST,
+                _ => malformed(Fields(fields.0).u8())?,
+            } == self.objects[id].content.kind();
+            return if is_it { Ok(*id) } else { Err(Status::WrongType) };
         }
         let bytes = name.len() as u64;
-        self.budget.has_room(OBJECT_BYTES + bytes)?;
-        let op = if op == Op::NamedMap { Op::NewMap } else { Op::NewList };
-        let id = self.create(0, op, &[])?;
         self.budget.exchange(0, bytes)?;
-        if let Some(object) = self.objects.get_mut(&id) {
-            object.owner = None;
-        }
+        // Without items behind the name it is empty.
+        let fields = if fields.is_empty() { Fields(&[0; 4]) } else { fields };
+        let created = self.create(None, (op, fields));
+        let id = created.inspect_err(|_| self.budget.give_back(bytes))?;
         self.names.insert(name.into(), id);
         Ok(id)
     }
 
     fn remove(&mut self, id: Id) {
         let Some(object) = self.objects.remove(&id) else { return };
-        let bytes = match &object.content {
-            Content::Map(map) => map.bytes(),
-            Content::List(list) => list.bytes(),
-            Content::Custom(custom) => {
-                self.customs -= 1;
-                custom.bytes()
-            }
-        };
-        self.budget.give_back(OBJECT_BYTES + bytes);
+        if matches!(object.content, Content::Custom(_)) {
+            self.customs -= 1;
+        }
+        self.budget.give_back(OBJECT_BYTES + object.content.bytes());
         self.wake(id);
+        self.waiters.object_is_gone(id, &mut self.budget, &mut self.late);
     }
 
     /// Nobody waits any more at the other end of this connection.
@@ -341,6 +444,48 @@ impl Store {
         if !self.waiting.is_empty() {
             self.end_waits(|_, waiting| (waiting.connection == connection).then_some(None));
         }
+        if let Some((id, withdrawn)) = self.waiters.take_waiting(connection) {
+            self.budget.give_back(withdrawn.bytes());
+            self.step_aside(id, NOBODY, |shared, step| shared.withdraw(step, withdrawn));
+        }
+    }
+
+    /// What this caller was given by the answer to that request, or by the last one, was not taken.
+    fn take_back(&mut self, caller: Caller, sequence: Option<u32>) {
+        let grant = self.waiters.take_grant(caller.connection, sequence, &mut self.budget);
+        if let Some((id, unread)) = grant {
+            self.step_aside(id, caller, |shared, step| shared.take_back(step, caller.client, unread));
+        }
+    }
+
+    /// A step of an object that nobody has asked for.
+    fn step_aside(&mut self, id: Id, caller: Caller, work: impl FnOnce(&mut Shared, &mut Step<'_>)) {
+        if let Some(Object {
+            content: Content::Shared(shared),
+            ..
+        }) = self.objects.get_mut(&id)
+        {
+            let mut step = Step {
+                object: id,
+                caller,
+                sequence: 0,
+                waiters: &mut self.waiters,
+                budget: &mut self.budget,
+                late: &mut self.late,
+                now: &Instant::now,
+            };
+            work(shared, &mut step);
+        }
+    }
+
+    /// A connection has ended; `read`: everything that was sent over it was read.
+    pub(crate) fn leave(&mut self, caller: Caller, read: bool) {
+        self.give_up(caller.connection);
+        let unsent = self.late.iter().any(|late| late.connection == caller.connection);
+        if !read || unsent {
+            self.take_back(caller, None);
+        }
+        self.waiters.has_read(caller.connection, &mut self.budget);
     }
 
     /// This client is gone, and with it what nobody else knows of.
@@ -350,12 +495,17 @@ impl Store {
         for id in orphans {
             self.remove(id);
         }
+        let shared = |(id, object): (&Id, &Object)| matches!(object.content, Content::Shared(_)).then_some(*id);
+        let shared: Vec<Id> = self.objects.iter().filter_map(shared).collect();
+        for id in shared {
+            self.step_aside(id, NOBODY, |shared, step| shared.forget(step, client));
+        }
     }
 
     fn map(&self, id: Id) -> Result<&Map, Status> {
         match self.objects.get(&id).map(|object| &object.content) {
             Some(Content::Map(map)) => Ok(map),
-            Some(Content::List(_) | Content::Custom(_)) => Err(Status::WrongType),
+            Some(_) => Err(Status::WrongType),
             None => Err(Status::NoSuchObject),
         }
     }
@@ -366,7 +516,7 @@ impl Store {
         object: Id,
         (sequence, mut fields): (u32, Fields<'_>),
         answer: &mut Writer<'_>,
-        now: impl Fn() -> Instant,
+        now: &impl Fn() -> Instant,
     ) -> Result<Served, Status> {
         let (key, known) = malformed(fields.item().zip(fields.option()))?;
         let nanoseconds = malformed(fields.u64())?;
@@ -399,11 +549,8 @@ impl Store {
             let Some(answer) = over(self, one) else { return true };
             self.budget.give_back(one.bytes());
             if let Some(there) = answer {
-                self.late.push(Late {
-                    connection: one.connection,
-                    sequence: one.sequence,
-                    there,
-                });
+                let said = there.map(Said::There);
+                self.late.push(Late::new(one.connection, one.sequence, said));
             }
             false
         });
@@ -426,7 +573,8 @@ impl Store {
 
     /// When the next wait is over for its time being up.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.waiting.iter().filter_map(|waiting| waiting.until).min()
+        let maps = self.waiting.iter().filter_map(|waiting| waiting.until);
+        maps.chain(self.waiters.next_deadline()).min()
     }
 
     /// Answers those whose time is up.
@@ -435,11 +583,39 @@ impl Store {
             let over = waiting.until.is_some_and(|until| until <= now);
             over.then_some(Some(Err(Status::TimedOut)))
         });
+        for connection in self.waiters.late(now) {
+            // One may have been answered because of another.
+            if let Some((id, withdrawn)) = self.waiters.take_waiting(connection) {
+                self.budget.give_back(withdrawn.bytes());
+                self.step_aside(id, NOBODY, |shared, step| shared.too_late(step, withdrawn));
+            }
+        }
     }
 
     /// The answers to those whose wait is over.
     pub(crate) fn take_late(&mut self) -> Vec<Late> {
         std::mem::take(&mut self.late)
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// Does the books once more, and looks for those who wait for what is there.
+    pub(super) fn audit(&self) {
+        let objects: u64 = self
+            .objects
+            .values()
+            .map(|object| OBJECT_BYTES + object.content.bytes())
+            .sum();
+        let names: u64 = self.names.keys().map(|name| name.len() as u64).sum();
+        let waiting: u64 = self.waiting.iter().map(Waiting::bytes).sum();
+        assert_eq!(self.budget.used, objects + names + waiting + self.waiters.bytes());
+        assert!(self.budget.used <= self.budget.max);
+        for (id, object) in &self.objects {
+            if let Content::Shared(shared) = &object.content {
+                assert!(!self.waiters.wait_for_nothing(*id, shared), "{shared:?}");
+            }
+        }
     }
 }
 

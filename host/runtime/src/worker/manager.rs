@@ -32,6 +32,8 @@ struct Desk {
     number: u32,
     pipe: Handle,
     false_alarms: u32,
+    /// An answer could not be sent to it.
+    refused: bool,
 }
 
 fn end_of(pipe: &Handle) -> io::Result<&Connection> {
@@ -90,6 +92,7 @@ pub(super) fn serve(
                             number,
                             pipe: handle(objects, number)?,
                             false_alarms: 0,
+                            refused: false,
                         }),
                         // It has gone again.
                         Err(OpenError::Refused(_)) => {}
@@ -122,15 +125,7 @@ pub(super) fn serve(
         if store.next_deadline().is_some_and(|deadline| deadline <= Instant::now()) {
             store.expire(Instant::now());
         }
-        for late in store.take_late() {
-            if let Some(at) = desks.iter().position(|desk| desk.caller.connection == late.connection) {
-                let party = objects.party().ok_or_else(nonsense)?;
-                late.write(&mut buffers.answer);
-                if !send(end_of(&desks[at].pipe)?, party, &buffers.answer) {
-                    leave(objects, &mut store, &mut desks, at);
-                }
-            }
-        }
+        send_late(objects, &mut store, &mut desks, &mut buffers)?;
         if !busy {
             rest(
                 objects,
@@ -142,6 +137,27 @@ pub(super) fn serve(
         }
     }
     Ok(())
+}
+
+/// Answers those who have waited. Who does not take it leaves, and what was theirs may be the answer for others.
+fn send_late(objects: &mut Objects, store: &mut Store, desks: &mut Vec<Desk>, buffers: &mut Buffers) -> io::Result<()> {
+    loop {
+        let late = store.take_late();
+        if late.is_empty() {
+            return Ok(());
+        }
+        for late in late {
+            if let Some(at) = desks.iter().position(|desk| desk.caller.connection == late.connection) {
+                let party = objects.party().ok_or_else(nonsense)?;
+                late.write(&mut buffers.answer);
+                if !send(end_of(&desks[at].pipe)?, party, &buffers.answer) {
+                    desks[at].refused = true;
+                    leave(objects, store, desks, at);
+                }
+                buffers.shrink();
+            }
+        }
+    }
 }
 
 fn failed(error: OpenError) -> io::Error {
@@ -229,6 +245,7 @@ fn take_turn(store: &mut Store, desk: &mut Desk, party: &Party, buffers: &mut Bu
         turn = Turn::Served;
         let served = store.serve(desk.caller, request, answer, Instant::now);
         let sent = served == Served::Silent || send(end, party, answer);
+        desk.refused = !sent;
         buffers.shrink();
         match served {
             Served::Last => return Ok(Turn::ShutDown),
@@ -255,11 +272,16 @@ fn send(end: &Connection, party: &Party, answer: &[u8]) -> bool {
 /// Takes a client's place away.
 fn leave(objects: &mut Objects, store: &mut Store, desks: &mut Vec<Desk>, at: usize) {
     let Desk {
-        caller, number, pipe, ..
+        caller,
+        number,
+        pipe,
+        refused,
+        ..
     } = desks.swap_remove(at);
+    let read = !refused && end_of(&pipe).is_ok_and(|end| end.is_drained());
     drop(pipe);
     objects.close(number);
-    store.give_up(caller.connection);
+    store.leave(caller, read);
     if !desks.iter().any(|desk| desk.caller.client == caller.client) {
         store.forget(caller.client);
     }

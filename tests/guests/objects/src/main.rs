@@ -9,6 +9,7 @@ use std::time::Duration;
 mod connections;
 mod locks;
 mod managed;
+mod managed_sync;
 mod memory;
 mod named;
 mod queues;

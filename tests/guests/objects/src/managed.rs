@@ -294,6 +294,13 @@ fn nested_push(dict: Dict<String, List<i64>>, key: String, value: i64) -> Result
     Ok(list.push(&value)?)
 }
 
+/// A list into a dictionary of the same manager.
+#[task]
+fn nested_store(dict: Dict<String, List<i64>>, key: String, list: List<i64>) -> Result<()> {
+    dict.set(&key, &list)?;
+    Ok(())
+}
+
 /// Waits until a key has another value than this. Returns whether it has, and which.
 #[task]
 fn dict_wait(

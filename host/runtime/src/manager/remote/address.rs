@@ -1,4 +1,4 @@
-//! Where managers are, and sockets to there.
+//! Where managers and other programs are, and sockets to there.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
 
-/// Where a manager can be reached.
+/// Where a manager or a [`Listener`](crate::Listener) can be reached.
 ///
 /// As text: `127.0.0.1:5000`, `host.example:5000`, or `unix:` and a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -167,17 +167,18 @@ impl Socket {
         }
     }
 
-    /// Has a connection end whose other side is gone without a word, or takes nothing for so long.
-    pub(super) fn keep_alive(&self, patience: Duration) -> io::Result<()> {
+    /// Has a connection end whose other side is gone without a word for so long, or takes nothing for as long as there is
+    /// patience.
+    pub(super) fn keep_alive(&self, silence: Duration, patience: Option<Duration>) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => {
                 sockopt::set_socket_keepalive(stream, true)?;
-                sockopt::set_tcp_keepidle(stream, patience / 2)?;
-                sockopt::set_tcp_keepintvl(stream, patience / 6)?;
+                sockopt::set_tcp_keepidle(stream, silence / 2)?;
+                sockopt::set_tcp_keepintvl(stream, silence / 6)?;
                 sockopt::set_tcp_keepcnt(stream, 3)?;
-                stream.set_write_timeout(Some(patience))
+                stream.set_write_timeout(patience)
             }
-            Self::Unix(stream) => stream.set_write_timeout(Some(patience)),
+            Self::Unix(stream) => stream.set_write_timeout(patience),
         }
     }
 

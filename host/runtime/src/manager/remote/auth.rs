@@ -18,7 +18,11 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::Sha256;
 
 /// What both sides say first: what they speak, and its version.
-const GREETING: &[u8; 16] = b"wasmp manager 1\n";
+pub(super) type Greeting = [u8; 16];
+/// Requests to a manager, and its answers.
+pub(super) const MANAGER: &Greeting = b"wasmp manager 1\n";
+/// Messages, of whatever.
+pub(super) const PEER: &Greeting = b"wasmp connect 1\n";
 
 const NONCE: usize = 32;
 const PROOF: usize = 32;
@@ -61,18 +65,18 @@ fn receive<const N: usize>(stream: &mut impl Read) -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-fn greet(stream: &mut impl Read) -> Result<(), Refused> {
+fn greet(stream: &mut impl Read, ours: &Greeting) -> Result<(), Refused> {
     match receive(stream)? {
-        greeting if greeting == *GREETING => Ok(()),
+        greeting if greeting == *ours => Ok(()),
         _ => Err(Refused::Stranger),
     }
 }
 
 /// The listener's part.
-pub(super) fn listener(stream: &mut (impl Read + Write), key: &[u8]) -> Result<(), Refused> {
+pub(super) fn listener(stream: &mut (impl Read + Write), key: &[u8], greeting: &Greeting) -> Result<(), Refused> {
     let ours = nonce()?;
-    stream.write_all(&[&GREETING[..], &ours].concat())?;
-    greet(stream)?;
+    stream.write_all(&[&greeting[..], &ours].concat())?;
+    greet(stream, greeting)?;
     let theirs = receive(stream)?;
     let proof: [u8; PROOF] = receive(stream)?;
     mac(key, b"dialler", [&ours, &theirs])
@@ -83,12 +87,12 @@ pub(super) fn listener(stream: &mut (impl Read + Write), key: &[u8]) -> Result<(
 }
 
 /// The dialler's part.
-pub(super) fn dialler(stream: &mut (impl Read + Write), key: &[u8]) -> Result<(), Refused> {
-    greet(stream)?;
+pub(super) fn dialler(stream: &mut (impl Read + Write), key: &[u8], greeting: &Greeting) -> Result<(), Refused> {
+    greet(stream, greeting)?;
     let theirs = receive(stream)?;
     let ours = nonce()?;
     let proof = mac(key, b"dialler", [&theirs, &ours]).finalize().into_bytes();
-    stream.write_all(&[&GREETING[..], &ours, &proof].concat())?;
+    stream.write_all(&[&greeting[..], &ours, &proof].concat())?;
     let answer: [u8; PROOF] = receive(stream).map_err(|error| match error.kind() {
         // It has heard the proof, and says no more.
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Refused::Key,

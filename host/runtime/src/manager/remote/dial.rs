@@ -9,7 +9,7 @@ use wasmp_manager::ManagerError;
 
 use super::address::{Address, Socket};
 use super::auth::{self, Refused};
-use super::relay::relay;
+use super::relay::{self, relay};
 use crate::shared::Connection;
 
 /// How long it may take to get to know each other.
@@ -38,13 +38,15 @@ impl Remote {
         let (address, key) = &*self.0;
         let lost = |error: io::Error| ManagerError::Start(format!("{address}: {error}"));
         let mut socket = address.dial(PATIENCE).map_err(lost)?;
-        auth::dialler(&mut socket.until(Instant::now() + PATIENCE), key).map_err(|refused| match refused {
-            Refused::Key => ManagerError::Authentication,
-            Refused::Stranger => {
-                ManagerError::Start(format!("{address}: what answers there is no manager of this version"))
-            }
-            Refused::Io(error) => lost(error),
-        })?;
+        auth::dialler(&mut socket.until(Instant::now() + PATIENCE), key, auth::MANAGER).map_err(
+            |refused| match refused {
+                Refused::Key => ManagerError::Authentication,
+                Refused::Stranger => {
+                    ManagerError::Start(format!("{address}: what answers there is no manager of this version"))
+                }
+                Refused::Io(error) => lost(error),
+            },
+        )?;
         Ok(socket)
     }
 
@@ -55,7 +57,7 @@ impl Remote {
         let serve = move || {
             if let Ok(socket) = remote.dial() {
                 // Whoever has the other end of the pipe learns that it has ended.
-                let _ = relay(socket, &pipe);
+                let _ = relay(socket, &pipe, Some(relay::PATIENCE));
             }
         };
         thread::Builder::new()

@@ -29,7 +29,7 @@ pub(super) fn read(stream: &mut impl Read, message: &mut Vec<u8>) -> io::Result<
     stream.read_exact(&mut length[1..])?;
     let length = u32::from_le_bytes(length) as usize;
     if length > MAX_MESSAGE {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a message that is too long"));
+        return Err(too_long());
     }
     while message.len() < length {
         let have = message.len();
@@ -40,10 +40,21 @@ pub(super) fn read(stream: &mut impl Read, message: &mut Vec<u8>) -> io::Result<
 }
 
 /// Writes a message, in one piece.
+///
+/// # Errors
+///
+/// Those of the stream; the message is longer than it may be, and none of it is written.
 pub(super) fn write(stream: &mut impl Write, message: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(message.len()).map_err(io::Error::other)?;
+    let length = u32::try_from(message.len())
+        .ok()
+        .filter(|length| *length as usize <= MAX_MESSAGE);
+    let length = length.ok_or_else(too_long)?;
     let mut frame = Vec::with_capacity(size_of::<u32>() + message.len());
     frame.extend_from_slice(&length.to_le_bytes());
     frame.extend_from_slice(message);
     stream.write_all(&frame)
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a message that is too long")
 }

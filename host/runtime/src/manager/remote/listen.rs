@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::address::{Address, Listener, Socket};
 use super::auth;
 use super::dial::PATIENCE;
-use super::relay::relay;
+use super::relay::{self, relay};
 use crate::error::{Error, Result};
 use crate::manager::line::Line;
 
@@ -131,7 +131,7 @@ fn admit(socket: Socket, door: &Arc<Door>) {
     let inside = Arc::clone(door);
     let serve = move || {
         let mut socket = socket;
-        let known = auth::listener(&mut socket.until(Instant::now() + PATIENCE), &inside.key);
+        let known = auth::listener(&mut socket.until(Instant::now() + PATIENCE), &inside.key, auth::MANAGER);
         inside.leave_hall();
         if let Err(refused) = known {
             tracing::info!(?refused, "a client of a manager was refused");
@@ -139,7 +139,7 @@ fn admit(socket: Socket, door: &Arc<Door>) {
         }
         if let Ok(pipe) = inside.line.visitor() {
             // Who it was for is gone.
-            let _ = relay(socket, &pipe);
+            let _ = relay(socket, &pipe, Some(relay::PATIENCE));
         }
     };
     if thread::Builder::new().name("wasmp-remote".into()).spawn(serve).is_err() {

@@ -7,13 +7,15 @@
 //!
 //! On both sides the socket ends in the host, in a [`relay`] between it and a pipe: clients and server know nothing of it. The
 //! two hosts [prove](auth) to each other that they have the same key before anything else is said; what comes after that is
-//! [frames](frame) of a limited length. Who sends anything else loses the connection, and nobody else anything.
+//! [frames](frame) of a limited length. Who sends anything else loses the connection, and nobody else anything. Programs that
+//! want no manager between them [listen and connect](peers) in the same way.
 
 mod address;
 mod auth;
 mod dial;
 mod frame;
 mod listen;
+mod peers;
 mod relay;
 #[cfg(test)]
 mod tests;
@@ -21,3 +23,4 @@ mod tests;
 pub use self::address::Address;
 pub(super) use self::dial::{Remote, connect};
 pub use self::listen::ManagerServer;
+pub use self::peers::{Listener, PeerError};

@@ -8,8 +8,11 @@ use super::address::Socket;
 use super::frame;
 use crate::shared::{Connection, RecvError, sentinel, wait};
 
-/// How long one side may take to take what it is sent.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a client or a manager may take to take what it is sent.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the other side may be gone without a word.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// How often something may be said to be there that cannot be received.
 const MAX_FALSE_ALARMS: u32 = 10;
@@ -17,17 +20,17 @@ const MAX_FALSE_ALARMS: u32 = 10;
 /// Buffers above this size are given back after the message that needed them.
 const KEEP: usize = 1 << 20;
 
-/// Passes on what comes from both until one of them ends; then so does the other. Returns at once if there is no thread for
-/// it.
-pub(super) fn relay(socket: Socket, pipe: &Connection) -> io::Result<()> {
-    socket.keep_alive(PATIENCE)?;
+/// Passes on what comes from both until one of them ends; then so does the other. `patience`: how long each side may take to
+/// take what it is sent; `None`: as long as it likes. Returns at once if there is no thread for it.
+pub(super) fn relay(socket: Socket, pipe: &Connection, patience: Option<Duration>) -> io::Result<()> {
+    socket.keep_alive(SILENCE, patience)?;
     // Ends when nothing comes from the socket any more.
     let (ended, ends) = sentinel().map_err(io::Error::other)?;
     let incoming = (socket.try_clone()?, pipe.clone());
     let reader = thread::Builder::new().name("wasmp-remote".into()).spawn(move || {
         let (mut socket, pipe) = incoming;
         // Whatever is wrong with the connection ends it.
-        let _ = pass_in(&mut socket, &pipe);
+        let _ = pass_in(&mut socket, &pipe, patience);
         drop(pipe);
         drop(ends);
     })?;
@@ -38,10 +41,14 @@ pub(super) fn relay(socket: Socket, pipe: &Connection) -> io::Result<()> {
     Ok(())
 }
 
-fn pass_in(socket: &mut Socket, pipe: &Connection) -> io::Result<()> {
+fn pass_in(socket: &mut Socket, pipe: &Connection, patience: Option<Duration>) -> io::Result<()> {
     let mut message = Vec::new();
     while frame::read(socket, &mut message)? {
-        pipe.send_bytes_timeout(&message, PATIENCE).map_err(io::Error::other)?;
+        let passed = match patience {
+            Some(patience) => pipe.send_bytes_timeout(&message, patience),
+            None => pipe.send_bytes(&message),
+        };
+        passed.map_err(io::Error::other)?;
         message.clear();
         message.shrink_to(KEEP);
     }

@@ -1,18 +1,19 @@
 //! What strangers can do, without a manager.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-use super::auth::{Refused, dialler, listener};
+use super::auth::{MANAGER, PEER, Refused, dialler, listener};
 use super::{Address, frame};
+use crate::fuzz::fuzz;
 use wasmp_manager::protocol::MAX_MESSAGE;
 
 fn meet(key: &'static [u8], other: &'static [u8]) -> (Result<(), Refused>, Result<(), Refused>) {
     let (mut ours, mut theirs) = UnixStream::pair().unwrap();
-    let other = thread::spawn(move || dialler(&mut theirs, other));
+    let other = thread::spawn(move || dialler(&mut theirs, other, MANAGER));
     let ours = {
-        let result = listener(&mut ours, key);
+        let result = listener(&mut ours, key, MANAGER);
         drop(ours);
         result
     };
@@ -47,7 +48,7 @@ fn who_has_no_key_cannot_send_back_what_was_sent() {
         theirs.write_all(&said[16..]).unwrap();
         theirs.read(&mut said).unwrap_or_default()
     });
-    assert!(matches!(listener(&mut ours, b"key"), Err(Refused::Key)));
+    assert!(matches!(listener(&mut ours, b"key", MANAGER), Err(Refused::Key)));
     drop(ours);
     assert_eq!(other.join().unwrap(), 0);
 }
@@ -56,10 +57,15 @@ fn who_has_no_key_cannot_send_back_what_was_sent() {
 fn who_speaks_something_else_is_a_stranger() {
     let (mut ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"GET / HTTP/1.1\r\nHost: example\r\n\r\n").unwrap();
-    assert!(matches!(listener(&mut ours, b"key"), Err(Refused::Stranger)));
+    assert!(matches!(listener(&mut ours, b"key", MANAGER), Err(Refused::Stranger)));
     let (mut ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"SSH-2.0-something else").unwrap();
-    assert!(matches!(dialler(&mut ours, b"key"), Err(Refused::Stranger)));
+    assert!(matches!(dialler(&mut ours, b"key", MANAGER), Err(Refused::Stranger)));
+    let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+    let other = thread::spawn(move || listener(&mut theirs, b"key", PEER));
+    assert!(matches!(dialler(&mut ours, b"key", MANAGER), Err(Refused::Stranger)));
+    drop(ours);
+    assert!(other.join().unwrap().is_err());
 }
 
 #[test]
@@ -89,6 +95,52 @@ fn frames_are_as_long_as_they_may_be() {
     for length in 1..7 {
         assert!(frame::read(&mut &bytes[4..][..length.min(3)], &mut Vec::new()).is_err());
     }
+}
+
+#[test]
+fn frames_of_strangers_are_read_or_refused() {
+    let mut bytes = Vec::new();
+    for message in [&b""[..], b"one", &[7; 3000]] {
+        frame::write(&mut bytes, message).unwrap();
+    }
+    fuzz(&[bytes], |bytes| {
+        let (mut stream, mut message) = (bytes, Vec::new());
+        let mut read = 0;
+        while let Ok(true) = frame::read(&mut stream, &mut message) {
+            read += size_of::<u32>() + message.len();
+        }
+        assert!(read <= bytes.len());
+        // What is announced takes no memory before it comes.
+        assert!(message.capacity() <= 2 * bytes.len().max(64 << 10));
+    });
+}
+
+#[test]
+fn words_of_strangers_at_the_door() {
+    /// Says what it was given, and hears nothing of what it is told.
+    struct Stranger<'s>(&'s [u8]);
+
+    impl Read for Stranger<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+
+    impl Write for Stranger<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let seed = [&MANAGER[..], &[7; 64]].concat();
+    fuzz(&[seed], |bytes| {
+        assert!(listener(&mut Stranger(bytes), b"key", MANAGER).is_err());
+        assert!(dialler(&mut Stranger(bytes), b"key", MANAGER).is_err());
+    });
 }
 
 #[test]
