@@ -477,6 +477,10 @@ pub(crate) struct Grants {
     #[arg(long, value_name = "LEVEL")]
     pub(crate) sandbox: Option<Level>,
 
+    /// Memory of all processes together; it takes a control group: `wasmp doctor` says whether there can be one
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) max_total_memory: Option<u64>,
+
     /// What an item, or a process, may compute, in units of about an instruction; makes tight loops slower
     #[arg(long, value_name = "UNITS")]
     pub(crate) fuel: Option<u64>,

@@ -28,6 +28,7 @@ fn screen(platform: &Platform) -> String {
         memfd_seals,
         user_namespaces,
         cgroup_delegated,
+        oom_score,
         open_files: (files, most_files),
         cpus,
         ..
@@ -61,11 +62,20 @@ fn screen(platform: &Platform) -> String {
             "needed: shared memory that nobody can cut off",
         ),
         ("futex_waitv", yes(*futex_waitv), "waits that are answered at once"),
-        ("user namespaces", yes(*user_namespaces), "not used"),
+        (
+            "OOM score",
+            yes(*oom_score),
+            "when memory runs out, workers go before their host",
+        ),
         (
             "cgroup delegation",
             yes(*cgroup_delegated),
-            "not used; limits of this group hold for workers",
+            "--max-total-memory; limits of this group hold in any case",
+        ),
+        (
+            "user namespaces",
+            yes(*user_namespaces),
+            "not used: what they hide is denied by seccomp",
         ),
     ];
     let mut screen = String::new();

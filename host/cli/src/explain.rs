@@ -41,7 +41,7 @@ fn screen(module: &Module, granted: &Grants, file: Option<&Path>, tasks: Tasks, 
     let _ = writeln!(screen, "Granted by {from}\n\nGiven");
     rows(&mut screen, &given(module, granted, tasks));
     screen += "\nLimits\n";
-    rows(&mut screen, &limits(&granted.limits, tasks));
+    rows(&mut screen, &limits(&granted.limits, tasks, platform));
     let _ = writeln!(screen, "\nWalls ({})", granted.sandbox);
     let _ = writeln!(screen, "  {}", walls(granted.sandbox, platform));
     screen
@@ -116,7 +116,7 @@ fn processes(most: usize, tasks: Tasks) -> String {
     format!("{workers}; started by guests: at most {most} at a time")
 }
 
-fn limits(limits: &Limits, tasks: Tasks) -> Vec<(&'static str, String)> {
+fn limits(limits: &Limits, tasks: Tasks, platform: &Platform) -> Vec<(&'static str, String)> {
     let each = match tasks {
         Tasks::Pool(_) => "an item",
         Tasks::Program => "a process",
@@ -128,6 +128,10 @@ fn limits(limits: &Limits, tasks: Tasks) -> Vec<(&'static str, String)> {
         .into_iter()
         .flatten()
         .collect();
+    let total = match (limits.max_total_memory, platform.cgroup_delegated) {
+        (Some(_), false) => "no limit: this process may not make control groups".to_owned(),
+        (limit, _) => size(limit, " (all processes)"),
+    };
     vec![
         (
             "time",
@@ -143,6 +147,7 @@ fn limits(limits: &Limits, tasks: Tasks) -> Vec<(&'static str, String)> {
                 .map_or_else(no_limit, |units| format!("{units} units ({each})")),
         ),
         ("memory", bytes_in_words(limits.max_memory) + " (an instance)"),
+        ("total memory", total),
         ("messages", bytes_in_words(limits.max_message)),
         ("output", size(limits.max_output, &format!(" ({each})"))),
         ("output rate", size(limits.output_rate, " a second (a worker)")),

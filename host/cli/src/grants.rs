@@ -54,6 +54,7 @@ pub(crate) fn resolve(
     most.timeout = limits.timeout.or(most.timeout);
     most.soft_timeout = limits.soft_timeout.or(most.soft_timeout);
     most.fuel = typed.fuel.or(most.fuel);
+    most.max_total_memory = typed.max_total_memory.or(most.max_total_memory);
     most.max_output = limits.max_output.or(most.max_output);
     most.output_rate = typed.output_rate.or(most.output_rate);
     most.max_memory = limits.max_memory.unwrap_or(most.max_memory);

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{Access, MemfdFlags, SealFlags, access, fcntl_add_seals, memfd_create};
 use rustix::process::{PidfdFlags, Resource, getpid, getrlimit, pidfd_open};
 
+use crate::process::group;
 use crate::spec::available_cpus;
 
 /// First kernel that has all that is needed to be fast: `futex_waitv`.
@@ -45,11 +46,15 @@ pub struct Platform {
     pub futex_waitv: bool,
     /// Whether memory files can be sealed against resizing. Needed.
     pub memfd_seals: bool,
-    /// Whether an unprivileged process may make a user namespace. wasmp does not use them.
+    /// Whether an unprivileged process may make a user namespace. wasmp does not use them: what they hide, workers may not
+    /// ask for.
     pub user_namespaces: bool,
-    /// Whether this process may divide its control group (cgroup v2). wasmp does not use them; limits that you set on the
-    /// group of the host hold for its workers.
+    /// Whether this process may make control groups (cgroup v2) that limit memory: without them there is no
+    /// [`max_total_memory`](crate::PoolBuilder::max_total_memory). Limits that you set on the group of the host hold for its
+    /// workers in any case.
     pub cgroup_delegated: bool,
+    /// Whether processes can ask to be killed rather than others when memory runs out, as workers do.
+    pub oom_score: bool,
     /// How many files this process may have open, and how many it may ask for; `None`: as many as it likes. A shared object
     /// takes one, a worker at most four.
     pub open_files: (Option<u64>, Option<u64>),
@@ -71,7 +76,8 @@ impl Platform {
             futex_waitv: has_futex_waitv(),
             memfd_seals: has_memfd_seals(),
             user_namespaces: has_user_namespaces(),
-            cgroup_delegated: has_cgroup().unwrap_or(false),
+            cgroup_delegated: group::delegated().is_some(),
+            oom_score: access("/proc/self/oom_score_adj", Access::WRITE_OK).is_ok(),
             open_files: (files.current, files.maximum),
             cpus: available_cpus(),
         }
@@ -189,21 +195,6 @@ fn has_user_namespaces() -> bool {
         && !says("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1")
 }
 
-/// Whether the control group of this process is version 2, has control over memory, and is this user's to divide.
-fn has_cgroup() -> Option<bool> {
-    let groups = read("/proc/self/cgroup")?;
-    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?.to_owned();
-    let mounts = read("/proc/self/mounts")?;
-    let mount = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    let mut mount = mount.filter(|fields| fields.get(2) == Some(&"cgroup2"));
-    let folder = Path::new(mount.next()?.get(1)?).join(group);
-    let memory = read(folder.join("cgroup.controllers"))?
-        .split(' ')
-        .any(|name| name == "memory");
-    let writable = rustix::fs::access(folder.join("cgroup.subtree_control"), rustix::fs::Access::WRITE_OK).is_ok();
-    Some(memory && writable)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,6 +210,7 @@ mod tests {
             memfd_seals: true,
             user_namespaces: true,
             cgroup_delegated: true,
+            oom_score: true,
             open_files: (Some(1024), None),
             cpus: 2,
         }

@@ -47,7 +47,7 @@ fn a_file_beside_the_module_is_mentioned_and_grants_nothing() {
 #[test]
 fn what_is_typed_goes_before_what_stands_in_the_file() {
     let folder = folder(
-        "dir = [\"nowhere::d\"]\nenv = { A = \"1\", B = \"2\" }\nmax-output = 2\ntimeout = \"50ms\"\nlock = [\"a\"]\n",
+        "dir = [\"nowhere::d\"]\nenv = { A = \"1\", B = \"2\" }\nmax-output = 2\ntimeout = \"1h\"\nlock = [\"a\"]\n",
     );
     fs::create_dir(folder.path().join("nowhere")).expect("a folder");
     let here = |words: &str| wasmp(words).within(folder.path()).run();
@@ -56,8 +56,10 @@ fn what_is_typed_goes_before_what_stands_in_the_file() {
     let outcome = here("call tasks.wasm print abc de --grants .");
     outcome.says(&["printed more than 2 bytes"]);
     here("call tasks.wasm print ab cd --grants . --max-output 4").ends(0, "null\n", "abcd");
-    here("call tasks.wasm misbehave loop --grants .").says(&["timeout: ran longer than 50ms"]);
+    here("call tasks.wasm misbehave loop --grants . --timeout 50ms").says(&["timeout: ran longer than 50ms"]);
     here("call tasks.wasm square 3 --grants . --event a").prints("9\n");
+    folder.write("wasmp.toml", "timeout = \"50ms\"");
+    here("call tasks.wasm misbehave loop --grants .").says(&["timeout: ran longer than 50ms"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_bytes::{ByteBuf, Bytes};
-use wasmp::{Chunksize, Error, ErrorKind, Isolation, ModuleError, Pool, Retry};
+use wasmp::{Chunksize, Error, ErrorKind, Isolation, ModuleError, Platform, Pool, Retry};
 use wasmp_tests::isolated;
 
 use crate::common::{builder, close, listen, pool, task_error, worker, workers};
@@ -205,6 +205,27 @@ fn the_memory_limit_is_that_of_an_instance() {
         assert!(error.message.contains("64 MiB are allowed"), "{}", error.message);
         // The next instance starts from nothing.
         assert_eq!(pool.apply::<_, i64>("allocate", (40,)).unwrap(), 40);
+    });
+}
+
+#[test]
+fn the_memory_of_all_workers_together_is_limited_where_the_system_lets_it() {
+    isolated(|| {
+        let pool = builder(2).max_total_memory(96 << 20).on_output(|_| ()).build().unwrap();
+        let pids = workers(&pool).iter().map(wasmp_tests::Process::pid).collect::<Vec<_>>();
+        let group = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        let ours = format!("/wasmp-{}-", std::process::id());
+        if !Platform::probe().cgroup_delegated {
+            println!("no control groups can be made here: only that it makes no difference is tested");
+            assert!(pids.iter().all(|pid| !group(*pid).contains(&ours)));
+            assert_eq!(pool.apply::<_, i64>("allocate", (200,)).unwrap(), 200);
+            return;
+        }
+        assert!(pids.iter().all(|pid| group(*pid).contains(&ours)));
+        assert_eq!(pool.apply::<_, i64>("allocate", (40,)).unwrap(), 40);
+        let error = task_error(pool.apply::<_, i64>("allocate", (200,)));
+        assert_eq!(error.kind, ErrorKind::WorkerLost);
+        assert_eq!(pool.apply::<_, i64>("square", (3,)).unwrap(), 9);
     });
 }
 

@@ -44,6 +44,7 @@ struct Written {
     soft_timeout: Option<Spanned<Value>>,
     compile_timeout: Option<Spanned<Value>>,
     max_memory: Option<Spanned<Value>>,
+    max_total_memory: Option<Spanned<Value>>,
     max_message: Option<Spanned<Value>>,
     max_output: Option<Spanned<Value>>,
     output_rate: Option<Spanned<Value>>,
@@ -114,6 +115,7 @@ pub(crate) fn parse(
     limits.timeout = read.duration(written.timeout.as_ref())?;
     limits.soft_timeout = read.duration(written.soft_timeout.as_ref())?;
     limits.fuel = read.count(written.fuel.as_ref())?;
+    limits.max_total_memory = read.size(written.max_total_memory.as_ref())?;
     limits.max_output = read.size(written.max_output.as_ref())?;
     limits.output_rate = read.size(written.output_rate.as_ref())?;
     set(

@@ -30,6 +30,8 @@ pub struct Limits {
     pub fuel: Option<u64>,
     /// Bytes of memory of an instance.
     pub max_memory: u64,
+    /// Bytes of memory of all processes together, where the system lets this one see to it.
+    pub max_total_memory: Option<u64>,
     /// Bytes of a result, and of a message that a guest puts into a queue or a pipe.
     pub max_message: u64,
     /// Bytes that an item may print.
@@ -51,6 +53,7 @@ impl Default for Limits {
             soft_timeout: None,
             fuel: None,
             max_memory: MAX_MEMORY,
+            max_total_memory: None,
             max_message: DEFAULT_MAX_MESSAGE as u64,
             max_output: None,
             output_rate: None,

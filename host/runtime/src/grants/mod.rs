@@ -46,7 +46,7 @@ use crate::sandbox::Sandbox;
 /// | `queue`, `lock`, `event`, `semaphore`, `shared-memory` | texts, `NAME` or `NAME:NUMBER` | [`objects`](Self::objects) |
 /// | `sandbox` | `"strict"`, `"best-effort"`, `"off"` | [`sandbox`](Self::sandbox) |
 /// | `timeout`, `soft-timeout`, `compile-timeout` | a [duration](crate::units::duration) | [`limits`](Self::limits) |
-/// | `max-memory`, `max-message`, `max-output`, `output-rate`, `compile-memory` | a [size](crate::units::size), or a number of bytes | |
+/// | `max-memory`, `max-total-memory`, `max-message`, `max-output`, `output-rate`, `compile-memory` | a [size](crate::units::size), or a number of bytes | |
 /// | `fuel`, `max-processes` | a number | |
 ///
 /// A file is read only by those who name it, never because it lies somewhere: whoever ships a module could ship a file beside

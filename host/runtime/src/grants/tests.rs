@@ -40,6 +40,7 @@ fn each_key_is_an_option_and_each_value_what_is_typed_after_it() {
         compile-timeout = "1m"
         compile-memory = "1G"
         max-memory = "64M"
+        max-total-memory = "1G"
         max-message = 4096
         max-output = "1K"
         output-rate = "1M"
@@ -77,6 +78,7 @@ fn each_key_is_an_option_and_each_value_what_is_typed_after_it() {
             soft_timeout: Some(Duration::from_millis(500)),
             fuel: Some(1_000_000),
             max_memory: 64 << 20,
+            max_total_memory: Some(1 << 30),
             max_message: 4096,
             max_output: Some(1024),
             output_rate: Some(1 << 20),

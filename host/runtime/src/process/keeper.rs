@@ -6,20 +6,27 @@
 
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::path::PathBuf;
 
 use super::control::Channel;
+use super::group;
 use super::message::{FromKeeper, MAX_MESSAGE, ToKeeper, decode, encode};
 use super::reaper::{ChildSignal, detach_stdio, fork, reap, unblock_signals};
 
 /// Serves the host on descriptor 0 until it closes its end. Never returns.
 pub(super) fn main(nonce: &str) -> ! {
-    let served = serve(nonce);
+    let mut groups = Vec::new();
+    let served = serve(nonce, &mut groups);
     kill_children();
+    groups.iter().for_each(|folder| {
+        group::remove(folder);
+    });
     // SAFETY: ends this process without running the embedder's exit handlers, which belong to its `main`.
     unsafe { libc::_exit(i32::from(served.is_err())) }
 }
 
-fn serve(nonce: &str) -> io::Result<()> {
+/// `groups`: the control groups that were made, and may still be there.
+fn serve(nonce: &str, groups: &mut Vec<PathBuf>) -> io::Result<()> {
     let control = adopt_control()?;
     detach_stdio()?;
     // Its own session: the terminal's Ctrl-C is for the host, which decides what becomes of its workers.
@@ -45,24 +52,29 @@ fn serve(nonce: &str) -> io::Result<()> {
                 }
             });
             lost?;
+            groups.retain(|folder| !group::remove(folder));
         }
         if attention.order {
             let Some((len, fds)) = control.recv(&mut buffer)? else {
                 return Ok(());
             };
             let Some(socket) = fds.into_iter().next() else { continue };
-            let run = match decode(&buffer[..len])? {
-                ToKeeper::Zygote => super::zygote::main,
-                ToKeeper::Compiler => super::compiler::main,
+            let (run, group): (fn(&Channel) -> !, _) = match decode(&buffer[..len])? {
+                ToKeeper::Zygote { group } => (super::zygote::main, group),
+                ToKeeper::Compiler => (super::compiler::main, None),
             };
-            match fork() {
+            let forked = match &group {
+                Some(group) => group.around(fork),
+                None => fork(),
+            };
+            match forked {
                 Ok(0) => {
                     drop(control);
                     drop(children);
                     unblock_signals();
                     run(&Channel::from(socket));
                 }
-                Ok(_) => {}
+                Ok(_) => groups.extend(group.map(|group| group.folder().to_owned())),
                 Err(error) => control.send(&encode(&FromKeeper::Failed { why: error.to_string() }), &[])?,
             }
         }

@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::control::Channel;
 use super::executable;
+use super::group::Group;
 use super::message::{FromKeeper, MAX_MESSAGE, ToKeeper, decode, encode};
 use crate::error::{Error, Result};
 
@@ -155,8 +156,8 @@ impl Keeper {
     }
 
     /// Has a zygote started; the channel is the host's end of its control socket.
-    pub(crate) fn start_zygote(&self) -> io::Result<Channel> {
-        self.start_child(&ToKeeper::Zygote)
+    pub(crate) fn start_zygote(&self, group: Option<&Group>) -> io::Result<Channel> {
+        self.start_child(&ToKeeper::Zygote { group: group.cloned() })
     }
 
     /// Has a compiler started.

@@ -8,6 +8,7 @@ use std::io;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::group::Group;
 use crate::engine::EngineOptions;
 use crate::identity::Identity;
 
@@ -17,8 +18,8 @@ pub(crate) const MAX_MESSAGE: usize = 16 * 1024;
 /// Host to keeper. Each comes with the socket of the process to be started.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum ToKeeper {
-    /// Start a zygote.
-    Zygote,
+    /// Start a zygote, in a control group if one is given.
+    Zygote { group: Option<Group> },
     /// Start a compiler.
     Compiler,
 }

@@ -13,6 +13,7 @@
 pub(crate) mod compiler;
 pub(crate) mod control;
 pub(crate) mod executable;
+pub(crate) mod group;
 mod keeper;
 pub(crate) mod launcher;
 pub(crate) mod lifeline;

@@ -12,6 +12,7 @@ use super::Supervisor;
 use crate::error::{Error, Result};
 use crate::module::Artifact;
 use crate::process::control::Channel;
+use crate::process::group::Group;
 use crate::process::launcher::Keeper;
 use crate::process::message::{MAX_MESSAGE, Order, ToZygote, encode};
 
@@ -102,6 +103,8 @@ pub(crate) struct Nursery {
     spec_len: u64,
     /// It is for one process.
     once: bool,
+    /// What its workers are in, if it is for one pool.
+    group: Option<Group>,
     /// The spec and the granted directories.
     fds: Vec<Arc<OwnedFd>>,
     /// The compiled module, once it is there.
@@ -136,6 +139,7 @@ impl Nursery {
         key: Vec<u8>,
         spec_len: u64,
         fds: Vec<Arc<OwnedFd>>,
+        group: Option<Group>,
     ) -> Result<Arc<Self>> {
         let warm = take_out(&mut lock(&NURSERIES), keeper, &key);
         if let Some(warm) = warm {
@@ -148,6 +152,7 @@ impl Nursery {
             key,
             spec_len,
             once: false,
+            group,
             fds,
             module: OnceLock::new(),
             zygote: Mutex::new(None),
@@ -172,8 +177,11 @@ impl Nursery {
         self.keep();
     }
 
-    /// Puts it at the end of those that are kept.
+    /// Puts it at the end of those that are kept, unless it is for one pool.
     fn keep(self: &Arc<Self>) {
+        if self.group.is_some() {
+            return;
+        }
         let mut nurseries = lock(&NURSERIES);
         take_out(&mut nurseries, &self.keeper, &self.key);
         nurseries.push(Arc::clone(self));
@@ -191,6 +199,7 @@ impl Nursery {
             key: Vec::new(),
             spec_len: self.spec_len,
             once: true,
+            group: self.group.clone(),
             fds: self.fds.clone(),
             module: self.module.clone(),
             zygote: Mutex::new(None),
@@ -234,7 +243,7 @@ impl Nursery {
             return Ok(Arc::clone(zygote));
         }
         let zygote = Arc::new(Zygote {
-            control: self.keeper.start_zygote()?,
+            control: self.keeper.start_zygote(self.group.as_ref())?,
             state: Mutex::new(State::Loading),
             changed: Condvar::new(),
             ordered: Mutex::default(),

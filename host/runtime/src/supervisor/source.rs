@@ -12,6 +12,7 @@ use super::threads::Threads;
 use crate::compile::{self, CompileLimits};
 use crate::error::{Error, Result};
 use crate::module::Module;
+use crate::process::group::Group;
 use crate::process::launcher::Keeper;
 use crate::process::message::Order;
 use crate::spec::{self, Spec};
@@ -32,6 +33,7 @@ impl Source {
         dirs: Vec<OwnedFd>,
         module: &Module,
         limits: CompileLimits,
+        group: Option<Group>,
     ) -> Result<Self> {
         let start = |what| move |source| Error::Start { what, source };
         let (spec_fd, spec_bytes) = spec::to_memfd("wasmp-spec", spec).map_err(start("pass the settings on"))?;
@@ -42,8 +44,12 @@ impl Source {
             let stat = fstat(dir).map_err(|error| start("look at a granted directory")(error.into()))?;
             key.extend_from_slice(format!("{}:{};", stat.st_dev, stat.st_ino).as_bytes());
         }
+        if let Some(group) = &group {
+            // There is one for each pool.
+            key.extend_from_slice(group.folder().as_os_str().as_encoded_bytes());
+        }
         let fds = std::iter::once(spec_fd).chain(dirs).map(Arc::new).collect();
-        let nursery = Nursery::open(supervisor, keeper, key, spec_len, fds)?;
+        let nursery = Nursery::open(supervisor, keeper, key, spec_len, fds, group)?;
         nursery.give(&compile::artifact(
             module,
             supervisor,

@@ -14,6 +14,7 @@ use crate::module::{Module, ModuleKind};
 use crate::objects::message::is_name;
 use crate::objects::{Quota, Scope};
 use crate::output;
+use crate::process::group::Group;
 use crate::sandbox::Sandbox;
 use crate::spec::{self, DirSpec, Initializer, Isolation, Spec, TypeSpec, available_cpus};
 use crate::supervisor::core::Terms;
@@ -80,7 +81,11 @@ impl PoolBuilder {
         let source = if self.inline {
             Source::threads(supervisor, &keeper, spec, dirs, &module, compile)?
         } else {
-            Source::processes(supervisor, &keeper, &spec, dirs, &module, compile)?
+            let group = limits.max_total_memory.and_then(Group::new);
+            if limits.max_total_memory.is_some() && group.is_none() {
+                tracing::debug!("no control groups can be made here: the memory of all workers together has no limit");
+            }
+            Source::processes(supervisor, &keeper, &spec, dirs, &module, compile, group)?
         };
 
         let scope = Scope::new(Quota {

@@ -42,6 +42,20 @@ impl PoolBuilder {
         self
     }
 
+    /// How many bytes of memory all processes of the pool have together, with what they were the first to touch of
+    /// what they share. Where it is exceeded the system kills one of them, whose item is
+    /// [`WorkerLost`](crate::ErrorKind::WorkerLost). Default: no limit but [`max_memory`](Self::max_memory) for each.
+    ///
+    /// It takes a control group for the pool. They can be made where version 2 of them is in use and the group around that of
+    /// this process is this user's to divide, as in a service of systemd with `Delegate=yes` and `DelegateSubgroup=`.
+    /// [`Platform::cgroup_delegated`](crate::Platform::cgroup_delegated) and `wasmp doctor` say whether that is so; where it is not,
+    /// **there is no such limit**, and one on the group of the host holds for its workers, too. An inline pool has none
+    /// either.
+    pub fn max_total_memory(mut self, bytes: u64) -> Self {
+        self.grants.limits.max_total_memory = Some(bytes);
+        self
+    }
+
     /// How many bytes a result may have, and a message that a guest puts into a queue or a pipe. It bounds what a guest can
     /// make the host hold at once. Default: 256 MiB; at most 4 GiB. What a queue or a pipe made by a guest can hold grows
     /// with it.
