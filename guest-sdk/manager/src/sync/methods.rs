@@ -23,7 +23,9 @@ macro_rules! managed {
         /// # Who is first
         ///
         /// Each method is one step of the manager. Who has to wait, for a lock, a permit, a value or for room, is served in
-        /// the order in which they came, and nobody overtakes.
+        /// the order in which they came, and nobody overtakes. A manager has a hundred places: one for each worker that uses it,
+        /// and one for each thread of a host while it asks or waits. Who is one too many gets
+        /// [`ManagerError::Start`](super::ManagerError::Start).
         ///
         /// # Who is gone
         ///

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use wasmp::{Dict, Event, Manager, ManagerError, managed};
 use wasmp_tests::{Process, eventually, isolated};
 
-use super::{PATIENCE, anywhere, both, nothing};
+use super::{PATIENCE, anywhere, both, nothing, process_of};
 use crate::common::{call, error, pool, start, timed};
 
 /// Waits until so many requests more wait in a manager than when there were so many bytes in it.
@@ -611,5 +611,38 @@ fn g_09_an_event_is_set_whoever_has_died_waiting_and_a_barrier_breaks() {
             assert_eq!(other.join().unwrap(), Err(ManagerError::BrokenBarrier));
             assert!(waiting.get_timeout(PATIENCE).is_err());
         });
+    });
+}
+
+#[test]
+fn g_24_who_waits_for_a_manager_that_is_killed_is_told() {
+    isolated(|| {
+        let manager = Manager::new().unwrap();
+        let server = manager.listen(&anywhere(), b"key").unwrap();
+        let there = Manager::connect(server.address(), b"key").unwrap();
+        let before = bytes(&manager);
+        let waiting: Vec<_> = [&manager, &there]
+            .into_iter()
+            .flat_map(|manager| {
+                let (lock, condition) = (manager.lock().unwrap(), manager.condition().unwrap());
+                let (queue, event) = (manager.queue::<u8>(0).unwrap(), manager.event().unwrap());
+                let (semaphore, barrier) = (manager.semaphore(0).unwrap(), manager.barrier(2).unwrap());
+                lock.acquire().unwrap();
+                let waits: [Box<dyn FnOnce() -> Result<(), ManagerError> + Send>; 6] = [
+                    Box::new(move || lock.acquire()),
+                    Box::new(move || condition.wait(&mut condition.lock()?)),
+                    Box::new(move || queue.get().map(drop)),
+                    Box::new(move || event.wait()),
+                    Box::new(move || semaphore.acquire()),
+                    Box::new(move || barrier.wait().map(drop)),
+                ];
+                waits.map(thread::spawn)
+            })
+            .collect();
+        wait_for_waiters(&manager, before + 12 * 256, 12);
+        process_of(&manager).kill();
+        for waiting in waiting {
+            assert_eq!(waiting.join().unwrap(), Err(ManagerError::Gone));
+        }
     });
 }
