@@ -209,6 +209,7 @@ fn the_memory_limit_is_that_of_an_instance() {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "a test that cannot run here has to say so")]
 fn the_memory_of_all_workers_together_is_limited_where_the_system_lets_it() {
     isolated(|| {
         let pool = builder(2).max_total_memory(96 << 20).on_output(|_| ()).build().unwrap();
@@ -216,7 +217,7 @@ fn the_memory_of_all_workers_together_is_limited_where_the_system_lets_it() {
         let group = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
         let ours = format!("/wasmp-{}-", std::process::id());
         if !Platform::probe().cgroup_delegated {
-            println!("no control groups can be made here: only that it makes no difference is tested");
+            eprintln!("no control groups can be made here: only that it makes no difference is tested");
             assert!(pids.iter().all(|pid| !group(*pid).contains(&ours)));
             assert_eq!(pool.apply::<_, i64>("allocate", (200,)).unwrap(), 200);
             return;

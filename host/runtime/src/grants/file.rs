@@ -17,6 +17,9 @@ use crate::units;
 /// Longest file: no hand writes a longer one.
 const MAX_FILE: u64 = 1 << 20;
 
+/// What makes an object of a text of its kind.
+type ReadObject = fn(&str) -> Result<NamedObject, String>;
+
 /// Why a file is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
@@ -92,7 +95,7 @@ pub(crate) fn parse(
             check(&dir).map(|()| dir)
         })?);
     }
-    let kinds: [(_, fn(&str) -> Result<NamedObject, String>); 5] = [
+    let kinds: [(_, ReadObject); 5] = [
         (&written.queue, NamedObject::queue),
         (&written.lock, NamedObject::lock),
         (&written.event, NamedObject::event),

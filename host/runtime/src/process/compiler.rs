@@ -175,6 +175,17 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+        let small = CompileLimits {
+            memory: 1 << 20,
+            ..CompileLimits::default()
+        };
+        match compile_in_helper(small, &keeper, "large", &suffering(), &options) {
+            Err(ModuleError::Compile { message, .. }) => assert_eq!(
+                message,
+                "the compiler died: it crashed, or needed more than 1 MiB of memory"
+            ),
+            other => panic!("{other:?}"),
+        }
         let plain = wat::parse_str("(module (func (export \"f\")))").expect("valid text");
         compile_in_helper(CompileLimits::default(), &keeper, "plain", &plain, &options).expect("compiled");
     }

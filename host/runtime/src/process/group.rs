@@ -159,6 +159,7 @@ mod tests {
         let child = group.around(|| {
             // SAFETY: the child makes three system calls, and ends.
             match unsafe { libc::fork() } {
+                // SAFETY: plain system calls, on descriptors that are open and a byte of this stack.
                 0 => unsafe {
                     libc::close(release.as_raw_fd());
                     let mut byte = 0_u8;
@@ -177,10 +178,8 @@ mod tests {
         drop(gate);
         drop(release);
         // SAFETY: a child of this process that nobody else waits for.
-        assert_eq!(
-            unsafe { libc::waitpid(child.cast_signed(), std::ptr::null_mut(), 0) },
-            child.cast_signed()
-        );
+        let ended = unsafe { libc::waitpid(child.cast_signed(), std::ptr::null_mut(), 0) };
+        assert_eq!(ended, child.cast_signed());
         assert!(remove(&folder));
         assert!(!folder.exists() && remove(&folder));
     }

@@ -13,7 +13,7 @@ impl PoolBuilder {
     }
 
     /// Has the same task do the same each time, bit for bit, with the same arguments: on every machine with this version, and
-    /// whatever else runs. Each task gets a fresh instance ([`Isolation::Task`]), whose clocks begin at 0 (which is
+    /// whatever else runs. Each task gets a fresh instance ([`Isolation::Task`](crate::Isolation::Task)), whose clocks begin at 0 (which is
     /// 1970) and go on by 1 µs whenever they are read; a sleep takes no time, and the clock shows its end. Random numbers
     /// are the same ones for each instance, so they are no secret. All NaNs have the same bits, which makes
     /// floating point code slower.

@@ -27,7 +27,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Measures how long items run and what workers do with their time, for [`Pool::stats`]. It costs two looks at the
+    /// Measures how long items run and what workers do with their time, for [`Pool::stats`](crate::Pool::stats). It costs two looks at the
     /// clock and 24 bytes for each item; without it, nothing is measured and nothing is paid. Default: no.
     pub fn insight(mut self, measured: bool) -> Self {
         self.insight = measured;
@@ -36,7 +36,7 @@ impl PoolBuilder {
 
     /// Writes a timeline of the pool in Chrome's trace event format, which Perfetto (ui.perfetto.dev) and
     /// `chrome://tracing` show: what each worker ran and when, and its births and deaths. It is written on a thread of its
-    /// own, whole when [`Pool::join`] returns or the pool has been dropped, both of which wait for the writer. When the
+    /// own, whole when [`Pool::join`](crate::Pool::join) returns or the pool has been dropped, both of which wait for the writer. When the
     /// writer is a million items behind, some are left out, and the last event says how many. Implies
     /// [`insight`](Self::insight). Default: none.
     ///

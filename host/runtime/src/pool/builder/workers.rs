@@ -39,7 +39,7 @@ impl PoolBuilder {
 
     /// A task that each instance runs before any other, with these arguments, a tuple (CPython: `initializer` and
     /// `initargs`). When one fails, its worker is replaced; when three in a row do, the pool gives up with
-    /// [`Error::Broken`], which says why. It may take as long as [`timeout`](Self::timeout) says.
+    /// [`Error::Broken`](crate::Error::Broken), which says why. It may take as long as [`timeout`](Self::timeout) says.
     pub fn initializer<A: Serialize>(mut self, task: impl Into<String>, args: A) -> Self {
         let mut bytes = Vec::new();
         let written = collect_references(|| Spread::Star.write(&args, &mut bytes));
@@ -75,7 +75,7 @@ impl PoolBuilder {
     /// this process sees them. Everything else is as ever. CPython: `multiprocessing.dummy`, and joblib's inline mode.
     ///
     /// Guests are as confined as WebAssembly confines them, and by nothing else: there is no second wall around code that
-    /// you do not trust. A worker cannot be killed from outside; a deadline and [`terminate`](Pool::terminate) still end
+    /// you do not trust. A worker cannot be killed from outside; a deadline and [`terminate`](crate::Pool::terminate) still end
     /// its task, at its next loop or call, but for a call on a file that blocks. Its tasks can have pools, whose workers are threads, too, but no processes.
     /// Compiled code differs, as guests can be stopped in it, and tight loops are slower. Default: no.
     ///
