@@ -1,13 +1,13 @@
 //! The server process: takes requests from its clients, has them served, and sends the answers.
 //!
-//! A client shares memory with the server, and may write anything there. It is never waited for: what cannot be sent or
-//! received at once costs it its place, and nobody else anything.
+//! A client shares memory with the server, and may write anything there. It is not waited for, but for a moment: what cannot
+//! be sent or received then costs it its place.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use wasmp_abi::ObjectKind;
-use wasmp_ipc::{Connection, Limit, Party, RecvError, Spinner, WaitError, Waitable, wait_any};
+use wasmp_ipc::{Connection, Limit, Party, RecvError, SendError, Spinner, WaitError, Waitable, wait_any};
 use wasmp_manager::protocol::{MAX_MESSAGE, Status};
 
 use super::interruption;
@@ -24,6 +24,10 @@ const KEEP: usize = 1 << 20;
 
 /// How often something may be said to be there that cannot be taken, before the one who says so has to go.
 const MAX_FALSE_ALARMS: u32 = 10;
+
+/// How long a client may keep an answer from being sent. One that has received a large answer holds its pipe while it gives the
+/// memory of that back, which is no reason to send it away.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The other end of a client's pipe.
 struct Desk {
@@ -266,7 +270,11 @@ fn send(end: &Connection, party: &Party, answer: &[u8]) -> bool {
         }
         _ => answer,
     };
-    end.send(party, 0, &[answer], Limit::Poll).is_ok()
+    let sent = end.send(party, 0, &[answer], Limit::Poll);
+    match sent {
+        Err(SendError::TimedOut) => end.send(party, 0, &[answer], Limit::after(Some(PATIENCE))).is_ok(),
+        sent => sent.is_ok(),
+    }
 }
 
 /// Takes a client's place away.
