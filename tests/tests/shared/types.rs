@@ -5,8 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use wasmp::{
-    Address, AsyncResult, Context, Dict, ErrorKind, Isolation, List, Manager, ManagerBuilder, ManagerError, Object,
-    Pool, Queue, Stream,
+    Address, AsyncResult, Context, Dict, ErrorKind, Isolation, List, Manager, ManagerBuilder, ManagerError, Module,
+    ModuleSource, Object, Pool, Queue, Stream,
 };
 use wasmp_tests::{Process, eventually, isolated, objects};
 
@@ -474,7 +474,7 @@ fn managers_elsewhere_hold_types_for_hosts_and_guests() {
 }
 
 #[test]
-fn guests_that_can_be_stopped_have_types_and_those_that_do_not_last_are_told_that_they_have_none() {
+fn guests_that_can_be_stopped_have_types_and_so_have_those_that_do_not_last_but_for_what_was_compiled_before() {
     isolated(|| {
         let pool = builder(1).soft_timeout(Duration::from_millis(500)).build().unwrap();
         let (_manager, account): (Manager, Object) = call(&pool, "account_of_own", ());
@@ -483,7 +483,15 @@ fn guests_that_can_be_stopped_have_types_and_those_that_do_not_last_are_told_tha
         assert_eq!(account.call::<_, u64>("deposit", (0,)), Ok(6));
 
         let pool = builder(1).isolation(Isolation::Task).build().unwrap();
-        let why = error(&pool, "account_of_own", ());
+        let (_manager, account): (Manager, Object) = call(&pool, "account_of_own", ());
+        assert_eq!(account.call::<_, u64>("deposit", (0,)), Ok(6));
+
+        let compiled = tempfile::NamedTempFile::new().unwrap();
+        let module = Module::load(objects()).unwrap();
+        module.compile_to(&mut compiled.as_file()).unwrap();
+        let compiled = ModuleSource::from(compiled.path()).allow_precompiled(true);
+        let pool = Pool::builder(compiled).processes(1).isolation(Isolation::Task);
+        let why = error(&pool.build().unwrap(), "account_of_own", ());
         assert!(why.contains("made afresh for each task"), "{why}");
     });
 }

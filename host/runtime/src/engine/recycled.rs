@@ -354,15 +354,17 @@ mod tests {
 
     #[test]
     fn pages_that_are_near_each_other_are_kept_together_and_not_too_many() {
-        let all = |pages: &[usize]| ranges(pages.to_vec());
-        assert_eq!(all(&[]), []);
-        assert_eq!(all(&[3]), [3..4]);
-        assert_eq!(all(&[20, 3, 5, 3]), [3..6, 20..21]);
-        assert_eq!(all(&[3, 4 + MAX_GAP]), [3..5 + MAX_GAP]);
-        assert_eq!(all(&[3, 5 + MAX_GAP]), [3..4, 5 + MAX_GAP..6 + MAX_GAP]);
-        let many = ranges((0..1000).collect());
-        assert_eq!(many, [0..MAX_KEPT]);
-        let far_apart = ranges((0..1000).map(|page| page * 10).collect());
+        let kept = |pages: Vec<usize>| -> Vec<(usize, usize)> {
+            let ranges = ranges(pages).into_iter();
+            ranges.map(|range| (range.start, range.end)).collect()
+        };
+        assert_eq!(kept(vec![]), []);
+        assert_eq!(kept(vec![3]), [(3, 4)]);
+        assert_eq!(kept(vec![20, 3, 5, 3]), [(3, 6), (20, 21)]);
+        assert_eq!(kept(vec![3, 4 + MAX_GAP]), [(3, 5 + MAX_GAP)]);
+        assert_eq!(kept(vec![3, 5 + MAX_GAP]), [(3, 4), (5 + MAX_GAP, 6 + MAX_GAP)]);
+        assert_eq!(kept((0..1000).collect()), [(0, MAX_KEPT)]);
+        let far_apart = kept((0..1000).map(|page| page * 10).collect());
         assert_eq!(far_apart.len(), MAX_KEPT);
     }
 }

@@ -30,6 +30,7 @@ const MAX_POOLS: usize = 64;
 const MAX_ENDED: usize = 1024;
 
 /// What a guest asks for, where its pool has a say in the rest.
+#[derive(Clone, Copy)]
 pub(super) struct Wanted {
     pub(super) workers: usize,
     /// After how many a worker is replaced.
