@@ -484,7 +484,7 @@ fn guests_that_can_be_stopped_have_types_and_so_have_those_that_do_not_last_but_
 
         let pool = builder(1).isolation(Isolation::Task).build().unwrap();
         let (_manager, account): (Manager, Object) = call(&pool, "account_of_own", ());
-        assert_eq!(account.call::<_, u64>("deposit", (0,)), Ok(6));
+        assert_eq!(account.call::<_, u64>("deposit", (0,)), Ok(5));
 
         let compiled = tempfile::NamedTempFile::new().unwrap();
         let module = Module::load(objects()).unwrap();
