@@ -1,8 +1,10 @@
 //! The server process: takes requests from its clients, has them served, and sends the answers.
 //!
-//! A client shares memory with the server, and may write anything there. It is not waited for, but for a moment: what cannot
-//! be sent or received then costs it its place.
+//! A client shares memory with the server, and may write anything there. It is never waited for. What cannot be received
+//! at once costs it its place; an answer that it does not take at once is kept for a moment, in which it is asked for nothing
+//! else.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -25,9 +27,15 @@ const KEEP: usize = 1 << 20;
 /// How often something may be said to be there that cannot be taken, before the one who says so has to go.
 const MAX_FALSE_ALARMS: u32 = 10;
 
-/// How long a client may keep an answer from being sent. One that has received a large answer holds its pipe while it gives the
-/// memory of that back, which is no reason to send it away.
+/// How long an answer is kept for a client. One that has received a large answer holds its pipe while it gives the memory of
+/// that back, which is no reason to send it away.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How often it is tried again. Nothing tells when it would go.
+const TRY_AGAIN: Duration = Duration::from_millis(1);
+
+/// Most bytes of answers that are kept for all clients together.
+const MAX_KEPT: usize = MAX_MESSAGE;
 
 /// The other end of a client's pipe.
 struct Desk {
@@ -36,6 +44,10 @@ struct Desk {
     number: u32,
     pipe: Handle,
     false_alarms: u32,
+    /// Answers that it has not taken yet, in their order.
+    kept: VecDeque<Vec<u8>>,
+    /// Until when it may take the first of them.
+    until: Instant,
     /// An answer could not be sent to it.
     refused: bool,
 }
@@ -96,6 +108,8 @@ pub(super) fn serve(
                             number,
                             pipe: handle(objects, number)?,
                             false_alarms: 0,
+                            kept: VecDeque::new(),
+                            until: Instant::now(),
                             refused: false,
                         }),
                         // It has gone again.
@@ -111,9 +125,9 @@ pub(super) fn serve(
         }
         let mut at = 0;
         while at < desks.len() {
-            let desk = &mut desks[at];
             let party = objects.party().ok_or_else(nonsense)?;
-            match take_turn(&mut store, desk, party, &mut buffers)? {
+            let room = room(&desks);
+            match take_turn(&mut store, &mut desks[at], party, &mut buffers, room)? {
                 Turn::Idle => at += 1,
                 Turn::Served => {
                     busy = true;
@@ -154,8 +168,8 @@ fn send_late(objects: &mut Objects, store: &mut Store, desks: &mut Vec<Desk>, bu
             if let Some(at) = desks.iter().position(|desk| desk.caller.connection == late.connection) {
                 let party = objects.party().ok_or_else(nonsense)?;
                 late.write(&mut buffers.answer);
-                if !send(end_of(&desks[at].pipe)?, party, &buffers.answer) {
-                    desks[at].refused = true;
+                let room = room(desks);
+                if !send(&mut desks[at], party, &buffers.answer, room)? {
                     leave(objects, store, desks, at);
                 }
                 buffers.shrink();
@@ -211,12 +225,25 @@ impl Buffers {
     }
 }
 
-/// Serves what one client has asked.
-fn take_turn(store: &mut Store, desk: &mut Desk, party: &Party, buffers: &mut Buffers) -> io::Result<Turn> {
-    let end = end_of(&desk.pipe)?;
+/// Serves what one client has asked. Of its answers there may be kept so many bytes.
+fn take_turn(
+    store: &mut Store,
+    desk: &mut Desk,
+    party: &Party,
+    buffers: &mut Buffers,
+    room: usize,
+) -> io::Result<Turn> {
     let mut turn = Turn::Idle;
+    if !desk.kept.is_empty() {
+        match send_kept(desk, party)? {
+            true if desk.kept.is_empty() => turn = Turn::Served,
+            true => return Ok(turn),
+            false => return Ok(Turn::Over),
+        }
+    }
     for _ in 0..IN_A_ROW {
         let Buffers { request, answer } = buffers;
+        let end = end_of(&desk.pipe)?;
         // Not to look for what is not there: whoever has locked the way to it would be waited for.
         if !end.is_ready() {
             return Ok(turn);
@@ -248,20 +275,31 @@ fn take_turn(store: &mut Store, desk: &mut Desk, party: &Party, buffers: &mut Bu
         desk.false_alarms = 0;
         turn = Turn::Served;
         let served = store.serve(desk.caller, request, answer, Instant::now);
-        let sent = served == Served::Silent || send(end, party, answer);
-        desk.refused = !sent;
+        if served == Served::Last {
+            // Nobody has to wait for anything any more.
+            let _ = end.send(party, 0, &[answer], Limit::after(Some(PATIENCE)));
+            return Ok(Turn::ShutDown);
+        }
+        let sent = served == Served::Silent || send(desk, party, answer, room)?;
         buffers.shrink();
-        match served {
-            Served::Last => return Ok(Turn::ShutDown),
-            _ if !sent => return Ok(Turn::Over),
-            _ => {}
+        if !sent {
+            return Ok(Turn::Over);
+        }
+        if !desk.kept.is_empty() {
+            return Ok(turn);
         }
     }
     Ok(turn)
 }
 
-/// False: whoever it is for does not take it.
-fn send(end: &Connection, party: &Party, answer: &[u8]) -> bool {
+/// How many more bytes of answers may be kept.
+fn room(desks: &[Desk]) -> usize {
+    let kept: usize = desks.iter().flat_map(|desk| &desk.kept).map(Vec::len).sum();
+    MAX_KEPT.saturating_sub(kept)
+}
+
+/// Sends an answer behind those that are kept, or keeps it. False: whoever it is for does not take it.
+fn send(desk: &mut Desk, party: &Party, answer: &[u8], room: usize) -> io::Result<bool> {
     let mut refusal = Vec::new();
     let answer = match answer.first_chunk() {
         Some(sequence) if answer.len() > MAX_MESSAGE => {
@@ -270,11 +308,39 @@ fn send(end: &Connection, party: &Party, answer: &[u8]) -> bool {
         }
         _ => answer,
     };
-    let sent = end.send(party, 0, &[answer], Limit::Poll);
-    match sent {
-        Err(SendError::TimedOut) => end.send(party, 0, &[answer], Limit::after(Some(PATIENCE))).is_ok(),
-        sent => sent.is_ok(),
+    if desk.kept.is_empty() {
+        match end_of(&desk.pipe)?.send(party, 0, &[answer], Limit::Poll) {
+            Ok(_) => return Ok(true),
+            Err(SendError::TimedOut | SendError::Interrupted) => desk.until = Instant::now() + PATIENCE,
+            Err(_) => {
+                desk.refused = true;
+                return Ok(false);
+            }
+        }
     }
+    desk.refused = answer.len() > room;
+    if !desk.refused {
+        desk.kept.push_back(answer.to_vec());
+    }
+    Ok(!desk.refused)
+}
+
+/// Sends what is kept, as far as it goes. False: it was kept for too long.
+fn send_kept(desk: &mut Desk, party: &Party) -> io::Result<bool> {
+    while let Some(answer) = desk.kept.front() {
+        match end_of(&desk.pipe)?.send(party, 0, &[answer], Limit::Poll) {
+            Ok(_) => {
+                desk.kept.pop_front();
+                desk.until = Instant::now() + PATIENCE;
+            }
+            Err(SendError::TimedOut | SendError::Interrupted) if Instant::now() < desk.until => break,
+            Err(_) => {
+                desk.refused = true;
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// Takes a client's place away.
@@ -283,10 +349,11 @@ fn leave(objects: &mut Objects, store: &mut Store, desks: &mut Vec<Desk>, at: us
         caller,
         number,
         pipe,
+        kept,
         refused,
         ..
     } = desks.swap_remove(at);
-    let read = !refused && end_of(&pipe).is_ok_and(|end| end.is_drained());
+    let read = !refused && kept.is_empty() && end_of(&pipe).is_ok_and(|end| end.is_drained());
     drop(pipe);
     objects.close(number);
     store.leave(caller, read);
@@ -304,7 +371,10 @@ fn rest(
     deadline: Option<Instant>,
 ) -> io::Result<()> {
     let party = objects.party().ok_or_else(nonsense)?;
-    let pipes = door.into_iter().chain(desks.iter().map(|desk| &desk.pipe));
+    let (owed, others): (Vec<&Desk>, Vec<&Desk>) = desks.iter().partition(|desk| !desk.kept.is_empty());
+    let again = (!owed.is_empty()).then(|| Instant::now() + TRY_AGAIN);
+    let deadline = deadline.into_iter().chain(again).min();
+    let pipes = door.into_iter().chain(others.into_iter().map(|desk| &desk.pipe));
     let ends: Vec<&Connection> = pipes.map(end_of).collect::<io::Result<_>>()?;
     if spinner.spin(|| ends.iter().any(|end| end.is_ready())) {
         return Ok(());
