@@ -123,11 +123,11 @@ pub(super) fn serve(
                 Knock::Closed => open = false,
             }
         }
+        let mut room = room(&desks);
         let mut at = 0;
         while at < desks.len() {
             let party = objects.party().ok_or_else(nonsense)?;
-            let room = room(&desks);
-            match take_turn(&mut store, &mut desks[at], party, &mut buffers, room)? {
+            match take_turn(&mut store, &mut desks[at], party, &mut buffers, &mut room)? {
                 Turn::Idle => at += 1,
                 Turn::Served => {
                     busy = true;
@@ -143,7 +143,7 @@ pub(super) fn serve(
         if store.next_deadline().is_some_and(|deadline| deadline <= Instant::now()) {
             store.expire(Instant::now());
         }
-        send_late(objects, &mut store, &mut desks, &mut buffers)?;
+        send_late(objects, &mut store, &mut desks, &mut buffers, &mut room)?;
         if !busy {
             rest(
                 objects,
@@ -158,7 +158,13 @@ pub(super) fn serve(
 }
 
 /// Answers those who have waited. Who does not take it leaves, and what was theirs may be the answer for others.
-fn send_late(objects: &mut Objects, store: &mut Store, desks: &mut Vec<Desk>, buffers: &mut Buffers) -> io::Result<()> {
+fn send_late(
+    objects: &mut Objects,
+    store: &mut Store,
+    desks: &mut Vec<Desk>,
+    buffers: &mut Buffers,
+    room: &mut usize,
+) -> io::Result<()> {
     loop {
         let late = store.take_late();
         if late.is_empty() {
@@ -168,7 +174,6 @@ fn send_late(objects: &mut Objects, store: &mut Store, desks: &mut Vec<Desk>, bu
             if let Some(at) = desks.iter().position(|desk| desk.caller.connection == late.connection) {
                 let party = objects.party().ok_or_else(nonsense)?;
                 late.write(&mut buffers.answer);
-                let room = room(desks);
                 if !send(&mut desks[at], party, &buffers.answer, room)? {
                     leave(objects, store, desks, at);
                 }
@@ -225,13 +230,13 @@ impl Buffers {
     }
 }
 
-/// Serves what one client has asked. Of its answers there may be kept so many bytes.
+/// Serves what one client has asked. `room`: how many more bytes of answers may be kept.
 fn take_turn(
     store: &mut Store,
     desk: &mut Desk,
     party: &Party,
     buffers: &mut Buffers,
-    room: usize,
+    room: &mut usize,
 ) -> io::Result<Turn> {
     let mut turn = Turn::Idle;
     if !desk.kept.is_empty() {
@@ -299,7 +304,7 @@ fn room(desks: &[Desk]) -> usize {
 }
 
 /// Sends an answer behind those that are kept, or keeps it. False: whoever it is for does not take it.
-fn send(desk: &mut Desk, party: &Party, answer: &[u8], room: usize) -> io::Result<bool> {
+fn send(desk: &mut Desk, party: &Party, answer: &[u8], room: &mut usize) -> io::Result<bool> {
     let mut refusal = Vec::new();
     let answer = match answer.first_chunk() {
         Some(sequence) if answer.len() > MAX_MESSAGE => {
@@ -318,9 +323,12 @@ fn send(desk: &mut Desk, party: &Party, answer: &[u8], room: usize) -> io::Resul
             }
         }
     }
-    desk.refused = answer.len() > room;
-    if !desk.refused {
-        desk.kept.push_back(answer.to_vec());
+    match room.checked_sub(answer.len()) {
+        Some(rest) => {
+            *room = rest;
+            desk.kept.push_back(answer.to_vec());
+        }
+        None => desk.refused = true,
     }
     Ok(!desk.refused)
 }
@@ -371,10 +379,11 @@ fn rest(
     deadline: Option<Instant>,
 ) -> io::Result<()> {
     let party = objects.party().ok_or_else(nonsense)?;
-    let (owed, others): (Vec<&Desk>, Vec<&Desk>) = desks.iter().partition(|desk| !desk.kept.is_empty());
-    let again = (!owed.is_empty()).then(|| Instant::now() + TRY_AGAIN);
+    let is_owed = |desk: &Desk| !desk.kept.is_empty();
+    let again = desks.iter().any(is_owed).then(|| Instant::now() + TRY_AGAIN);
     let deadline = deadline.into_iter().chain(again).min();
-    let pipes = door.into_iter().chain(others.into_iter().map(|desk| &desk.pipe));
+    let heard = desks.iter().filter(|desk| !is_owed(desk));
+    let pipes = door.into_iter().chain(heard.map(|desk| &desk.pipe));
     let ends: Vec<&Connection> = pipes.map(end_of).collect::<io::Result<_>>()?;
     if spinner.spin(|| ends.iter().any(|end| end.is_ready())) {
         return Ok(());
