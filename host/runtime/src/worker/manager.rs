@@ -1,17 +1,19 @@
 //! The server process: takes requests from its clients, has them served, and sends the answers.
 //!
 //! A client shares memory with the server, and may write anything there. It is never waited for. What cannot be received
-//! at once costs it its place; an answer that it does not take at once is kept for a moment, in which it is asked for nothing
-//! else.
+//! at once costs it its place; an answer that it does not take at once is kept for a moment in its [`outbox`], and nothing
+//! else that it asks for is looked at meanwhile.
 
-use std::collections::VecDeque;
+mod outbox;
+
 use std::io;
 use std::time::{Duration, Instant};
 
 use wasmp_abi::ObjectKind;
-use wasmp_ipc::{Connection, Limit, Party, RecvError, SendError, Spinner, WaitError, Waitable, wait_any};
+use wasmp_ipc::{Connection, Limit, Party, RecvError, Spinner, WaitError, Waitable, wait_any};
 use wasmp_manager::protocol::{MAX_MESSAGE, Status};
 
+use self::outbox::{Outbox, PATIENCE, TRY_AGAIN};
 use super::interruption;
 use super::objects::{Handle, Objects, OpenError};
 use crate::manager::{Call, Caller, Knock as Letter, Served, Store, Types, refuse};
@@ -27,15 +29,8 @@ const KEEP: usize = 1 << 20;
 /// How often something may be said to be there that cannot be taken, before the one who says so has to go.
 const MAX_FALSE_ALARMS: u32 = 10;
 
-/// How long an answer is kept for a client. One that has received a large answer holds its pipe while it gives the memory of
-/// that back, which is no reason to send it away.
-const PATIENCE: Duration = Duration::from_millis(500);
-
-/// How often it is tried again. Nothing tells when it would go.
-const TRY_AGAIN: Duration = Duration::from_millis(1);
-
-/// Most bytes of answers that are kept for all clients together.
-const MAX_KEPT: usize = MAX_MESSAGE;
+/// Bytes of answers that may be kept for all clients together, however little a manager may hold.
+const ALWAYS_KEPT: usize = 1 << 20;
 
 /// The other end of a client's pipe.
 struct Desk {
@@ -44,10 +39,7 @@ struct Desk {
     number: u32,
     pipe: Handle,
     false_alarms: u32,
-    /// Answers that it has not taken yet, in their order.
-    kept: VecDeque<Vec<u8>>,
-    /// Until when it may take the first of them.
-    until: Instant,
+    outbox: Outbox,
     /// An answer could not be sent to it.
     refused: bool,
 }
@@ -86,6 +78,8 @@ pub(super) fn serve(
     let door = handle(objects, opened)?;
     interruption::ignore()?;
     let mut store = Store::new(settings.max_bytes).with_types(types(settings.call_timeout));
+    // Of the memory of the process, what is held takes a third, and an answer that is being made as much: see `found`.
+    let most_kept = (settings.max_bytes / 2).clamp(ALWAYS_KEPT as u64, MAX_MESSAGE as u64) as usize;
     let mut desks: Vec<Desk> = Vec::new();
     let mut connections = 0;
     let mut buffers = Buffers::default();
@@ -108,8 +102,7 @@ pub(super) fn serve(
                             number,
                             pipe: handle(objects, number)?,
                             false_alarms: 0,
-                            kept: VecDeque::new(),
-                            until: Instant::now(),
+                            outbox: Outbox::default(),
                             refused: false,
                         }),
                         // It has gone again.
@@ -123,7 +116,8 @@ pub(super) fn serve(
                 Knock::Closed => open = false,
             }
         }
-        let mut room = room(&desks);
+        let kept: usize = desks.iter().map(|desk| desk.outbox.bytes()).sum();
+        let mut room = most_kept.saturating_sub(kept);
         let mut at = 0;
         while at < desks.len() {
             let party = objects.party().ok_or_else(nonsense)?;
@@ -239,12 +233,15 @@ fn take_turn(
     room: &mut usize,
 ) -> io::Result<Turn> {
     let mut turn = Turn::Idle;
-    if !desk.kept.is_empty() {
-        match send_kept(desk, party)? {
-            true if desk.kept.is_empty() => turn = Turn::Served,
-            true => return Ok(turn),
-            false => return Ok(Turn::Over),
+    if !desk.outbox.is_empty() {
+        if desk.outbox.flush(end_of(&desk.pipe)?, party, Instant::now()).is_err() {
+            desk.refused = true;
+            return Ok(Turn::Over);
         }
+        if !desk.outbox.is_empty() {
+            return Ok(turn);
+        }
+        turn = Turn::Served;
     }
     for _ in 0..IN_A_ROW {
         let Buffers { request, answer } = buffers;
@@ -290,20 +287,14 @@ fn take_turn(
         if !sent {
             return Ok(Turn::Over);
         }
-        if !desk.kept.is_empty() {
+        if !desk.outbox.is_empty() {
             return Ok(turn);
         }
     }
     Ok(turn)
 }
 
-/// How many more bytes of answers may be kept.
-fn room(desks: &[Desk]) -> usize {
-    let kept: usize = desks.iter().flat_map(|desk| &desk.kept).map(Vec::len).sum();
-    MAX_KEPT.saturating_sub(kept)
-}
-
-/// Sends an answer behind those that are kept, or keeps it. False: whoever it is for does not take it.
+/// Sends an answer, now or later. False: whoever it is for does not take it.
 fn send(desk: &mut Desk, party: &Party, answer: &[u8], room: &mut usize) -> io::Result<bool> {
     let mut refusal = Vec::new();
     let answer = match answer.first_chunk() {
@@ -313,42 +304,8 @@ fn send(desk: &mut Desk, party: &Party, answer: &[u8], room: &mut usize) -> io::
         }
         _ => answer,
     };
-    if desk.kept.is_empty() {
-        match end_of(&desk.pipe)?.send(party, 0, &[answer], Limit::Poll) {
-            Ok(_) => return Ok(true),
-            Err(SendError::TimedOut | SendError::Interrupted) => desk.until = Instant::now() + PATIENCE,
-            Err(_) => {
-                desk.refused = true;
-                return Ok(false);
-            }
-        }
-    }
-    match room.checked_sub(answer.len()) {
-        Some(rest) => {
-            *room = rest;
-            desk.kept.push_back(answer.to_vec());
-        }
-        None => desk.refused = true,
-    }
+    desk.refused = desk.outbox.send(end_of(&desk.pipe)?, party, answer, room).is_err();
     Ok(!desk.refused)
-}
-
-/// Sends what is kept, as far as it goes. False: it was kept for too long.
-fn send_kept(desk: &mut Desk, party: &Party) -> io::Result<bool> {
-    while let Some(answer) = desk.kept.front() {
-        match end_of(&desk.pipe)?.send(party, 0, &[answer], Limit::Poll) {
-            Ok(_) => {
-                desk.kept.pop_front();
-                desk.until = Instant::now() + PATIENCE;
-            }
-            Err(SendError::TimedOut | SendError::Interrupted) if Instant::now() < desk.until => break,
-            Err(_) => {
-                desk.refused = true;
-                return Ok(false);
-            }
-        }
-    }
-    Ok(true)
 }
 
 /// Takes a client's place away.
@@ -357,11 +314,11 @@ fn leave(objects: &mut Objects, store: &mut Store, desks: &mut Vec<Desk>, at: us
         caller,
         number,
         pipe,
-        kept,
+        outbox,
         refused,
         ..
     } = desks.swap_remove(at);
-    let read = !refused && kept.is_empty() && end_of(&pipe).is_ok_and(|end| end.is_drained());
+    let read = !refused && outbox.is_empty() && end_of(&pipe).is_ok_and(|end| end.is_drained());
     drop(pipe);
     objects.close(number);
     store.leave(caller, read);
@@ -379,7 +336,7 @@ fn rest(
     deadline: Option<Instant>,
 ) -> io::Result<()> {
     let party = objects.party().ok_or_else(nonsense)?;
-    let is_owed = |desk: &Desk| !desk.kept.is_empty();
+    let is_owed = |desk: &Desk| !desk.outbox.is_empty();
     let again = desks.iter().any(is_owed).then(|| Instant::now() + TRY_AGAIN);
     let deadline = deadline.into_iter().chain(again).min();
     let heard = desks.iter().filter(|desk| !is_owed(desk));
