@@ -316,9 +316,11 @@ impl Pool {
     pub(super) fn wait_for_start(&mut self, link: &Link) -> io::Result<Result<u32, End>> {
         let mut interrupted = false;
         loop {
-            let started = self.wait(link, None, |pool| match (pool.pid, pool.told.pop_front()) {
-                (Some(pid), _) => Some(Ok(pid)),
-                (None, Some((_, _, News::Ended(end)))) => Some(Err(end)),
+            let started = self.wait(link, None, |pool| match (pool.told.pop_front(), pool.pid) {
+                // It may run already, and is told to end, as it will not be called.
+                (Some((_, _, News::Ended(end @ End::Refused(_)))), _) => Some(Err(end)),
+                (_, Some(pid)) => Some(Ok(pid)),
+                (Some((_, _, News::Ended(end))), None) => Some(Err(end)),
                 _ => pool.gone.then_some(Err(End::Terminated)),
             })?;
             match started {

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use wasmp_abi::{IMPORT_MODULE, Status, import, pool};
-use wasmtime::{Caller, Error, Linker, Result, bail};
+use wasmtime::{Caller, Error, Result, bail};
 
+use super::super::lean::LeanLinker;
 use super::super::objects::OpenError;
 use super::super::pools::{Asked, News, Pool, Pools};
 use super::super::state::State;
@@ -15,7 +16,7 @@ use crate::outcome::{End, task_error};
 use crate::retry::Retry;
 use crate::wire::pools::{Head, JobOptions, Prepare, order};
 
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+pub(super) fn add_to_linker(linker: &mut LeanLinker<'_, State>) -> Result<()> {
     linker
         .func_wrap(IMPORT_MODULE, import::POOL_NEW, pool_new)?
         .func_wrap(IMPORT_MODULE, import::POOL_BEGIN, pool_begin)?

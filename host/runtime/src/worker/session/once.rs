@@ -20,6 +20,11 @@ impl Session<'_> {
     ///
     /// CPython: `BaseProcess._bootstrap`.
     pub(in crate::worker) fn serve_once(mut self, snapshot: Option<Snapshot>) -> io::Result<i32> {
+        // Until the call comes, the parent writes what this is to be a copy of.
+        let begun = match snapshot {
+            Some(_) => self.instantiate(),
+            None => Ok(()),
+        };
         let Some(task) = self.link().wait_for_call()? else {
             return Ok(0);
         };
@@ -27,8 +32,8 @@ impl Session<'_> {
         if task == MANAGER {
             return self.manage(&item);
         }
-        let ended = self
-            .instantiate()
+        let ended = begun
+            .and_then(|()| self.instantiate())
             .and_then(|()| self.restore(snapshot))
             .and_then(|()| self.call_once(task, item));
         let code = match &ended {
