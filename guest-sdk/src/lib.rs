@@ -199,7 +199,7 @@ pub use error::{Error, Result, Unsupported};
 pub use finalize::{Finalize, at_exit};
 pub use host::memory::AtomicNumber;
 pub use logging::{Level, Logger, get_logger, log_to_stderr};
-pub use manager::{Counter, Dict, Line, List, Manager, Namespace, Object, Set, managed};
+pub use manager::{Counter, Dict, Line, List, Manager, ManagerBuilder, Namespace, Object, Set, managed};
 pub use pool::{AsyncResult, Call, Cause, IMap, Pool, PoolBuilder, PoolError, Retry, TaskError, as_completed};
 pub use process::{
     Context, CurrentProcess, ParentProcess, Process, ProcessBuilder, ProcessError, StartMethod, active_children,

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::time::Duration;
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -74,29 +75,75 @@ pub struct Manager {
     line: Line,
 }
 
-impl Manager {
-    /// A new one, in a process of its own, which may hold 256 MiB, and in which no method of a type may take more than 10 s.
+/// Sets up a [`Manager`]; from [`Manager::builder`].
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use wasmp_guest::{Manager, Result};
+///
+/// # fn main() -> Result<()> {
+/// let manager = Manager::builder()
+///     .max_bytes(64 << 20)
+///     .call_timeout(Duration::from_secs(60))
+///     .start()?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a manager does nothing until `start`"]
+#[derive(Clone, Debug, Default)]
+pub struct ManagerBuilder {
+    max_bytes: Option<u64>,
+    call_timeout: Option<Duration>,
+}
+
+impl ManagerBuilder {
+    /// How long a constructor or a method of a [type](macro@crate::managed) may take. What takes longer cannot be stopped in any
+    /// other way than to kill the manager, which is then [`ManagerError::Gone`] for everybody. Default: 10 s.
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = Some(timeout);
+        self
+    }
+
+    /// Most bytes of keys and values that it may hold, and what it takes to keep them; what would be more is
+    /// [`ManagerError::Full`]. No more than a third of the memory that a guest may use. Default: 256 MiB.
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = Some(bytes);
+        self
+    }
+
+    /// Starts the process, and waits until it runs.
     ///
     /// # Errors
     ///
     /// [`ManagerError::Start`] if the family may have no more processes or objects, [`ManagerError::Unsupported`] outside of
     /// a wasmp worker.
-    pub fn new() -> Result<Self, ManagerError> {
-        Self::with_max_bytes(0)
-    }
-
-    /// As [`new`](Self::new), with most bytes of keys and values that it may hold, and what it takes to keep them; what would
-    /// be more is [`ManagerError::Full`]. No more than a third of the memory that a guest may use. 0: 256 MiB.
-    ///
-    /// # Errors
-    ///
-    /// As those of [`new`](Self::new).
-    pub fn with_max_bytes(bytes: u64) -> Result<Self, ManagerError> {
-        let handle = Handle::made(manager_new(bytes)).map_err(|error| match error {
+    pub fn start(self) -> Result<Manager, ManagerError> {
+        // The host takes 0 for the default, and what is beyond the range, 292 years, for nonsense.
+        let told = |number: u128| number.clamp(1, i64::MAX as u128) as u64;
+        let max_bytes = self.max_bytes.map_or(0, |bytes| told(bytes.into()));
+        let call_timeout = self.call_timeout.map_or(0, |timeout| told(timeout.as_nanos()));
+        let handle = Handle::made(manager_new(max_bytes, call_timeout)).map_err(|error| match error {
             SharedError::Unsupported => ManagerError::Unsupported,
             error => ManagerError::Start(error.to_string()),
         })?;
-        Ok(Self { line: Line(handle) })
+        Ok(Manager { line: Line(handle) })
+    }
+}
+
+impl Manager {
+    /// A new one, in a process of its own.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`ManagerBuilder::start`].
+    pub fn new() -> Result<Self, ManagerError> {
+        Self::builder().start()
+    }
+
+    /// A new one, to be set up.
+    pub fn builder() -> ManagerBuilder {
+        ManagerBuilder::default()
     }
 
     /// A new dictionary with these keys and values.

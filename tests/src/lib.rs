@@ -3,6 +3,7 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
+//! | `certificates.rs` | makes certificates for TLS |
 //! | `guests.rs` | builds each guest crate once |
 //! | `process.rs` | processes by descriptor: find, kill, wait for |
 //! | `isolated.rs` | a process for each test, and what must be gone after it |
@@ -15,10 +16,12 @@
 
 #![cfg(target_os = "linux")]
 
+mod certificates;
 mod guests;
 mod isolated;
 mod process;
 
+pub use certificates::Certified;
 pub use guests::{objects, processes, program, tasks};
 pub use isolated::{chaos_time, fuzz_time, isolated};
 pub use process::{Process, descendants, eventually, own_fds};

@@ -160,7 +160,7 @@ pub mod import {
     pub const CONNECTION_DIRECTIONS: &str = "connection_directions";
     /// `wait(handles: i32, count: i32, ready: i32, timeout: i64) -> i32`: waits for any of these queues and connections: writes a byte for each, 1 if it is ready; the result is how many are.
     pub const WAIT: &str = "wait";
-    /// `manager_new(max_bytes: i64) -> i32`: a new manager, which holds no more than so many bytes, 0: as many as managers may unless they are told otherwise: a handle to it, which is one end of a pipe: what is sent and received there is the protocol of `wasmp_manager`.
+    /// `manager_new(max_bytes: i64, call_timeout: i64) -> i32`: a new manager, which holds no more than so many bytes, and in which no method of a type takes more than so many nanoseconds; 0: as much as in managers that are not told otherwise: a handle to it, which is one end of a pipe: what is sent and received there is the protocol of `wasmp_manager`.
     pub const MANAGER_NEW: &str = "manager_new";
     /// `pool_new(options: i32, length: i32) -> i32`: a new pool of workers of this module, by the options of the contract.
     pub const POOL_NEW: &str = "pool_new";

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use wasmp_abi::ErrorKind;
 
 use crate::protocol::Status;
+use crate::tls::TlsError;
 
 /// Why a manager, or what it manages, did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +54,8 @@ pub enum ManagerError {
     Start(String),
     /// The manager, or this program, has another key (CPython: `AuthenticationError`).
     Authentication,
+    /// The manager speaks TLS and this program does not, or the other way round, or it is not whom it should be.
+    Tls(TlsError),
     /// A value could not be written: why.
     Encode(String),
     /// What came back is not of the type that was asked for: why.
@@ -163,6 +166,7 @@ impl fmt::Display for ManagerError {
             Self::Unsupported => "not in a wasmp worker, or not supported by it",
             Self::Start(why) => return write!(f, "the manager cannot be reached: {why}"),
             Self::Authentication => "the manager has another key",
+            Self::Tls(why) => return write!(f, "the manager cannot be reached: {why}"),
             Self::Encode(why) => return write!(f, "the value cannot be written: {why}"),
             Self::Decode(why) => return write!(f, "what is there is of another type: {why}"),
             Self::Protocol => "the manager and its client do not understand each other",

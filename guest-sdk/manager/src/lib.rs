@@ -14,6 +14,7 @@ pub mod protocol;
 mod set;
 mod snapshot;
 pub mod sync;
+mod tls;
 
 pub use client::{Client, answers, give_up, number};
 pub use counter::Counter;
@@ -24,6 +25,7 @@ pub use namespace::Namespace;
 pub use object::Object;
 pub use set::Set;
 pub use snapshot::{SnapshotError, load, save};
+pub use tls::TlsError;
 
 use client::ask;
 use protocol::{Fields, Id, MAX_ITEMS, Op, Writer};

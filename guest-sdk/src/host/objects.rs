@@ -46,7 +46,7 @@ imports! {
     safe fn queue_join(handle: u32, timeout: Timeout) -> i32;
     safe fn queue_shutdown(handle: u32, immediate: bool) -> i32;
 
-    safe fn manager_new(max_bytes: u64) -> i32;
+    safe fn manager_new(max_bytes: u64, call_timeout: u64) -> i32;
 
     safe fn connection_poll(handle: u32, timeout: Timeout) -> i32;
     safe fn connection_directions(handle: u32) -> i32;

@@ -276,7 +276,9 @@ pub(crate) struct Exec {
 /// Hold dictionaries, queues, objects and more for programs that have the key
 ///
 /// Prints the address where it listens, and runs until Ctrl-C or until a client shuts it down. Programs reach it by
-/// `Manager::connect`. The key is proved, not sent; what is said afterwards is neither secret nor protected.
+/// `Manager::connect`. The key is proved, not sent; what is said afterwards is neither secret nor protected. With a
+/// certificate it is both, and programs use `Manager::connect_tls`, which has to trust that certificate. It must not be that
+/// of an authority: see `--tls-cert`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  wasmp manager --listen 127.0.0.1:5000 --authkey-file key.txt")]
 pub(crate) struct Manager {
@@ -287,6 +289,16 @@ pub(crate) struct Manager {
     /// The key: what is in FILE, without the line end at its end
     #[arg(long, value_name = "FILE")]
     pub(crate) authkey_file: PathBuf,
+
+    /// Speak TLS 1.3: the certificate in FILE, and those that vouch for it after it, PEM. For one that nobody else vouches
+    /// for: `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=wasmp -addext
+    /// subjectAltName=DNS:HOST -addext basicConstraints=critical,CA:FALSE -keyout key.pem -out cert.pem`
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
 
     /// Most bytes to hold (64M, 1GiB) [default: 256M]
     #[arg(long, value_name = "SIZE", value_parser = units::size)]

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::{self, ExitCode};
 use std::sync::{Arc, Mutex};
 
-use wasmp::Manager;
+use wasmp::{Manager, TlsError, TlsServer};
 
 use crate::args;
 use crate::error::Error;
@@ -18,6 +19,10 @@ const SIGALRM: i32 = 14;
 
 pub(crate) fn run(args: &args::Manager) -> Result<ExitCode, Error> {
     let key = read_key(args)?;
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => Some(read_tls(certificate, key)?),
+        _ => None,
+    };
     let mut manager = Manager::builder();
     if let Some(bytes) = args.max_bytes {
         manager = manager.max_bytes(bytes);
@@ -39,7 +44,10 @@ pub(crate) fn run(args: &args::Manager) -> Result<ExitCode, Error> {
             .load(file)
             .map_err(|error| Error::snapshot("load", file, error))?;
     }
-    let server = manager.listen(&args.listen, &key)?;
+    let server = match &tls {
+        Some(tls) => manager.listen_tls(&args.listen, &key, tls)?,
+        None => manager.listen(&args.listen, &key)?,
+    };
     let address = server.address().clone();
     let server = Arc::new(Mutex::new(Some(server)));
     let (listening, saved, save) = (Arc::clone(&server), manager.clone(), args.save.clone());
@@ -86,4 +94,15 @@ fn read_key(args: &args::Manager) -> Result<Vec<u8>, Error> {
         return Err(Error::file("use as a key", file, empty));
     }
     Ok(key)
+}
+
+fn read_tls(certificate: &Path, key: &Path) -> Result<TlsServer, Error> {
+    let read = |file: &Path| fs::read(file).map_err(|error| Error::file("read", file, error));
+    TlsServer::from_pem(&read(certificate)?, &read(key)?).map_err(|error| {
+        let file = match error {
+            TlsError::Key(_) => key,
+            _ => certificate,
+        };
+        Error::file("use", file, io::Error::other(error))
+    })
 }

@@ -199,7 +199,10 @@ fn requests() -> Vec<Vec<u8>> {
         new(Shape::Pipe { duplex: true }, Some(String::new())),
         new(Shape::Desk, None),
         Ask::Object(Request::Open { kind: 10, token }),
-        Ask::Pool(PoolRequest::Manager { max_bytes: 1 }),
+        Ask::Pool(PoolRequest::Manager {
+            max_bytes: 1,
+            call_timeout: 1,
+        }),
         Ask::Object(Request::Open { kind: 1, token }),
         Ask::Object(Request::Find {
             kind: 9,

@@ -56,7 +56,7 @@
 //!   [`ShareableList`]. See [below](#shared-objects).
 //! * [`Manager`]: a process that holds values for others: [`Dict`], [`List`], [`Set`], [`Counter`], [`Namespace`], and
 //!   [objects](Object) of types that guests define. Each request to it is one step; guests have the same under the same names, and programs elsewhere can [be let
-//!   in](Manager::listen).
+//!   in](Manager::listen), by TLS with the feature `tls`.
 //! * **Worker**: a process with one thread and one instance of the module. A trap or a panic costs it the instance
 //!   ([`Isolation`] says what else does); a deadline or a signal costs the process, and the pool starts another.
 //!
@@ -242,6 +242,8 @@ pub use manager::{
     Address, Counter, Dict, Line, List, Listener, Manager, ManagerBuilder, ManagerServer, Namespace, Object, PeerError,
     Set, managed,
 };
+#[cfg(feature = "tls")]
+pub use manager::{TlsClient, TlsServer};
 pub use module::{
     ExportInfo, ImportInfo, MemoryInfo, Module, ModuleError, ModuleKind, ModuleSource, Param, TaskInfo, TypeInfo,
     UnknownImport,
@@ -261,4 +263,4 @@ pub use shared::{
     wait_timeout,
 };
 pub use spec::Isolation;
-pub use wasmp_manager::{CallError, ManagerError, SnapshotError, Usage};
+pub use wasmp_manager::{CallError, ManagerError, SnapshotError, TlsError, Usage};

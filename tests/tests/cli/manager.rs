@@ -1,7 +1,7 @@
 //! `wasmp manager`: what it prints, who reaches it, and how it ends.
 
-use wasmp::{Address, Dict, Manager, ManagerError};
-use wasmp_tests::objects;
+use wasmp::{Address, Dict, Manager, ManagerError, TlsClient, TlsError};
+use wasmp_tests::{Certified, objects};
 
 use crate::run::wasmp;
 use crate::scene::Folder;
@@ -120,4 +120,49 @@ fn a_snapshot_that_is_none_and_a_place_where_none_can_be_are_told() {
     let outcome = running.end();
     assert_eq!(outcome.code(), 2);
     outcome.says(&["cannot save", "no such file or directory"]);
+}
+
+#[test]
+fn with_a_certificate_it_speaks_tls_and_nothing_else() {
+    let certified = Certified::new(&["127.0.0.1"]);
+    let folder = Folder::new()
+        .with("key", "key")
+        .with("cert.pem", certified.pem())
+        .with("key.pem", certified.key_pem());
+    let path = folder.path().display();
+    let command = format!("manager --authkey-file {path}/key --tls-cert {path}/cert.pem --tls-key {path}/key.pem");
+    let running = wasmp(&command).start();
+    let address: Address = running.stdout.next().parse().expect("an address");
+    let refused = Manager::connect(&address, b"key").unwrap_err();
+    assert_eq!(refused, ManagerError::Tls(TlsError::Unexpected));
+    let tls = TlsClient::from_pem(certified.pem().as_bytes()).expect("a certificate");
+    let manager = Manager::connect_tls(&address, b"key", &tls).expect("it is there");
+    let dict: Dict<String, i64> = manager.named_dict("d").expect("a dictionary");
+    assert_eq!(dict.add("a", 1), Ok(1));
+    manager.shutdown().expect("it ends");
+    running.end().ends(0, "", "");
+}
+
+#[test]
+fn a_certificate_that_is_none_and_the_key_of_another_are_told() {
+    let (one, other) = (Certified::new(&["a.example"]), Certified::new(&["b.example"]));
+    let folder = Folder::new()
+        .with("key", "key")
+        .with("cert.pem", one.pem())
+        .with("key.pem", other.key_pem());
+    let path = folder.path().display();
+    for (certificate, key, says) in [
+        ("cert.pem", "key.pem", ["key.pem", "it belongs to another certificate"]),
+        ("key", "key.pem", ["/key: ", "there is no certificate in it, as PEM"]),
+        ("cert.pem", "key", ["/key: ", "there is no private key in it, as PEM"]),
+        ("none", "key.pem", ["none", "no such file or directory"]),
+    ] {
+        let files = format!("--tls-cert {path}/{certificate} --tls-key {path}/{key}");
+        let outcome = wasmp(&format!("manager --authkey-file {path}/key {files}")).run();
+        assert_eq!(outcome.code(), 2);
+        outcome.says(&says);
+    }
+    let outcome = wasmp(&format!("manager --authkey-file {path}/key --tls-cert {path}/cert.pem")).run();
+    assert_eq!(outcome.code(), 2);
+    outcome.says(&["--tls-key"]);
 }

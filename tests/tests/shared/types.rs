@@ -326,6 +326,18 @@ fn a_constructor_that_never_ends_does_not_either() {
 }
 
 #[test]
+fn a_task_says_how_long_the_methods_in_its_manager_may_take() {
+    isolated(|| {
+        let pool = pool(1);
+        let (gone, cents): (String, u64) = call(&pool, "trouble_in_time", (300, 100));
+        assert!(gone.contains("the manager has ended"), "{gone}");
+        assert_eq!(cents, 6);
+        let ended = error(&pool, "trouble_in_time", (100, 100_000));
+        assert!(ended.contains("the manager has ended"), "{ended}");
+    });
+}
+
+#[test]
 fn a_result_is_no_longer_than_a_message_may_be() {
     isolated(|| {
         let manager = manager();

@@ -9,7 +9,9 @@ use wasmp_manager::{ManagerError, Usage, shut_down, usage};
 
 use super::line::Line;
 use super::reception::Reception;
-use super::remote::{Address, ManagerServer, connect};
+use super::remote::{Address, ManagerServer, Remote, connect};
+#[cfg(feature = "tls")]
+use super::remote::{TlsClient, TlsServer};
 use super::{DEFAULT_CALL_TIMEOUT, DEFAULT_MAX_BYTES, Settings};
 use crate::context::{Context, Process};
 use crate::error::Result;
@@ -169,7 +171,21 @@ impl Manager {
     ///
     /// [`ManagerError::Start`] if there is no manager of this version, [`ManagerError::Authentication`] if it has another key.
     pub fn connect(address: &Address, key: &[u8]) -> std::result::Result<Self, ManagerError> {
-        let remote = connect(address.clone(), key)?;
+        Self::at(connect(address, key, None)?)
+    }
+
+    /// As [`connect`](Self::connect), but by TLS, with a manager that somebody lets others [reach by it](Self::listen_tls), and
+    /// is trusted.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`connect`](Self::connect); [`ManagerError::Tls`] if it is not, or does not speak TLS.
+    #[cfg(feature = "tls")]
+    pub fn connect_tls(address: &Address, key: &[u8], tls: &TlsClient) -> std::result::Result<Self, ManagerError> {
+        Self::at(connect(address, key, Some(tls.clone()))?)
+    }
+
+    fn at(remote: Remote) -> std::result::Result<Self, ManagerError> {
         let manager = Entry::manager(Reception::remote(remote), None)
             .map_err(|error| ManagerError::Start(error.status().name().into()))?;
         let line = Line::to(Handle::attach(manager, 0), None);
@@ -180,13 +196,25 @@ impl Manager {
     /// by threads of this program until what is returned is dropped, and they have gone.
     ///
     /// The key is proved, not sent. What is said afterwards is neither secret nor protected from those who can change what is
-    /// sent: use it on the loopback, a Unix socket, or a network that you trust.
+    /// sent: use it on the loopback, a Unix socket, or a network that you trust. With the feature `tls` there is `listen_tls` for
+    /// others.
     ///
     /// # Errors
     ///
     /// [`Error::Start`](crate::Error::Start) if it cannot listen there.
     pub fn listen(&self, address: &Address, key: &[u8]) -> Result<ManagerServer> {
-        ManagerServer::start(self.line.clone(), address, key)
+        ManagerServer::start(self.line.clone(), address, key, None)
+    }
+
+    /// As [`listen`](Self::listen), but for those who [connect by TLS](Self::connect_tls): what is said is secret, and who
+    /// connects knows that it is with the one who has the certificate. The key is proved beneath that.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`listen`](Self::listen).
+    #[cfg(feature = "tls")]
+    pub fn listen_tls(&self, address: &Address, key: &[u8], tls: &TlsServer) -> Result<ManagerServer> {
+        ManagerServer::start(self.line.clone(), address, key, Some(tls.clone()))
     }
 
     /// A new dictionary with these keys and values.

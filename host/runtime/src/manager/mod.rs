@@ -36,6 +36,8 @@ pub(crate) use self::custom::{Instance, Refusal, Types};
 pub use self::line::Line;
 pub(crate) use self::reception::Reception;
 pub use self::remote::{Address, Listener, ManagerServer, PeerError};
+#[cfg(feature = "tls")]
+pub use self::remote::{TlsClient, TlsServer};
 pub(crate) use self::store::{Caller, Served, Store, refuse};
 use crate::objects::message::TokenBytes;
 

@@ -54,6 +54,8 @@ pub(crate) enum PoolRequest {
     Manager {
         /// Most bytes that it may hold; 0: as many as managers may unless they are told otherwise.
         max_bytes: u64,
+        /// Nanoseconds that a method of a type may take; 0 as before.
+        call_timeout: u64,
     },
     /// Start a process. Its call comes as the first and only item of its only job.
     Start(NewProcess),

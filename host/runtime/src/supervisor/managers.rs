@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmp_abi::Status;
 
@@ -92,6 +93,7 @@ impl Core {
         &mut self,
         at: usize,
         max_bytes: u64,
+        call_timeout: u64,
     ) -> std::result::Result<(Answer, Vec<OwnedFd>), Status> {
         if !self.family.source.has_processes() || self.family.is_over() {
             return Err(Status::ProcessLimit);
@@ -100,7 +102,10 @@ impl Core {
         let charge = self.family.scope.charge_for_manager()?;
         let settings = Settings {
             max_bytes: if max_bytes == 0 { DEFAULT_MAX_BYTES } else { max_bytes },
-            call_timeout: DEFAULT_CALL_TIMEOUT,
+            call_timeout: match call_timeout {
+                0 => DEFAULT_CALL_TIMEOUT,
+                nanoseconds => Duration::from_nanos(nanoseconds),
+            },
         };
         let terms = self.terms_for(Wanted::process(StartMethod::Forkserver));
         let owner = self.owner_at(at);

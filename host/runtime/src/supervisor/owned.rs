@@ -59,7 +59,10 @@ impl Core {
             PoolRequest::New(ref wanted) => self.new_pool(at, wanted),
             PoolRequest::Resize { pool, processes } => self.resize_pool(at, pool, processes),
             PoolRequest::Start(ref wanted) => self.new_process(at, wanted),
-            PoolRequest::Manager { max_bytes } => self.new_manager(at, max_bytes),
+            PoolRequest::Manager {
+                max_bytes,
+                call_timeout,
+            } => self.new_manager(at, max_bytes, call_timeout),
             PoolRequest::Sentinel { pool } => self.sentinel(at, pool),
             PoolRequest::Drop { pool } => {
                 self.slots[at].ended.retain(|(id, _)| *id != pool);

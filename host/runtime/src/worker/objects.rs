@@ -197,8 +197,8 @@ impl Objects {
     }
 
     /// Starts a manager, and opens a pipe to it.
-    pub(super) fn start_manager(&mut self, max_bytes: u64) -> Result<u32, OpenError> {
-        let (held, end) = self.hold(&Ask::Pool(PoolRequest::Manager { max_bytes }))?;
+    pub(super) fn start_manager(&mut self, request: PoolRequest) -> Result<u32, OpenError> {
+        let (held, end) = self.hold(&Ask::Pool(request))?;
         self.add(held, end)
     }
 

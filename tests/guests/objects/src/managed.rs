@@ -14,7 +14,7 @@ fn managed_new() -> Result<(Manager, Dict<String, i64>)> {
 /// Makes a small manager, and says what it says when it is full.
 #[task]
 fn managed_full(max_bytes: u64) -> Result<(String, u64, u64)> {
-    let manager = Manager::with_max_bytes(max_bytes)?;
+    let manager = Manager::builder().max_bytes(max_bytes).start()?;
     let list = manager.list::<String>([])?;
     let error = loop {
         if let Err(error) = list.push(&"x".repeat(1000)) {

@@ -339,6 +339,17 @@ fn account_of_own() -> Result<(Manager, AccountProxy)> {
     Ok((manager, account))
 }
 
+/// Makes a manager here in which calls may take so long, and says how one that takes longer ends, and one that does not.
+#[task]
+fn trouble_in_time(limit: u64, milliseconds: u64) -> Result<(String, u64)> {
+    let manager = Manager::builder().call_timeout(Duration::from_millis(limit)).start()?;
+    let account = AccountProxy::new(&manager, "own", 5)?;
+    account.slowly(milliseconds)?;
+    let cents = account.deposit(0)?;
+    let gone = TroubleProxy::new(&manager, "")?.forever();
+    Ok((gone.map_or_else(|error| error.to_string(), |_| String::new()), cents))
+}
+
 /// How a call goes wrong that is the guest's own.
 #[task]
 fn trouble(manager: Manager, method: &str) -> Result<(String, String)> {

@@ -16,6 +16,7 @@ mod listeners;
 mod objects;
 mod remote;
 mod snapshots;
+mod tls;
 mod together;
 
 use std::time::Duration;

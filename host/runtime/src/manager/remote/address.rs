@@ -6,9 +6,10 @@ use std::net::{Shutdown, TcpListener, TcpStream, ToSocketAddrs as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use rustix::net::sockopt;
+use rustix::net::{SendFlags, send, sockopt};
 
 /// Where a manager or a [`Listener`](crate::Listener) can be reached.
 ///
@@ -58,14 +59,30 @@ impl Address {
                     match TcpStream::connect_timeout(&address, patience) {
                         Ok(stream) => {
                             stream.set_nodelay(true)?;
-                            return Ok(Socket::Tcp(stream));
+                            return Ok(Socket::Tcp(Arc::new(stream)));
                         }
                         Err(error) => failed = error,
                     }
                 }
                 Err(failed)
             }
-            Self::Unix(path) => UnixStream::connect(path).map(Socket::Unix),
+            Self::Unix(path) => UnixStream::connect(path).map(|stream| Socket::Unix(Arc::new(stream))),
+        }
+    }
+
+    /// The name or the IP address of the host, where there is one.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(dead_code, reason = "certificates alone have names of hosts")
+    )]
+    pub(super) fn host(&self) -> Option<&str> {
+        match self {
+            Self::Tcp(address) => {
+                let (host, _) = address.rsplit_once(':')?;
+                let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+                Some(bare.unwrap_or(host))
+            }
+            Self::Unix(_) => None,
         }
     }
 
@@ -110,9 +127,12 @@ impl Listener {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept()?;
                 stream.set_nodelay(true)?;
-                Ok(Socket::Tcp(stream))
+                Ok(Socket::Tcp(Arc::new(stream)))
             }
-            Self::Unix(listener, _) => listener.accept().map(|(stream, _)| Socket::Unix(stream)),
+            Self::Unix(listener, _) => {
+                let (stream, _) = listener.accept()?;
+                Ok(Socket::Unix(Arc::new(stream)))
+            }
         }
     }
 
@@ -135,28 +155,16 @@ impl Drop for Listener {
     }
 }
 
-/// A stream, of whichever kind.
-#[derive(Debug)]
+/// A socket, of whichever kind; a clone is the same one.
+#[derive(Clone, Debug)]
 pub(super) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+    Tcp(Arc<TcpStream>),
+    Unix(Arc<UnixStream>),
 }
 
 impl Socket {
-    pub(super) fn try_clone(&self) -> io::Result<Self> {
-        Ok(match self {
-            Self::Tcp(stream) => Self::Tcp(stream.try_clone()?),
-            Self::Unix(stream) => Self::Unix(stream.try_clone()?),
-        })
-    }
-
-    /// The same, of which nothing takes longer than until then.
-    pub(super) fn until(&mut self, deadline: Instant) -> Timely<'_> {
-        Timely { socket: self, deadline }
-    }
-
     /// How long to wait for the other side, each time; `None`: for ever.
-    fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
+    pub(super) fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream
                 .set_read_timeout(patience)
@@ -182,6 +190,16 @@ impl Socket {
         }
     }
 
+    /// Writes what there is room for at once, if there is any.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "TLS alone has a last word"))]
+    pub(super) fn write_now(&self, bytes: &[u8]) {
+        let now = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let _ = match self {
+            Self::Tcp(stream) => send(stream, bytes, now),
+            Self::Unix(stream) => send(stream, bytes, now),
+        };
+    }
+
     /// Ends it for whoever reads or writes.
     pub(super) fn close(&self) {
         let _ = match self {
@@ -191,52 +209,11 @@ impl Socket {
     }
 }
 
-/// A socket for as long as there is time, all in all.
-pub(super) struct Timely<'s> {
-    socket: &'s mut Socket,
-    deadline: Instant,
-}
-
-impl Timely<'_> {
-    fn hurry(&self) -> io::Result<()> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.socket.set_patience(Some(left))
-    }
-}
-
-impl Drop for Timely<'_> {
-    fn drop(&mut self) {
-        // From now on it takes as long as it takes. If that cannot be set, the socket is of no use anyway.
-        let _ = self.socket.set_patience(None);
-    }
-}
-
-impl Read for Timely<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.hurry()?;
-        self.socket.read(buffer)
-    }
-}
-
-impl Write for Timely<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.hurry()?;
-        self.socket.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Unix(stream) => stream.read(buffer),
+            Self::Tcp(stream) => (&**stream).read(buffer),
+            Self::Unix(stream) => (&**stream).read(buffer),
         }
     }
 }
@@ -244,15 +221,12 @@ impl Read for Socket {
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Unix(stream) => stream.write(bytes),
+            Self::Tcp(stream) => (&**stream).write(bytes),
+            Self::Unix(stream) => (&**stream).write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.flush(),
-            Self::Unix(stream) => stream.flush(),
-        }
+        Ok(())
     }
 }

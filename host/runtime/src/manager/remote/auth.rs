@@ -2,20 +2,23 @@
 //! `deliver_challenge` and `answer_challenge`; here with SHA-256 alone, and both at once).
 //!
 //! ```text
-//! listener → dialler   greeting, nonce
-//! dialler → listener   greeting, nonce, HMAC(key, "dialler", both nonces)
+//! listener → dialler   greeting, nonce            dialler → listener   greeting
+//! dialler → listener   nonce, HMAC(key, "dialler", both nonces)
 //! listener → dialler   HMAC(key, "listener", both nonces)
 //! ```
 //!
 //! Nothing that was sent can be sent again to any use: each side has a nonce of its own in what the other has to prove, and
-//! which side it is. What is said afterwards is neither secret nor protected: who can change what is sent on the network
-//! can change that.
+//! which side it is. What is said afterwards is as secret and as protected as what it is sent by: not at all without
+//! [TLS](super::tls), as who can change what is sent on the network can change that.
+//!
+//! Both speak at once, so that neither waits in vain for one who waits for a handshake of TLS.
 
 use std::io::{self, Read, Write};
 
 use hmac::{Hmac, Mac as _};
 use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::Sha256;
+use wasmp_manager::TlsError;
 
 /// What both sides say first: what they speak, and its version.
 pub(super) type Greeting = [u8; 16];
@@ -23,6 +26,9 @@ pub(super) type Greeting = [u8; 16];
 pub(super) const MANAGER: &Greeting = b"wasmp manager 1\n";
 /// Messages, of whatever.
 pub(super) const PEER: &Greeting = b"wasmp connect 1\n";
+
+/// What a record of TLS begins with: 21 an alert, from who has heard a greeting and expected a handshake; 22 a handshake.
+const RECORDS: [u8; 2] = [21, 22];
 
 const NONCE: usize = 32;
 const PROOF: usize = 32;
@@ -34,7 +40,15 @@ pub(super) enum Refused {
     Stranger,
     /// It has another key.
     Key,
+    /// It speaks TLS and this one does not, or the other way round, or it is not whom it should be.
+    Tls(TlsError),
     Io(io::Error),
+}
+
+impl From<TlsError> for Refused {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error)
+    }
 }
 
 impl From<io::Error> for Refused {
@@ -66,10 +80,15 @@ fn receive<const N: usize>(stream: &mut impl Read) -> io::Result<[u8; N]> {
 }
 
 fn greet(stream: &mut impl Read, ours: &Greeting) -> Result<(), Refused> {
-    match receive(stream)? {
-        greeting if greeting == *ours => Ok(()),
-        _ => Err(Refused::Stranger),
+    let [first] = receive(stream)?;
+    if RECORDS.contains(&first) {
+        return Err(TlsError::Unexpected.into());
     }
+    let rest: [u8; size_of::<Greeting>() - 1] = receive(stream)?;
+    if first != ours[0] || rest != ours[1..] {
+        return Err(Refused::Stranger);
+    }
+    Ok(())
 }
 
 /// The listener's part.
@@ -88,11 +107,12 @@ pub(super) fn listener(stream: &mut (impl Read + Write), key: &[u8], greeting: &
 
 /// The dialler's part.
 pub(super) fn dialler(stream: &mut (impl Read + Write), key: &[u8], greeting: &Greeting) -> Result<(), Refused> {
+    stream.write_all(greeting)?;
     greet(stream, greeting)?;
     let theirs = receive(stream)?;
     let ours = nonce()?;
     let proof = mac(key, b"dialler", [&theirs, &ours]).finalize().into_bytes();
-    stream.write_all(&[&greeting[..], &ours, &proof].concat())?;
+    stream.write_all(&[&ours[..], &proof].concat())?;
     let answer: [u8; PROOF] = receive(stream).map_err(|error| match error.kind() {
         // It has heard the proof, and says no more.
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Refused::Key,

@@ -6,9 +6,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::address::{Address, Listener, Socket};
-use super::auth;
+use super::auth::{self, Greeting, Refused};
 use super::dial::PATIENCE;
 use super::relay::{self, relay};
+use super::stream::Stream;
+use super::tls::TlsServer;
 use crate::error::{Error, Result};
 use crate::manager::line::Line;
 
@@ -26,7 +28,7 @@ pub struct ManagerServer {
 }
 
 impl ManagerServer {
-    pub(in crate::manager) fn start(line: Line, address: &Address, key: &[u8]) -> Result<Self> {
+    pub(in crate::manager) fn start(line: Line, address: &Address, key: &[u8], tls: Option<TlsServer>) -> Result<Self> {
         let failed = |source| Error::Start {
             what: "listen for clients of a manager",
             source,
@@ -36,6 +38,7 @@ impl ManagerServer {
         let door = Arc::new(Door {
             line,
             key: key.to_vec(),
+            tls,
             hall: Mutex::new(Hall::default()),
             changed: Condvar::new(),
         });
@@ -74,6 +77,7 @@ impl Drop for ManagerServer {
 struct Door {
     line: Line,
     key: Vec<u8>,
+    tls: Option<TlsServer>,
     hall: Mutex<Hall>,
     changed: Condvar,
 }
@@ -125,21 +129,37 @@ fn listen(listener: &Listener, door: &Arc<Door>) {
     }
 }
 
+/// A connection with who comes in by this socket, once both sides know each other.
+pub(super) fn welcome(
+    socket: Socket,
+    key: &[u8],
+    tls: Option<&TlsServer>,
+    greeting: &Greeting,
+) -> std::result::Result<Stream, Refused> {
+    let mut stream = Stream::from(socket);
+    let deadline = Instant::now() + PATIENCE;
+    if let Some(tls) = tls {
+        stream = tls.secure(stream, deadline)?;
+    }
+    auth::listener(&mut stream.until(deadline), key, greeting)?;
+    Ok(stream)
+}
+
 /// Gets to know somebody, on a thread of its own, and serves them.
 fn admit(socket: Socket, door: &Arc<Door>) {
     door.hall().strangers += 1;
     let inside = Arc::clone(door);
     let serve = move || {
-        let mut socket = socket;
-        let known = auth::listener(&mut socket.until(Instant::now() + PATIENCE), &inside.key, auth::MANAGER);
+        let known = welcome(socket, &inside.key, inside.tls.as_ref(), auth::MANAGER);
         inside.leave_hall();
-        if let Err(refused) = known {
-            tracing::info!(?refused, "a client of a manager was refused");
-            return;
-        }
-        if let Ok(pipe) = inside.line.visitor() {
-            // Who it was for is gone.
-            let _ = relay(socket, &pipe, Some(relay::PATIENCE));
+        match known {
+            Ok(stream) => {
+                if let Ok(pipe) = inside.line.visitor() {
+                    // Who it was for is gone.
+                    let _ = relay(stream, &pipe, Some(relay::PATIENCE));
+                }
+            }
+            Err(refused) => tracing::info!(?refused, "a client of a manager was refused"),
         }
     };
     if thread::Builder::new().name("wasmp-remote".into()).spawn(serve).is_err() {

@@ -7,12 +7,18 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
 
-use super::address::{self, Address, Socket};
+use wasmp_manager::TlsError;
+
+use super::address::{self, Address};
 use super::auth::{self, Refused};
-use super::dial::PATIENCE;
+use super::dial::dial;
+use super::listen::welcome;
 use super::relay::relay;
+use super::stream::Stream;
+#[cfg(feature = "tls")]
+use super::tls::TlsClient;
+use super::tls::TlsServer;
 use crate::shared::{Connection, pipe};
 
 /// Where other programs [connect](Connection::connect) to this one, if they have the same key. Dropping it closes it; the
@@ -41,6 +47,7 @@ pub struct Listener {
     address: Address,
     socket: address::Listener,
     key: Vec<u8>,
+    tls: Option<TlsServer>,
     closed: AtomicBool,
 }
 
@@ -62,6 +69,8 @@ pub enum PeerError {
     Authentication,
     /// What is at the other end speaks something else, or another version of this.
     Stranger,
+    /// One of the two speaks TLS and the other does not, or the listener is not who it should be.
+    Tls(TlsError),
     /// The listener is closed.
     Closed,
     /// It cannot be reached, or did not say who it is in time; the address is taken; or there are no descriptors or threads
@@ -74,6 +83,7 @@ impl From<Refused> for PeerError {
         match refused {
             Refused::Key => Self::Authentication,
             Refused::Stranger => Self::Stranger,
+            Refused::Tls(error) => Self::Tls(error),
             Refused::Io(error) => Self::Io(error),
         }
     }
@@ -92,6 +102,7 @@ impl fmt::Display for PeerError {
             Self::Stranger => {
                 f.write_str("what is at the other end is no program that connects or listens like this one")
             }
+            Self::Tls(error) => error.fmt(f),
             Self::Closed => f.write_str("the listener is closed"),
             Self::Io(error) => error.fmt(f),
         }
@@ -101,6 +112,7 @@ impl fmt::Display for PeerError {
 impl std::error::Error for PeerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            Self::Tls(error) => Some(error),
             Self::Io(error) => Some(error),
             _ => None,
         }
@@ -109,17 +121,33 @@ impl std::error::Error for PeerError {
 
 impl Listener {
     /// Listens at this address, for those who have this key. It is proved, not sent; what is said afterwards is neither secret nor
-    /// protected from those who can change what is sent.
+    /// protected from those who can change what is sent. With the feature `tls` there is `bind_tls`.
     ///
     /// # Errors
     ///
     /// [`PeerError::Io`]: the address is taken, or not this machine's.
     pub fn bind(address: &Address, key: &[u8]) -> Result<Self, PeerError> {
+        Self::open(address, key, None)
+    }
+
+    /// As [`bind`](Self::bind), but for those who [connect by TLS](Connection::connect_tls): what is said is secret, and who
+    /// connects knows that it is with the one who has the certificate. The key is proved beneath that.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`bind`](Self::bind).
+    #[cfg(feature = "tls")]
+    pub fn bind_tls(address: &Address, key: &[u8], tls: &TlsServer) -> Result<Self, PeerError> {
+        Self::open(address, key, Some(tls.clone()))
+    }
+
+    fn open(address: &Address, key: &[u8], tls: Option<TlsServer>) -> Result<Self, PeerError> {
         let socket = address.listen()?;
         Ok(Self {
             address: socket.address()?,
             socket,
             key: key.to_vec(),
+            tls,
             closed: AtomicBool::new(false),
         })
     }
@@ -130,7 +158,7 @@ impl Listener {
         &self.address
     }
 
-    /// Waits for the next one who connects, and at most ten seconds more for the proof that it has the key.
+    /// Waits for the next one who connects, and at most ten seconds more for the proof that it has the key, TLS included.
     ///
     /// # Errors
     ///
@@ -140,9 +168,7 @@ impl Listener {
         if self.closed.load(Ordering::Acquire) {
             return Err(PeerError::Closed);
         }
-        let mut socket = accepted?;
-        auth::listener(&mut socket.until(Instant::now() + PATIENCE), &self.key, auth::PEER)?;
-        connection(socket)
+        connection(welcome(accepted?, &self.key, self.tls.as_ref(), auth::PEER)?)
     }
 
     /// Closes it, for whoever waits in [`accept`](Self::accept), too. Once more is fine.
@@ -164,18 +190,26 @@ impl Connection {
     ///
     /// [`PeerError`].
     pub fn connect(address: &Address, key: &[u8]) -> Result<Self, PeerError> {
-        let mut socket = address.dial(PATIENCE)?;
-        auth::dialler(&mut socket.until(Instant::now() + PATIENCE), key, auth::PEER)?;
-        connection(socket)
+        connection(dial(address, key, None, auth::PEER)?)
+    }
+
+    /// As [`connect`](Self::connect), but by TLS, with one who [listens by it](Listener::bind_tls) and is trusted.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError`]; [`PeerError::Tls`] if it is not, or does not speak TLS.
+    #[cfg(feature = "tls")]
+    pub fn connect_tls(address: &Address, key: &[u8], tls: &TlsClient) -> Result<Self, PeerError> {
+        connection(dial(address, key, Some(tls), auth::PEER)?)
     }
 }
 
-/// A pipe, of which the other end is passed on through the socket.
-fn connection(socket: Socket) -> Result<Connection, PeerError> {
+/// A pipe, of which the other end is passed on.
+fn connection(stream: Stream) -> Result<Connection, PeerError> {
     let (ours, passed_on) = pipe().map_err(|error| PeerError::Io(io::Error::other(error)))?;
     let serve = move || {
         // Whatever ends it, both sides learn that it has ended.
-        let _ = relay(socket, &passed_on, None);
+        let _ = relay(stream, &passed_on, None);
     };
     thread::Builder::new().name("wasmp-remote".into()).spawn(serve)?;
     Ok(ours)

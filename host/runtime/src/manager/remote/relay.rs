@@ -1,11 +1,11 @@
 //! A pipe and a socket, and what is said passed on from one to the other, until one of them ends.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::thread;
 use std::time::Duration;
 
-use super::address::Socket;
 use super::frame;
+use super::stream::Stream;
 use crate::shared::{Connection, RecvError, sentinel, wait};
 
 /// How long a client or a manager may take to take what it is sent.
@@ -22,28 +22,32 @@ const KEEP: usize = 1 << 20;
 
 /// Passes on what comes from both until one of them ends; then so does the other. `patience`: how long each side may take to
 /// take what it is sent; `None`: as long as it likes. Returns at once if there is no thread for it.
-pub(super) fn relay(socket: Socket, pipe: &Connection, patience: Option<Duration>) -> io::Result<()> {
+pub(super) fn relay(stream: Stream, pipe: &Connection, patience: Option<Duration>) -> io::Result<()> {
+    let Stream {
+        socket,
+        mut incoming,
+        mut outgoing,
+    } = stream;
     socket.keep_alive(SILENCE, patience)?;
-    // Ends when nothing comes from the socket any more.
+    // Ends when nothing comes any more.
     let (ended, ends) = sentinel().map_err(io::Error::other)?;
-    let incoming = (socket.try_clone()?, pipe.clone());
+    let inside = pipe.clone();
     let reader = thread::Builder::new().name("wasmp-remote".into()).spawn(move || {
-        let (mut socket, pipe) = incoming;
         // Whatever is wrong with the connection ends it.
-        let _ = pass_in(&mut socket, &pipe, patience);
-        drop(pipe);
+        let _ = pass_in(&mut incoming, &inside, patience);
+        drop(inside);
         drop(ends);
     })?;
-    let mut outgoing = socket;
     let _ = pass_out(pipe, &ended, &mut outgoing);
-    outgoing.close();
+    drop(outgoing);
+    socket.close();
     drop(reader.join());
     Ok(())
 }
 
-fn pass_in(socket: &mut Socket, pipe: &Connection, patience: Option<Duration>) -> io::Result<()> {
+fn pass_in(incoming: &mut impl Read, pipe: &Connection, patience: Option<Duration>) -> io::Result<()> {
     let mut message = Vec::new();
-    while frame::read(socket, &mut message)? {
+    while frame::read(incoming, &mut message)? {
         let passed = match patience {
             Some(patience) => pipe.send_bytes_timeout(&message, patience),
             None => pipe.send_bytes(&message),
@@ -55,7 +59,7 @@ fn pass_in(socket: &mut Socket, pipe: &Connection, patience: Option<Duration>) -
     Ok(())
 }
 
-fn pass_out(pipe: &Connection, ended: &Connection, socket: &mut Socket) -> io::Result<()> {
+fn pass_out(pipe: &Connection, ended: &Connection, outgoing: &mut impl Write) -> io::Result<()> {
     let (mut message, mut alarms) = (Vec::new(), 0);
     loop {
         let ready = wait(&[pipe, ended]).map_err(io::Error::other)?;
@@ -71,7 +75,7 @@ fn pass_out(pipe: &Connection, ended: &Connection, socket: &mut Socket) -> io::R
             }
             Err(error) => return Err(io::Error::other(error)),
         }
-        frame::write(socket, &message)?;
+        frame::write(outgoing, &message)?;
         message.clear();
         message.shrink_to(KEEP);
     }

@@ -7,7 +7,7 @@ use super::super::lean::LeanLinker;
 use super::super::objects::OpenError;
 use super::super::state::State;
 use super::{handle, memory, opened, slice, status, unknown};
-use crate::objects::message::MAX_NAME;
+use crate::objects::message::{MAX_NAME, PoolRequest};
 
 pub(super) fn add_to_linker(linker: &mut LeanLinker<'_, State>) -> Result<()> {
     linker
@@ -76,10 +76,16 @@ fn object_close(mut caller: Caller<'_, State>, number: u32) -> Result<()> {
     }
 }
 
-fn manager_new(mut caller: Caller<'_, State>, max_bytes: i64) -> Result<i32> {
-    match u64::try_from(max_bytes) {
-        Ok(max_bytes) => opened(caller.data_mut().objects.start_manager(max_bytes)),
-        Err(_) => Ok(status(Status::Invalid)),
+fn manager_new(mut caller: Caller<'_, State>, max_bytes: i64, call_timeout: i64) -> Result<i32> {
+    match (u64::try_from(max_bytes), u64::try_from(call_timeout)) {
+        (Ok(max_bytes), Ok(call_timeout)) => {
+            let request = PoolRequest::Manager {
+                max_bytes,
+                call_timeout,
+            };
+            opened(caller.data_mut().objects.start_manager(request))
+        }
+        _ => Ok(status(Status::Invalid)),
     }
 }
 
