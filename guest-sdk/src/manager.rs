@@ -1,5 +1,6 @@
 //! Managers: processes that hold values for others.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
@@ -8,15 +9,18 @@ use serde::{
     de::{DeserializeOwned, Error as _},
 };
 use wasmp_abi::Status;
+use wasmp_manager::pool::Calls;
 use wasmp_manager::{Client, ManagerError, Usage, answers, give_up, number, shut_down, usage};
 
 use crate::{
     cbor,
     host::objects::{Timeout, manager_new, receive, send},
+    pool::TaskError,
     shared::{
         SharedError,
         handle::{Handle, MANAGER},
     },
+    task::{Gives, Task},
 };
 
 /// Dictionaries of managers: see [`Manager::dict`].
@@ -345,7 +349,18 @@ fn failed(status: Status) -> ManagerError {
     }
 }
 
+impl<F, A, R, M, N> Calls<F, A, R, (M, N)> for Line
+where
+    F: Task<A, M, Returns: Gives<R, N>>,
+{
+    fn task_name(task: &F) -> Result<Cow<'static, str>, String> {
+        task.task_name()
+    }
+}
+
 impl Client for Line {
+    type TaskError = TaskError;
+
     fn exchange<R>(
         &self,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), ManagerError>,

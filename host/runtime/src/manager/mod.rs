@@ -21,6 +21,7 @@ mod line;
 mod list;
 mod map;
 mod number;
+mod pool;
 pub(crate) mod reception;
 mod remote;
 mod snapshot;
