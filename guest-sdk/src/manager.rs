@@ -297,7 +297,8 @@ wasmp_manager::managed! {
 #[derive(Clone)]
 pub struct Line(Handle<MANAGER>);
 
-/// In what is said to a manager and by it, it is nothing itself: so what refers to it is understood by all of its clients.
+/// In what is said to a manager and by it, it is nothing itself: so what refers to it is understood by all of its clients, and by
+/// the workers of its pools.
 impl Serialize for Line {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let is_it = |talking_to: &Vec<Self>| talking_to.last().is_some_and(|line| line.0.number() == self.0.number());
@@ -314,6 +315,7 @@ impl<'de> Deserialize<'de> for Line {
             Some(manager) => Ok(Self(manager)),
             None => TALKING_TO
                 .with_borrow(|talking_to| talking_to.last().cloned())
+                .or_else(|| Handle::home().map(Self))
                 .ok_or_else(|| D::Error::custom("a manager that is meant by what it holds, and is not asked")),
         }
     }

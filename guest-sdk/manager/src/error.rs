@@ -51,6 +51,8 @@ pub enum ManagerError {
     PoolStillRunning,
     /// The manager and its pools may have no more processes.
     ProcessLimit,
+    /// The manager has no module, and so no tasks that a pool could run.
+    NoTasks,
     /// The wait was ended from outside.
     Interrupted,
     /// This is not a wasmp worker, or one that cannot do this.
@@ -145,6 +147,7 @@ impl ManagerError {
             Status::NotRunning => Err(Self::PoolNotRunning),
             Status::StillRunning => Err(Self::PoolStillRunning),
             Status::ProcessLimit => Err(Self::ProcessLimit),
+            Status::NoTasks => Err(Self::NoTasks),
         }
     }
 }
@@ -171,6 +174,10 @@ impl fmt::Display for ManagerError {
             Self::PoolNotRunning => "the pool is not running: it was closed or terminated",
             Self::PoolStillRunning => "the pool is still running: close or terminate it before join",
             Self::ProcessLimit => "the manager may have no more processes: the limit is reached",
+            Self::NoTasks => {
+                "the manager has no module, and so no tasks for a pool: give it one (`ManagerBuilder::module`, or \
+                 `wasmp manager --module`)"
+            }
             Self::Interrupted => "the wait was ended",
             Self::Unsupported => "not in a wasmp worker, or not supported by it",
             Self::Start(why) => return write!(f, "the manager cannot be reached: {why}"),

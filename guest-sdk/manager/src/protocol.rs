@@ -294,6 +294,8 @@ numbered! {
         StillRunning = 54,
         /// There may be no more processes.
         ProcessLimit = 55,
+        /// The manager has no module, and so no pools.
+        NoTasks = 56,
     }
 }
 

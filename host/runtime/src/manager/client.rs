@@ -76,6 +76,7 @@ pub struct ManagerBuilder<'c> {
     context: Option<&'c Context>,
     module: Option<ModuleSource>,
     max_bytes: u64,
+    max_processes: Option<usize>,
     call_timeout: Duration,
 }
 
@@ -85,12 +86,14 @@ impl<'c> ManagerBuilder<'c> {
             context,
             module: None,
             max_bytes: DEFAULT_MAX_BYTES,
+            max_processes: None,
             call_timeout: DEFAULT_CALL_TIMEOUT,
         }
     }
 
-    /// A module whose types the manager can hold, beside all else (CPython: `register`): see [`Manager::create`]. What runs of
-    /// it there is granted nothing: for files or variables, set up a [context](Context::manager), whose managers have its module.
+    /// A module whose types the manager can hold, beside all else (CPython: `register`): see [`Manager::create`]; and whose tasks
+    /// its [pools](Manager::pool) run. Either is granted nothing: for files or variables, set up a [context](Context::manager),
+    /// whose managers have its module.
     pub fn module(mut self, module: impl Into<ModuleSource>) -> Self {
         self.module = Some(module.into());
         self
@@ -100,6 +103,13 @@ impl<'c> ManagerBuilder<'c> {
     /// way than to kill the manager, which is then [`ManagerError::Gone`] for everybody. Default: 10 s.
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = timeout;
+        self
+    }
+
+    /// Most processes of its [pools](Manager::pool), of all together; 0: it has no pools. Of a [context](Context::manager) that is
+    /// [its own setting](crate::PoolBuilder::max_processes). Default: 64.
+    pub fn max_processes(mut self, processes: usize) -> Self {
+        self.max_processes = Some(processes);
         self
     }
 
@@ -120,6 +130,7 @@ impl<'c> ManagerBuilder<'c> {
         let settings = Settings {
             max_bytes: self.max_bytes,
             call_timeout: self.call_timeout,
+            has_module: self.module.is_some() || self.context.is_some(),
         };
         let of_its_own;
         let context = match (self.module, self.context) {
@@ -127,7 +138,11 @@ impl<'c> ManagerBuilder<'c> {
             (module, _) => {
                 let module = module.unwrap_or_else(|| NOTHING.to_vec().into());
                 let memory = self.max_bytes.saturating_mul(3).saturating_add(MAX_MESSAGE as u64 * 3);
-                of_its_own = Pool::builder(module).max_memory(memory).context()?;
+                let mut pools = Pool::builder(module).max_memory(memory);
+                if let Some(processes) = self.max_processes {
+                    pools = pools.max_processes(processes);
+                }
+                of_its_own = pools.context()?;
                 &of_its_own
             }
         };

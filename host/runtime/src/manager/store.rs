@@ -273,9 +273,9 @@ impl Store {
         }
     }
 
-    /// The same, whose pools take at most so many bytes of items at once.
-    pub(crate) fn with_max_block(mut self, bytes: usize) -> Self {
-        self.pools.set_max_block(bytes);
+    /// The same, with pools, which take at most so many bytes of items at once.
+    pub(crate) fn with_pools(mut self, max_block: usize) -> Self {
+        self.pools.allow(max_block);
         self
     }
 
@@ -360,11 +360,10 @@ impl Store {
             Op::NewPool | Op::NamedPool => return self.want_pool(op, fields, answer),
             Op::NewObject | Op::NamedObject => return self.custom(caller.client, op, fields, answer),
             Op::Release => {
-                if self
-                    .objects
-                    .get(&id)
-                    .is_some_and(|object| object.owner == Some(caller.client))
-                {
+                // Nobody but who has called it knows of a job, over whatever connection of theirs.
+                if self.objects.get(&id).is_some_and(|object| {
+                    object.owner == Some(caller.client) || matches!(object.content, Content::Job(..))
+                }) {
                     self.remove(id);
                 }
                 return Ok(Served::Silent);

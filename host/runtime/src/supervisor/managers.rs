@@ -101,6 +101,7 @@ impl Core {
         let settings = Settings {
             max_bytes: if max_bytes == 0 { DEFAULT_MAX_BYTES } else { max_bytes },
             call_timeout: DEFAULT_CALL_TIMEOUT,
+            has_module: true,
         };
         let terms = self.terms_for(Wanted::process(StartMethod::Forkserver));
         let owner = self.owner_at(at);

@@ -83,9 +83,10 @@ pub(super) fn serve(
     let opened = objects.open_token(ObjectKind::Connection, door).map_err(failed)?;
     let door = handle(objects, opened)?;
     interruption::ignore()?;
-    let mut store = Store::new(settings.max_bytes)
-        .with_max_block(max_block)
-        .with_types(types(settings.call_timeout));
+    let mut store = Store::new(settings.max_bytes).with_types(types(settings.call_timeout));
+    if settings.has_module {
+        store = store.with_pools(max_block);
+    }
     let mut crews = Crews::new(link);
     // Of the memory of the process, what is held takes a third, and an answer that is being made as much: see `found`.
     let most_kept = (settings.max_bytes / 2).clamp(ALWAYS_KEPT as u64, MAX_MESSAGE as u64) as usize;

@@ -4,8 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
-use wasmp::{ErrorKind, Manager, ManagerError, Pool, TaskError, managed};
-use wasmp_tests::{Process, descendants, eventually, isolated, tasks};
+use wasmp::{Dict, ErrorKind, Manager, ManagerError, Pool, Queue, TaskError, managed};
+use wasmp_tests::{Process, descendants, eventually, isolated, objects, tasks};
 
 use super::{PATIENCE, anywhere, process_of};
 
@@ -72,10 +72,10 @@ fn sm_07_one_pool_runs_what_everybody_submits() {
         let server = manager.listen(&anywhere(), b"key").unwrap();
         let here = manager.named_pool("shared", 2).unwrap();
         thread::scope(|scope| {
+            let there = Manager::connect(server.address(), b"key").unwrap();
             for client in 0..4_i64 {
-                let address = server.address();
+                let there = there.clone();
                 scope.spawn(move || {
-                    let there = Manager::connect(address, b"key").unwrap();
                     let pool = there.named_pool("shared", 1).unwrap();
                     for x in 0..50 {
                         assert_eq!(pool.apply("add", (client, x)).ok(), Some(client + x));
@@ -86,6 +86,46 @@ fn sm_07_one_pool_runs_what_everybody_submits() {
             assert_eq!(sum, (0..1000).map(|x| x * x).sum::<i64>());
         });
         assert_eq!(workers(&manager).len(), 2);
+        // Whatever connections it went over.
+        let kept = || manager.usage().unwrap().objects;
+        eventually("only the pool is left", || (kept() == 1).then_some(()));
+        drop((here, server, manager));
+        eventually("it ends with its manager", || {
+            descendants(std::process::id(), "wasmp-worker").is_empty().then_some(())
+        });
+    });
+}
+
+#[test]
+fn what_the_manager_holds_travels_to_its_pools_from_everywhere() {
+    isolated(|| {
+        let manager = Manager::builder().module(objects()).start().unwrap();
+        let server = manager.listen(&anywhere(), b"key").unwrap();
+        let there = Manager::connect(server.address(), b"key").unwrap();
+        for (times, client) in [(1, &manager), (2, &there)] {
+            let pool = client.named_pool("shared", 2).unwrap();
+            let counts: Dict<String, i64> = client.named_dict("counts").unwrap();
+            let _: Vec<()> = pool.starmap("dict_add", vec![(&counts, "a", 10); 20]).unwrap();
+            assert_eq!(counts.get("a"), Ok(Some(times * 200)));
+        }
+        // So does what this host has, where that means something.
+        let queue: Queue<i64> = Queue::new(0).unwrap();
+        let put = |client: &Manager| {
+            let pool = client.named_pool("shared", 2).unwrap();
+            pool.apply::<_, _, (), _>("queue_put", (&queue, [7], None::<u64>))
+        };
+        put(&manager).unwrap();
+        assert_eq!(queue.get().unwrap(), 7);
+        assert!(matches!(
+            put(&there),
+            Err(managed::PoolError::Manager(ManagerError::Encode(_)))
+        ));
+        // A handle that came back is to the same.
+        let pool = manager.named_pool("shared", 2).unwrap();
+        let counts: Dict<String, i64> = manager.named_dict("counts").unwrap();
+        let same: Dict<String, i64> = pool.apply("dict_pass_on", (&counts,)).unwrap();
+        assert_eq!(same.set("b", &7), Ok(true));
+        assert_eq!(counts.get("b"), Ok(Some(7)));
     });
 }
 

@@ -76,8 +76,8 @@ pub(super) struct Pools {
     waiting: Vec<Waiting>,
     /// Bytes of outcomes that are kept for a client.
     owed: HashMap<u32, u64>,
-    /// Most bytes of items that a crew takes as one.
-    max_block: usize,
+    /// Most bytes of items that a crew takes as one; `None`: there are no tasks, and so no pools.
+    max_block: Option<usize>,
     /// Crews for which there is no use any more.
     fired: Vec<u32>,
 }
@@ -215,14 +215,11 @@ impl Store {
                 _ => Err(Status::WrongType),
             };
         }
-        if self
-            .pools
-            .pools
-            .values()
-            .filter(|pool| pool.state != State::Gone)
-            .count()
-            >= MAX_POOLS
-        {
+        if self.pools.max_block.is_none() {
+            return Err(Status::NoTasks);
+        }
+        let running = self.pools.pools.values().filter(|pool| pool.state != State::Gone);
+        if running.count() >= MAX_POOLS {
             return Err(Status::ProcessLimit);
         }
         self.budget
@@ -272,6 +269,7 @@ impl Store {
         answer: &mut Writer<'_>,
         now: &impl Fn() -> Instant,
     ) -> Result<Served, Status> {
+        let max_block = self.pools.max_block.unwrap_or_default();
         let pool = self.pools.pools.get_mut(&id).ok_or(Status::NoSuchObject)?;
         match op {
             Op::PoolSubmit => {
@@ -281,7 +279,7 @@ impl Store {
                 if pool.state != State::Running {
                     return Err(Status::NotRunning);
                 }
-                if bytes.len() > self.pools.max_block || task.len() > MAX_NAME {
+                if bytes.len() > max_block || task.len() > MAX_NAME {
                     return Err(Status::TooLarge);
                 }
                 let job = new_id()?;
@@ -343,15 +341,14 @@ impl Store {
         answer: &mut Writer<'_>,
         now: &impl Fn() -> Instant,
     ) -> Result<Served, Status> {
-        let Pools {
-            pools, owed, max_block, ..
-        } = &mut self.pools;
+        let max_block = self.pools.max_block.unwrap_or_default();
+        let Pools { pools, owed, .. } = &mut self.pools;
         let pool = pools.get_mut(&of.pool).ok_or(Status::NoSuchObject)?;
         let job = pool.jobs.get_mut(&of.number).ok_or(Status::NoSuchObject)?;
         match op {
             Op::JobSubmit => {
                 let ((items, bytes), last) = malformed(items(&mut fields).zip(fields.u8()))?;
-                if bytes.len() > *max_block {
+                if bytes.len() > max_block {
                     return Err(Status::TooLarge);
                 }
                 // Who submits hears of its end with the outcomes.
@@ -470,13 +467,13 @@ impl Pools {
             pools: HashMap::new(),
             waiting: Vec::new(),
             owed: HashMap::new(),
-            max_block: usize::MAX,
+            max_block: None,
             fired: Vec::new(),
         }
     }
 
-    pub(super) fn set_max_block(&mut self, bytes: usize) {
-        self.max_block = bytes;
+    pub(super) fn allow(&mut self, max_block: usize) {
+        self.max_block = Some(max_block);
     }
 
     /// The kind of a pool, among [`Op::Names`].

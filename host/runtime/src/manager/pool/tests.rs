@@ -83,7 +83,7 @@ fn told(fields: &[u8]) -> Told {
 impl Scene {
     fn new(max_bytes: u64) -> Self {
         Self {
-            store: Store::new(max_bytes).with_max_block(1 << 20),
+            store: Store::new(max_bytes).with_pools(1 << 20),
             crews: BTreeMap::new(),
             hired: 0,
             sequence: 0,
