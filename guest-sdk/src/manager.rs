@@ -50,7 +50,7 @@ pub type Object = wasmp_manager::Object<Line>;
 ///
 /// It also holds objects of types of a guest's own, whose methods run in the manager: see [`managed`](macro@crate::managed).
 ///
-/// It also has locks, queues and all else that [`managed`](mod@managed) has. What needs no manager, and is many times as fast, are
+/// It also has [pools](Self::pool) that work for all of its clients, and locks, queues and all else that [`managed`](mod@managed) has. What needs no manager, and is many times as fast, are
 /// [`Lock`](crate::Lock), [`Queue`](crate::Queue), [`Value`](crate::Value), [`Array`](crate::Array) and their kin: tasks of one
 /// host use them together as they are.
 ///
@@ -287,6 +287,31 @@ wasmp_manager::managed! {
     ///     let process = Process::new(worker).args((&jobs,)).start()?;
     ///     jobs.put(&"sweep".to_owned())?;
     ///     jobs.shutdown()?;
+    ///     process.join()?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// A pool runs the tasks of the manager's module, for everybody who has a handle:
+    ///
+    /// ```no_run
+    /// use wasmp_guest::{Manager, Process, Result, main, managed, task};
+    ///
+    /// #[task]
+    /// fn square(x: i64) -> i64 {
+    ///     x * x
+    /// }
+    ///
+    /// #[task]
+    /// fn customer(pool: managed::Pool) -> Result<Vec<i64>> {
+    ///     Ok(pool.map(square, 0..10)?)
+    /// }
+    ///
+    /// #[main]
+    /// fn main() -> Result<()> {
+    ///     let pool = Manager::new()?.pool(2)?;
+    ///     let process = Process::new(customer).args((&pool,)).start()?;
+    ///     println!("{}", pool.apply(square, (12,))?);
     ///     process.join()?;
     ///     Ok(())
     /// }

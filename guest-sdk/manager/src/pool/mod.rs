@@ -44,17 +44,19 @@ pub trait Calls<F, A, R, M>: Client {
 /// Worker processes that run the tasks of the manager's module, for everybody who has a handle to this. CPython:
 /// `SyncManager.Pool`.
 ///
-/// The processes are the manager's: they have the limits of its process, count with those that it and its pools may have, and
-/// end with it. Items of several clients are run in the order in which they came, a few thousand at a time of each. What a
-/// client has called is cancelled when the client is gone. When its last handle is dropped, unless one has travelled, the pool is
-/// terminated.
+/// The processes are the manager's: they have the limits and grants of its process, count with all that may be started where it
+/// is, and end with it; of 16 pools at most at a time. The clients take turns: nobody's items wait for all of another's. What a
+/// client has called is cancelled when the client is gone. When whoever has made the pool drops the last handle, and none has
+/// travelled, it is terminated.
 ///
 /// How an item fails, by an error, a trap, or a worker that is killed, is what it is in a pool of one's own, and costs nobody
-/// else anything. Outcomes wait in the manager until they are asked for; those of one client may take half of what it may
-/// hold, and a call with more than that is ended with [`ManagerError::Full`].
+/// else anything. Items wait in the manager for a worker: with more than a quarter of what that may hold, a client waits, too.
+/// Outcomes wait until they are asked for: of one client, half of what it may hold; a call with more is ended with
+/// [`ManagerError::Full`]. That there is no such pool any more, as its manager is killed, is [`ManagerError::Gone`] for all.
 ///
-/// Arguments and results may have objects of other managers, queues and so on in them, where they would be understood, as all
-/// that a manager holds. There are no callbacks: nobody could call them from elsewhere (CPython calls them in the server).
+/// What the manager itself holds can be in arguments, from wherever the call comes. Handles of this host (queues, locks, what
+/// another manager holds) can be in them, and any can be in results, where a manager and its client are on the same host. There
+/// are no callbacks: nobody could call them from elsewhere (CPython calls them in the server).
 pub struct Pool<C: Client> {
     proxy: Proxy<C>,
     of: PhantomData<()>,

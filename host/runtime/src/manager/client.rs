@@ -45,7 +45,7 @@ pub type Object = wasmp_manager::Object<Line>;
 ///
 /// It also holds objects of types of a guest's own, whose methods run in the manager: see [`create`](Self::create).
 ///
-/// It also has locks, queues and all else that [`managed`] has. What needs no manager, and is many times as fast, are
+/// It also has [pools](Self::pool) that work for all of its clients, and locks, queues and all else that [`managed`] has. What needs no manager, and is many times as fast, are
 /// [`Lock`](crate::Lock), [`Queue`](crate::Queue), [`Value`](crate::Value), [`Array`](crate::Array) and their kin: the tasks and
 /// threads of one host use them together as they are.
 ///
@@ -401,6 +401,23 @@ wasmp_manager::managed! {
     ///     let job = jobs.get()?;
     ///     println!("{job}");
     /// }
+    /// # }
+    /// ```
+    ///
+    /// A pool runs the tasks of the manager's module, for all of them:
+    ///
+    /// ```no_run
+    /// use wasmp::Manager;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let key = b"key";
+    /// // wasmp manager --module tasks.wasm --authkey-file key.txt --listen …
+    /// let manager = Manager::connect(&"host.example:5000".parse()?, key)?;
+    /// let pool = manager.named_pool("tasks", 4)?;
+    /// let squares: Vec<i64> = pool.map("square", 0..1000)?;
+    /// let later = pool.apply_async("square", (7,))?;
+    /// let square: i64 = later.get()?;
+    /// # Ok(())
     /// # }
     /// ```
 }
