@@ -146,6 +146,14 @@ impl Solo {
         self.manager = Some(Serving(Arc::downgrade(manager)));
     }
 
+    /// The manager of which it is the server, if it is one.
+    pub(super) fn manager(&self) -> Weak<Entry> {
+        self.manager
+            .as_ref()
+            .map(|Serving(manager)| Weak::clone(manager))
+            .unwrap_or_default()
+    }
+
     /// It will be a copy of a guest, which takes so many bytes, and may have so much memory. Returns where to write it.
     pub(super) fn set_snapshot(&mut self, bytes: u64, max_memory: u64) -> std::result::Result<OwnedFd, Status> {
         let most = max_memory.saturating_add(MAX_BESIDE);

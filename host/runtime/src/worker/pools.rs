@@ -14,26 +14,10 @@ use super::interruption;
 use super::link::Link;
 use super::objects::{Objects, OpenError};
 use crate::objects::message::{Answer, Ask, PoolRequest};
-use crate::outcome::{End, Failure};
-use crate::process::message::{decode, encode};
-use crate::wire::pools::{Garbled, Head, JobOptions, Prepare, Reader, Writing, news, order};
+use crate::outcome::End;
+use crate::process::message::encode;
+use crate::wire::pools::{Garbled, Head, JobOptions, News, Prepare, Reader, Word, Writing, order};
 use crate::wire::{LINK_BYTES, REPLIES_AT, RING_CAPACITY};
-
-/// What has become of an item, or of a job.
-#[derive(Debug)]
-pub(super) enum News {
-    Done { index: u64, result: Vec<u8> },
-    Failed { index: u64, failure: Box<Failure> },
-    Complete,
-    Ended(End),
-}
-
-impl News {
-    /// Whether it is the last of its job.
-    fn is_last(&self) -> bool {
-        matches!(self, Self::Complete | Self::Ended(_))
-    }
-}
 
 /// A pool of this guest's.
 #[derive(Debug)]
@@ -265,37 +249,26 @@ impl Pool {
             let Some((head, body)) = next.map_err(|garbled: Garbled| nonsense(&garbled))? else {
                 return Ok(());
             };
-            match head.kind {
-                news::GONE => {
+            let (job, news) = match Word::read(head, body)? {
+                Word::Of(job, news) => (job, news),
+                Word::Gone(exit) => {
                     self.gone = true;
-                    self.exit = Some((head.number as u32).cast_signed());
+                    self.exit = Some(exit);
                     continue;
                 }
-                news::STARTED => {
-                    self.pid = Some(head.number as u32);
+                Word::Started(pid) => {
+                    self.pid = Some(pid);
                     continue;
                 }
-                _ => {}
-            }
+            };
             // What nobody waits for is forgotten.
-            let Some(task) = self.jobs.get(&head.job).cloned() else {
+            let Some(task) = self.jobs.get(&job).cloned() else {
                 continue;
             };
-            let index = head.number;
-            let news = match head.kind {
-                news::DONE => News::Done { index, result: body },
-                news::FAILED => News::Failed {
-                    index,
-                    failure: Box::new(decode(&body)?),
-                },
-                news::COMPLETE => News::Complete,
-                news::ENDED => News::Ended(decode(&body)?),
-                _ => return Err(nonsense(&"news out of turn")),
-            };
             if news.is_last() {
-                self.jobs.remove(&head.job);
+                self.jobs.remove(&job);
             }
-            self.told.push_back((head.job, task, news));
+            self.told.push_back((job, task, news));
         }
     }
 

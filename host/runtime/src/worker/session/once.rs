@@ -67,7 +67,8 @@ impl Session<'_> {
             return Ok(0);
         };
         let link = Arc::new(Mutex::new(link));
-        manager::serve(&mut objects, call, |timeout| {
+        let max_block = self.template.spec.max_message;
+        manager::serve(&mut objects, (&link, max_block), call, |timeout| {
             Box::new(Maker::new(self.template, self.slot, &link, timeout))
         })?;
         let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
