@@ -231,7 +231,7 @@ pub(crate) struct Store {
     /// How many of them there are.
     pub(super) customs: usize,
     waiting: Vec<Waiting>,
-    waiters: Waiters,
+    pub(super) waiters: Waiters,
     /// Answers to those whose wait is over.
     late: Vec<Late>,
 }
@@ -332,7 +332,7 @@ impl Store {
                 self.take_back(caller, Some(sequence));
                 return Ok(Served::Silent);
             }
-            Op::NewObject | Op::NamedObject => return self.custom(caller.client, op, fields, answer),
+            Op::NewObject | Op::NamedObject => self.custom(caller.client, op, fields, answer)?,
             Op::Release => {
                 if self
                     .objects
@@ -377,7 +377,11 @@ impl Store {
                         return sync::serve(shared, &mut step, op, fields, answer);
                     }
                     Content::List(list) => list.serve(op, fields, answer, &mut self.budget)?,
-                    Content::Custom(custom) => return custom.serve(op, fields, answer, &mut self.budget),
+                    Content::Custom(custom) => {
+                        if let Some(order) = custom.serve(op, fields, answer, &mut self.budget)? {
+                            self.make_returned(caller.client, &order, answer)?;
+                        }
+                    }
                     Content::Map(map) => {
                         let before = map.version();
                         map.serve(op, fields, answer, &mut self.budget)?;
