@@ -200,6 +200,7 @@ pub use finalize::{Finalize, at_exit};
 pub use host::memory::AtomicNumber;
 pub use logging::{Level, Logger, get_logger, log_to_stderr};
 pub use manager::{Counter, Dict, Line, List, Manager, ManagerBuilder, Namespace, Object, Set, managed};
+pub use object::New;
 pub use pool::{AsyncResult, Call, Cause, IMap, Pool, PoolBuilder, PoolError, Retry, TaskError, as_completed};
 pub use process::{
     Context, CurrentProcess, ParentProcess, Process, ProcessBuilder, ProcessError, StartMethod, active_children,
@@ -244,7 +245,7 @@ pub mod __private {
     pub use crate::{
         argument::{Argument, DecodeWithSerde},
         failure::{DisplayFailure, ErrorFailure, Failure, Reason},
-        object::{begin_arguments, call, create, named, no_object},
+        object::{begin_arguments, call, create, named, no_object, return_new},
         outcome::{EncodeWithSerde, Returned, ReturnedPlainly, Value},
         serve::serve,
         start::run,

@@ -6,7 +6,7 @@
 )]
 #![allow(clippy::needless_pass_by_value, reason = "a task owns its arguments")]
 
-use wasmp_guest::{ErrorKind, Manager, ManagerError, Process, Result, main, managed, task};
+use wasmp_guest::{ErrorKind, Manager, ManagerError, New, Process, Result, main, managed, task};
 
 /// A type as any other. What is public of it can be called through a manager, by its proxy.
 struct Account {
@@ -34,6 +34,12 @@ impl Account {
         }
         self.cents -= cents;
         Ok(())
+    }
+
+    /// Moves money into an account of its own, which the manager makes.
+    pub fn split(&mut self, cents: u64) -> Result<New<Account>, String> {
+        self.withdraw(cents)?;
+        Ok(AccountProxy::new_here(cents))
     }
 
     /// Not public, and so nobody else's.
@@ -70,6 +76,8 @@ fn main() -> Result<()> {
         process.join()?;
     }
 
+    let savings = till.split(1000)?;
+    println!("saved: {}", savings.balance()?);
     println!("in the till: {}", till.balance()?);
     println!("in the purse: {}", purse.balance()?);
     if let Err(error) = purse.withdraw(10) {

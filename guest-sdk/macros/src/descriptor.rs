@@ -6,19 +6,23 @@ use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 
 use crate::signature::Signature;
 
-/// The descriptor of one task, or of one method of the type `of`; its layout is written down in `wasmp-abi`.
+/// The descriptor of one task, or of one method of the type `of`, whose result may make an object of a type; its layout is
+/// written down in `wasmp-abi`.
 pub(crate) fn encode(
     signature: &Signature<'_>,
     of: Option<&str>,
+    makes: Option<&str>,
     export: &str,
     krate: &str,
     attributes: &[Attribute],
 ) -> Vec<u8> {
     let mut cbor = Cbor::default();
-    cbor.map(6 + usize::from(of.is_some()));
-    if let Some(of) = of {
-        cbor.text("type");
-        cbor.text(of);
+    let more = [("type", of), ("makes", makes)];
+    let more = more.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    cbor.map(6 + more.clone().count());
+    for (key, value) in more {
+        cbor.text(key);
+        cbor.text(value);
     }
     cbor.text("name");
     cbor.text(&signature.name);

@@ -30,7 +30,7 @@ pub(crate) fn task(options: TokenStream, item: &TokenStream) -> TokenStream {
 fn beside(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
     let krate = crate_name();
     let export = format!("wasmp_task_{krate}__{}", signature.name);
-    let descriptor = descriptor::encode(signature, None, &export, &krate, &function.attrs);
+    let descriptor = descriptor::encode(signature, None, None, &export, &krate, &function.attrs);
     let descriptor_len = descriptor.len();
     let descriptor = Literal::byte_string(&descriptor);
 
@@ -79,7 +79,12 @@ fn beside(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
 fn body(function: &ItemFn, signature: &Signature<'_>) -> TokenStream {
     let ident = &function.sig.ident;
     let names = argument_names(signature);
-    let outcome = outcome(signature, &quote! { #ident(#(#names),*) }, &quote! { _ });
+    let outcome = outcome(
+        signature,
+        &quote! { #ident(#(#names),*) },
+        &quote! { _ },
+        &encode(signature),
+    );
     with_arguments(signature, &outcome)
 }
 
@@ -115,14 +120,25 @@ pub(crate) fn with_arguments(signature: &Signature<'_>, rest: &TokenStream) -> T
     }
 }
 
-/// What becomes of what `call` returns: a value of this type, if it is no error.
-pub(crate) fn outcome(signature: &Signature<'_>, call: &TokenStream, value: &TokenStream) -> TokenStream {
+/// How a value becomes the result.
+pub(crate) fn encode(signature: &Signature<'_>) -> TokenStream {
+    let span = signature.result.map_or_else(Span::mixed_site, at);
+    quote_spanned! { span=> ::wasmp_guest::__private::Value(&value).encode(output) }
+}
+
+/// What becomes of what `call` returns: a value of this type, if it is no error, which `result` makes the result.
+pub(crate) fn outcome(
+    signature: &Signature<'_>,
+    call: &TokenStream,
+    value: &TokenStream,
+    result: &TokenStream,
+) -> TokenStream {
     let span = signature.result.map_or_else(Span::mixed_site, at);
     quote_spanned! { span=>
         match ::wasmp_guest::__private::Returned(#call).outcome() {
             ::core::result::Result::Ok(value) => {
                 let value: #value = value;
-                ::wasmp_guest::__private::Value(&value).encode(output)
+                #result
             }
             ::core::result::Result::Err(error) => {
                 ::core::result::Result::Err(::wasmp_guest::__private::Reason(&error).failure())

@@ -145,6 +145,48 @@ pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
 /// [task](macro@task). A `Result` has to be called that for its error to become the caller's `ManagerError::Call`; of what a
 /// method lends, `&str` or `&T`, a caller gets a copy.
 ///
+/// # New objects
+///
+/// A method that returns `New<Account>`, or a `Result` of it, has the manager make an object of the type `Account` when it has
+/// returned, in an instance of its own as any other, and the caller gets its proxy: `AccountProxy`, which has to be where
+/// `Account` is. The object that the method is called on may be of the same type. `AccountProxy::new_here` takes the arguments of
+/// `Account::new`. An object that cannot be made is an error for the caller, and what the method has done stays done.
+///
+/// ```
+/// use wasmp_guest::{New, managed};
+///
+/// struct Account {
+///     cents: u64,
+/// }
+///
+/// #[managed]
+/// impl Account {
+///     pub fn new(cents: u64) -> Self {
+///         Self { cents }
+///     }
+/// }
+///
+/// struct Bank {
+///     accounts: u64,
+/// }
+///
+/// #[managed]
+/// impl Bank {
+///     pub fn new() -> Self {
+///         Self { accounts: 0 }
+///     }
+///
+///     pub fn open(&mut self, cents: u64) -> New<Account> {
+///         self.accounts += 1;
+///         AccountProxy::new_here(cents)
+///     }
+/// }
+///
+/// fn first(bank: &BankProxy) -> wasmp_guest::Result<AccountProxy> {
+///     Ok(bank.open(100)?)
+/// }
+/// ```
+///
 /// # Where the code runs
 ///
 /// Each object is an instance of the module in the manager's process, in the same two walls as a worker. A method is one

@@ -3,12 +3,12 @@
 use proc_macro2::{Group, Ident, Literal, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
-    Attribute, GenericArgument, ImplItem, ImplItemFn, Item, ItemImpl, PathArguments, Type, TypePath, Visibility,
+    Attribute, GenericArgument, ImplItem, ImplItemFn, Item, ItemImpl, Path, PathArguments, Type, TypePath, Visibility,
 };
 
 use crate::{
     descriptor::{self, type_text},
-    expand::{argument_names, at, crate_name, outcome, with_arguments},
+    expand::{argument_names, at, crate_name, encode, outcome, with_arguments},
     options::{Options, check_name},
     signature::{Kind, Signature},
 };
@@ -178,7 +178,15 @@ fn export(owner: &Ident, method: &Method<'_>, signature: &Signature<'_>) -> Toke
     let krate = crate_name();
     let export = format!("wasmp_type_{krate}__{owner}__{}", signature.name);
     let attributes = &method.function.attrs;
-    let descriptor = descriptor::encode(signature, Some(&owner.to_string()), &export, &krate, attributes);
+    let makes = made(signature).and_then(|made| made.segments.last().map(|last| last.ident.to_string()));
+    let descriptor = descriptor::encode(
+        signature,
+        Some(&owner.to_string()),
+        makes.as_deref(),
+        &export,
+        &krate,
+        attributes,
+    );
     let descriptor_len = descriptor.len();
     let descriptor = Literal::byte_string(&descriptor);
     let conditions = method.conditions();
@@ -235,7 +243,11 @@ fn call(owner: &Ident, method: &Method<'_>, signature: &Signature<'_>) -> TokenS
         .result
         .map_or_else(|| quote! { () }, |ty| value_of(ty).to_token_stream());
     let called = quote_spanned! { Span::mixed_site()=> <#owner>::#ident(object #(, #names)*) };
-    let outcome = outcome(signature, &called, &value);
+    let result = match made(signature) {
+        Some(_) => quote_spanned! { Span::mixed_site()=> ::wasmp_guest::__private::return_new(value, output) },
+        None => encode(signature),
+    };
+    let outcome = outcome(signature, &called, &value, &result);
     let called = quote_spanned! { Span::mixed_site()=>
         OBJECT.with_borrow_mut(|object| {
             let object = object.as_mut().ok_or_else(::wasmp_guest::__private::no_object)?;
@@ -267,7 +279,13 @@ fn proxy(visibility: &Visibility, block: &ItemImpl, owner: &Ident, methods: &[Me
 
         #(#conditions)*
         #[automatically_derived]
-        #[allow(dead_code, clippy::needless_pass_by_value, clippy::too_many_arguments, reason = "the type has it so")]
+        #[allow(
+            dead_code,
+            private_interfaces,
+            clippy::needless_pass_by_value,
+            clippy::too_many_arguments,
+            reason = "the type has it so"
+        )]
         impl #name {
             #(#methods)*
         }
@@ -337,6 +355,9 @@ fn constructors(owner: &Ident, method: &Method<'_>, signature: &Signature<'_>) -
     let making = format!("In a manager: makes an object there with `{of}::new`.");
     let finding =
         format!("The object of the type `{of}` that has this name in a manager, made as by `new` if there was none.");
+    let returning = format!(
+        "In a method of a type in a manager, which returns it: makes an object in the same manager with `{of}::new`."
+    );
     quote_spanned! { Span::mixed_site()=>
         #(#conditions)*
         #(#docs)*
@@ -366,7 +387,37 @@ fn constructors(owner: &Ident, method: &Method<'_>, signature: &Signature<'_>) -
         ) -> ::core::result::Result<Self, ::wasmp_guest::ManagerError> {
             ::wasmp_guest::__private::named(manager, name, #of, #written).map(Self)
         }
+
+        #(#conditions)*
+        #[doc = #returning]
+        pub fn new_here(#(#parameters),*) -> ::wasmp_guest::New<#owner> {
+            ::wasmp_guest::New::by(#written)
+        }
     }
+}
+
+/// The type of which a method returns a new object: that of a `New` with one.
+fn made<'s>(signature: &Signature<'s>) -> Option<&'s Path> {
+    let Type::Path(TypePath { path, .. }) = value_of(signature.result?) else {
+        return None;
+    };
+    let new = path.segments.last().filter(|last| last.ident == "New")?;
+    let PathArguments::AngleBracketed(arguments) = &new.arguments else {
+        return None;
+    };
+    match arguments.args.first()? {
+        GenericArgument::Type(Type::Path(TypePath { qself: None, path })) => Some(path),
+        _ => None,
+    }
+}
+
+/// The proxy of a type, which is where that one is.
+fn proxy_of(of: &Path) -> Path {
+    let mut proxy = of.clone();
+    if let Some(last) = proxy.segments.last_mut() {
+        last.ident = format_ident!("{}Proxy", last.ident);
+    }
+    proxy
 }
 
 /// The method of the proxy that calls the one of the object.
@@ -375,7 +426,10 @@ fn forward(method: &Method<'_>, signature: &Signature<'_>) -> TokenStream {
     let docs = attributes(&method.function.attrs, "doc");
     let (ident, name) = (&method.signature.ident, &signature.name);
     let parameters = parameters(signature);
-    let value = signature.result.map_or_else(|| quote! { () }, |ty| owned(value_of(ty)));
+    let value = match made(signature) {
+        Some(made) => proxy_of(made).to_token_stream(),
+        None => signature.result.map_or_else(|| quote! { () }, |ty| owned(value_of(ty))),
+    };
     quote_spanned! { Span::mixed_site()=>
         #(#conditions)*
         #(#docs)*

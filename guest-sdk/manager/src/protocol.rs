@@ -166,7 +166,8 @@ numbered! {
         /// Name (item), type (item), arguments (item, an array) → id of the object of that name, which is new if there was
         /// none.
         NamedObject = 65,
-        /// Method (item), arguments (item, an array) → its result, an item.
+        /// Method (item), arguments (item, an array) → its result, an item. Where that makes an object, which is the client's: a
+        /// proxy of it.
         CallMethod = 66,
 
         // What is used together, of a `Kind`. A holder (16 bytes) is a thread; none is the client itself. Times are
@@ -407,6 +408,14 @@ impl Writer<'_> {
     pub fn item(&mut self, item: &[u8]) {
         self.u32(length(item.len()));
         self.0.extend_from_slice(item);
+    }
+
+    /// A proxy of an object of this manager, as an item: `[null, id]`, and all of it in CBOR.
+    pub fn reference(&mut self, id: Id) {
+        const NULL_AND_BYTES: [u8; 3] = [0x82, 0xf6, 0x40 + Id::LEN as u8];
+        self.u32(length(NULL_AND_BYTES.len() + Id::LEN));
+        self.0.extend_from_slice(&NULL_AND_BYTES);
+        self.id(id);
     }
 
     /// An item that may not be there.

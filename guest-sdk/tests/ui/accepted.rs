@@ -5,7 +5,7 @@
 use std::{collections::HashMap, fmt, io};
 
 use serde::{Deserialize, Serialize};
-use wasmp_guest::{Condition, Connection, Lock, Manager, ManagerError, Queue, Value, managed, task};
+use wasmp_guest::{Condition, Connection, Lock, Manager, ManagerError, New, Queue, Value, managed, task};
 
 type Outcome<T> = Result<T, Refusal>;
 
@@ -140,6 +140,14 @@ impl Account {
 
     pub fn bytes(&self, bytes: &[u8]) -> wasmp_guest::Result<Vec<u8>> {
         Ok(bytes.to_vec())
+    }
+
+    pub fn another(&self) -> Result<New<Self>, Refusal> {
+        Ok(AccountProxy::new_here(self.cents, String::new(), None))
+    }
+
+    pub fn shown(&self) -> wasmp_guest::New<self::Shown> {
+        ShownProxy::new_here()
     }
 
     #[cfg(any())]

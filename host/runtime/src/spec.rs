@@ -63,13 +63,26 @@ pub(crate) struct TypeSpec {
     pub(crate) name: String,
     /// The export that makes an object.
     pub(crate) constructor: String,
-    /// The name of each method, and the export that implements it.
-    pub(crate) methods: Vec<(String, String)>,
+    pub(crate) methods: Vec<MethodSpec>,
+}
+
+/// A method of a type.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct MethodSpec {
+    pub(crate) name: String,
+    /// The export that implements it.
+    pub(crate) export: String,
+    /// The type of which its result makes an object.
+    pub(crate) makes: Option<String>,
 }
 
 impl From<&TypeInfo> for TypeSpec {
     fn from(info: &TypeInfo) -> Self {
-        let method = |method: &TaskInfo| (method.name.clone(), method.export.clone());
+        let method = |method: &TaskInfo| MethodSpec {
+            name: method.name.clone(),
+            export: method.export.clone(),
+            makes: method.makes.clone(),
+        };
         Self {
             name: info.name.clone(),
             constructor: info.constructor.export.clone(),

@@ -266,7 +266,8 @@ fn registered_type_is_one_account_for_all() {
     prints(
         "registered_type",
         &[
-            "in the till: 4000",
+            "saved: 1000",
+            "in the till: 3000",
             "in the purse: 5",
             "refused: 10 cents are wanted, and 5 are there",
         ],

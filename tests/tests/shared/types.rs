@@ -70,6 +70,7 @@ fn mm_01_exposed_methods_are_called_and_no_others() {
             "replace_book",
             "signature",
             "slowly",
+            "split",
             "withdraw",
         ];
         // Methods that are not public, functions that are none, other exports, and names that make no sense.
@@ -388,6 +389,99 @@ fn objects_count_against_what_a_manager_may_hold() {
         let more = failed(trouble.call("keep", (10 << 20,)));
         assert_eq!(more.kind, ErrorKind::MemoryLimit);
         list.push(&serde_bytes::ByteBuf::from(vec![0; 8 << 20])).unwrap();
+    });
+}
+
+#[test]
+fn a_method_makes_an_object_whose_proxy_its_caller_gets() {
+    isolated(|| {
+        let elsewhere = manager();
+        let server = elsewhere.listen(&"127.0.0.1:0".parse().unwrap(), b"key").unwrap();
+        let there = Manager::connect(server.address(), b"key").unwrap();
+        for manager in [manager(), there] {
+            let account = account(&manager);
+            let split: Object = account.call("split", ("Eve", 30)).unwrap();
+            assert_eq!(split.call::<_, String>("owner", ()), Ok("Eve".into()));
+            assert_eq!(split.call::<_, u64>("deposit", (1,)), Ok(31));
+            assert_eq!(account.call::<_, u64>("deposit", (0,)), Ok(70));
+            // What was made can make more, and goes as any other.
+            let again: Object = split.call("split", ("Bob", 31)).unwrap();
+            assert_eq!(manager.usage().unwrap().objects, 3);
+            drop(split);
+            assert_eq!(again.call::<_, u64>("deposit", (0,)), Ok(31));
+            assert_eq!(manager.usage().unwrap().objects, 2);
+            let accounts: Dict<String, Object> = manager.dict([("bob".into(), again)]).unwrap();
+            let there: Option<u64> = call(&pool(1), "account_nested", (&accounts, "bob", 1));
+            assert_eq!(there, Some(32));
+            let overdrawn = failed(account.call("split", ("Eve", 1000)));
+            assert_eq!(overdrawn.message, "there is not so much");
+            // Of another type.
+            let other: Object = trouble(&manager).call("account", (7,)).unwrap();
+            assert_eq!(other.call::<_, u64>("deposit", (0,)), Ok(7));
+            // Who does not take it for what it is has none.
+            let odd: Result<u64, _> = account.call("split", ("Eve", 1));
+            assert!(matches!(odd, Err(ManagerError::Decode(_))), "{odd:?}");
+        }
+    });
+}
+
+#[test]
+fn an_object_that_a_method_cannot_make_is_an_error_for_the_caller() {
+    isolated(|| {
+        let manager = with_types().call_timeout(Duration::from_millis(500)).start().unwrap();
+        let trouble = trouble(&manager);
+        let refused = failed(trouble.call::<_, Object>("account", (1_000_001,)).map(drop));
+        assert_eq!(
+            (refused.kind, refused.message.as_str()),
+            (ErrorKind::Error, "1000001 are too many")
+        );
+        let never = failed(trouble.call::<_, Object>("another", ("panic",)).map(drop));
+        assert_eq!(never.kind, ErrorKind::Panic);
+        assert_eq!(manager.usage().unwrap().objects, 1);
+        // The method was called, and is fine.
+        assert_eq!(trouble.call::<_, usize>("fine", ()), Ok(1));
+        let endless = trouble.call::<_, Object>("another", ("loop",)).map(drop);
+        assert_eq!(endless, Err(ManagerError::Gone));
+    });
+}
+
+#[test]
+fn what_methods_make_counts_and_each_is_called_once() {
+    isolated(|| {
+        let manager = with_types().max_bytes(16 << 20).start().unwrap();
+        let account = account(&manager);
+        let mut made = Vec::new();
+        let full = loop {
+            match account.call::<_, Object>("split", ("Eve", 1)) {
+                Ok(split) => made.push(split),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(full, ManagerError::Full);
+        assert!((4..=15).contains(&made.len()), "{}", made.len());
+        // The last cent was taken, too.
+        let left = 100 - made.len() as u64 - 1;
+        assert_eq!(account.call::<_, u64>("deposit", (0,)), Ok(left));
+        made.clear();
+        assert_eq!(manager.usage().unwrap().objects, 1);
+        assert!(account.call::<_, Object>("split", ("Eve", 1)).is_ok());
+    });
+}
+
+#[test]
+fn what_was_made_for_somebody_who_is_killed_goes_with_them() {
+    isolated(|| {
+        let manager = manager();
+        let account = account(&manager);
+        let pool = pool(1);
+        let lock = wasmp::Lock::new().unwrap();
+        let running = start::<()>(&pool, "account_split_and_wait", (&account, &lock));
+        eventually("it has one", || lock.try_lock().unwrap().is_none().then_some(()));
+        assert_eq!(manager.usage().unwrap().objects, 2);
+        kill(pool.worker_pids()[0]);
+        assert!(running.get_timeout(PATIENCE).is_err());
+        eventually("it is gone", || (manager.usage().unwrap().objects == 1).then_some(()));
+        assert_eq!(account.call::<_, u64>("deposit", (0,)), Ok(99));
     });
 }
 

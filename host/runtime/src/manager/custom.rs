@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use wasmp_manager::protocol::{ANSWER_HEAD, Fields, Op, Status, Writer};
+use wasmp_manager::protocol::{ANSWER_HEAD, Fields, Id, Op, Status, Writer};
 
-use super::store::{Budget, Content, OBJECT_BYTES, Object, Served, Store, malformed, new_id};
+use super::store::{Budget, Content, OBJECT_BYTES, Object, Store, malformed, new_id};
 use crate::wire::Fault;
 
 /// Most objects of types at a time: each takes some GiB of addresses.
@@ -19,10 +19,27 @@ pub(crate) trait Types: fmt::Debug {
 /// An object, and the code of its methods.
 pub(crate) trait Instance: fmt::Debug {
     /// Calls a method. Afterwards it takes at most `room` bytes more than before.
-    fn call(&mut self, method: &[u8], args: &[u8], room: u64) -> Result<Vec<u8>, Refusal>;
+    fn call(&mut self, method: &[u8], args: &[u8], room: u64) -> Result<Returned, Refusal>;
 
     /// How many bytes it takes.
     fn bytes(&self) -> u64;
+}
+
+/// What a method has returned.
+#[derive(Debug)]
+pub(crate) enum Returned {
+    Value(Vec<u8>),
+    /// The caller gets an object that is yet to be made.
+    New(Order),
+}
+
+/// An object that is to be made.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// The type.
+    pub(crate) of: String,
+    /// The arguments of its constructor.
+    pub(crate) args: Vec<u8>,
 }
 
 /// Why there is no object, or no result.
@@ -40,9 +57,15 @@ pub(crate) enum Refusal {
     Spoiled(Fault),
 }
 
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
 impl Refusal {
     /// Makes this the answer, of which nothing is written but the head.
-    fn write(self, answer: &mut Writer<'_>) -> Result<Served, Status> {
+    fn write(self, answer: &mut Writer<'_>) -> Result<(), Status> {
         let status = match &self {
             Self::Status(status) => return Err(*status),
             Self::NoSuchType(_) => Status::NoSuchType,
@@ -60,7 +83,7 @@ impl Refusal {
             }
             Self::Failed(fault) | Self::Spoiled(fault) => answer.item(&fault.to_bytes()),
         }
-        Ok(Served::Answered)
+        Ok(())
     }
 }
 
@@ -78,13 +101,14 @@ impl Custom {
         self.bytes
     }
 
+    /// Serves a request, but for an object that is to be made for the answer.
     pub(super) fn serve(
         &mut self,
         op: Op,
         mut fields: Fields<'_>,
         answer: &mut Writer<'_>,
         budget: &mut Budget,
-    ) -> Result<Served, Status> {
+    ) -> Result<Option<Order>, Status> {
         if op != Op::CallMethod {
             return Err(Status::WrongType);
         }
@@ -95,12 +119,11 @@ impl Custom {
         budget.exchange(self.bytes, bytes)?;
         self.bytes = bytes;
         match called {
-            Ok(result) => {
-                answer.item(&result);
-                Ok(Served::Answered)
-            }
-            Err(refusal) => refusal.write(answer),
+            Ok(Returned::Value(result)) => answer.item(&result),
+            Ok(Returned::New(order)) => return Ok(Some(order)),
+            Err(refusal) => refusal.write(answer)?,
         }
+        Ok(None)
     }
 }
 
@@ -112,7 +135,7 @@ impl Store {
         op: Op,
         mut fields: Fields<'_>,
         answer: &mut Writer<'_>,
-    ) -> Result<Served, Status> {
+    ) -> Result<(), Status> {
         let name = match op {
             Op::NamedObject => Some(malformed(fields.item())?),
             _ => None,
@@ -122,24 +145,47 @@ impl Store {
             return match &self.objects[id].content {
                 Content::Custom(custom) if *custom.of == *of => {
                     answer.id(*id);
-                    Ok(Served::Answered)
+                    Ok(())
                 }
                 _ => Err(Status::WrongType),
             };
         }
+        let owner = name.is_none().then_some(client);
+        match self.make(owner, name, (of, args)) {
+            Ok(id) => {
+                answer.id(id);
+                Ok(())
+            }
+            Err(refusal) => refusal.write(answer),
+        }
+    }
+
+    /// Makes the object that a method has returned, for this client, which has called it.
+    pub(super) fn make_returned(&mut self, client: u32, order: &Order, answer: &mut Writer<'_>) -> Result<(), Status> {
+        let order = (order.of.as_bytes(), &order.args[..]);
+        let mut made = self.make(Some(client), None, order);
+        // Its method is not called once more, should there be room.
+        if matches!(made, Err(Refusal::Status(Status::Full))) && self.waiters.make_room(&mut self.budget) {
+            made = self.make(Some(client), None, order);
+        }
+        match made {
+            Ok(id) => answer.reference(id),
+            Err(Refusal::Status(status)) => answer.0[ANSWER_HEAD - 1] = status as u8,
+            Err(refusal) => refusal.write(answer)?,
+        }
+        Ok(())
+    }
+
+    fn make(&mut self, owner: Option<u32>, name: Option<&[u8]>, (of, args): (&[u8], &[u8])) -> Result<Id, Refusal> {
         if self.customs >= MAX_OBJECTS {
-            return Err(Status::Full);
+            return Err(Status::Full.into());
         }
         // Of the type's name there is but a short one: one that the module has.
         let fixed = OBJECT_BYTES + name.map_or(0, |name| name.len() as u64);
         self.budget.has_room(fixed)?;
-        let made = match &mut self.types {
-            Some(types) => types.create(of, args, self.budget.room() - fixed),
-            None => Err(Refusal::NoSuchType(Vec::new())),
-        };
-        let instance = match made {
-            Ok(instance) => instance,
-            Err(refusal) => return refusal.write(answer),
+        let instance = match &mut self.types {
+            Some(types) => types.create(of, args, self.budget.room() - fixed)?,
+            None => return Err(Refusal::NoSuchType(Vec::new())),
         };
         let custom = Custom {
             of: of.into(),
@@ -149,7 +195,6 @@ impl Store {
         let id = new_id()?;
         self.budget.exchange(0, fixed + custom.bytes)?;
         self.customs += 1;
-        let owner = name.is_none().then_some(client);
         self.objects.insert(
             id,
             Object {
@@ -160,7 +205,6 @@ impl Store {
         if let Some(name) = name {
             self.names.insert(name.into(), id);
         }
-        answer.id(id);
-        Ok(Served::Answered)
+        Ok(id)
     }
 }

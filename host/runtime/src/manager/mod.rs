@@ -33,7 +33,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::client::{Counter, Dict, List, Manager, ManagerBuilder, Namespace, Object, Set, managed};
-pub(crate) use self::custom::{Instance, Refusal, Types};
+pub(crate) use self::custom::{Instance, Order, Refusal, Returned, Types};
 pub use self::line::Line;
 pub(crate) use self::reception::Reception;
 pub use self::remote::{Address, Listener, ManagerServer, PeerError};

@@ -248,7 +248,7 @@ pub(crate) struct Store {
     /// How many of them there are.
     pub(super) customs: usize,
     waiting: Vec<Waiting>,
-    waiters: Waiters,
+    pub(super) waiters: Waiters,
     pub(super) pools: Pools,
     /// Answers to those whose wait is over.
     pub(super) late: Vec<Late>,
@@ -358,7 +358,7 @@ impl Store {
                 return Ok(Served::Silent);
             }
             Op::NewPool | Op::NamedPool => return self.want_pool(op, fields, answer),
-            Op::NewObject | Op::NamedObject => return self.custom(caller.client, op, fields, answer),
+            Op::NewObject | Op::NamedObject => self.custom(caller.client, op, fields, answer)?,
             Op::Release => {
                 // Nobody but who has called it knows of a job, over whatever connection of theirs.
                 if self.objects.get(&id).is_some_and(|object| {
@@ -407,7 +407,11 @@ impl Store {
                         return sync::serve(shared, &mut step, op, fields, answer);
                     }
                     Content::List(list) => list.serve(op, fields, answer, &mut self.budget)?,
-                    Content::Custom(custom) => return custom.serve(op, fields, answer, &mut self.budget),
+                    Content::Custom(custom) => {
+                        if let Some(order) = custom.serve(op, fields, answer, &mut self.budget)? {
+                            self.make_returned(caller.client, &order, answer)?;
+                        }
+                    }
                     Content::Map(map) => {
                         let before = map.version();
                         map.serve(op, fields, answer, &mut self.budget)?;

@@ -7,7 +7,7 @@ use wasmp_manager::protocol::{
     ANY_FENCE, FOREVER, Fields, Id, KEYS, Kind, MAX_MESSAGE, Op, REQUEST_HEAD, Status, VALUES, Writer,
 };
 
-use super::custom::{Instance, Refusal, Types};
+use super::custom::{Instance, Order, Refusal, Returned, Types};
 use super::store::{Caller, Content, Served, Store};
 use crate::fuzz::{Random, fuzz_with};
 use crate::wire::Fault;
@@ -64,8 +64,19 @@ fn new_shared(store: &mut Store, kind: Kind) -> Id {
     Fields(&fields).id().unwrap()
 }
 
+fn release(store: &mut Store, caller: Caller, id: Id) {
+    let (mut request, mut answer) = (Vec::new(), Vec::new());
+    Writer(&mut request).request(Op::Release, id);
+    assert_eq!(store.serve(caller, &request, &mut answer, Instant::now), Served::Silent);
+}
+
 fn used(store: &mut Store) -> u64 {
-    let (_, fields) = ask(store, ONE, Op::Usage, Id::NONE, |_| ());
+    used_as_told(store, ONE)
+}
+
+/// The same, where it matters who asks.
+fn used_as_told(store: &mut Store, caller: Caller) -> u64 {
+    let (_, fields) = ask(store, caller, Op::Usage, Id::NONE, |_| ());
     let mut fields = Fields(&fields);
     fields.u64().unwrap();
     fields.u64().unwrap()
@@ -125,11 +136,6 @@ fn what_is_served_late_goes_to_who_has_waited() {
 fn objects_are_their_makers_until_they_are_kept() {
     let mut store = Store::new(1 << 20);
     let (mine, kept) = (new(&mut store, Op::NewMap), new(&mut store, Op::NewList));
-    let release = |store: &mut Store, caller, id| {
-        let (mut request, mut answer) = (Vec::new(), Vec::new());
-        Writer(&mut request).request(Op::Release, id);
-        assert_eq!(store.serve(caller, &request, &mut answer, Instant::now), Served::Silent);
-    };
     let is_there = |store: &mut Store, op, id| ask(store, OTHER, op, id, |_| ()).0 == Status::Done;
     release(&mut store, OTHER, mine);
     assert!(is_there(&mut store, Op::MapLength, mine));
@@ -309,15 +315,23 @@ impl Types for Purses {
 }
 
 impl Instance for Purse {
-    fn call(&mut self, method: &[u8], args: &[u8], room: u64) -> Result<Vec<u8>, Refusal> {
+    fn call(&mut self, method: &[u8], args: &[u8], room: u64) -> Result<Returned, Refusal> {
         let broken = || Fault::new(ErrorKind::Trap, "broken");
         match method {
             _ if self.broken => Err(Refusal::Spoiled(broken())),
             b"put" if args.len() as u64 <= room => {
                 self.bytes += args.len() as u64;
-                Ok(args.to_vec())
+                Ok(Returned::Value(args.to_vec()))
             }
             b"put" => Err(Refusal::Failed(Fault::new(ErrorKind::Error, "no room"))),
+            // One byte more for each that was ordered.
+            b"order" if room > 0 => {
+                self.bytes += 1;
+                Ok(Returned::New(Order {
+                    of: String::from_utf8_lossy(args).into_owned(),
+                    args: vec![0x80],
+                }))
+            }
             b"break" => {
                 (self.bytes, self.broken) = (0, true);
                 Err(Refusal::Failed(broken()))
@@ -371,6 +385,58 @@ fn what_objects_of_types_take_is_in_the_books() {
 }
 
 #[test]
+fn an_object_that_a_method_has_made_is_its_callers_and_in_the_books() {
+    let mut store = Store::new(10_000).with_types(Box::new(Purses));
+    let (_, fields) = new_purse(&mut store);
+    let purse = Fields(&fields).id().unwrap();
+    let one = used(&mut store);
+    let (status, fields) = call_purse(&mut store, purse, b"order", b"Purse");
+    let proxy = Fields(&fields).item().unwrap();
+    assert_eq!((status, &proxy[..3]), (Status::Done, &[0x82, 0xf6, 0x50][..]));
+    let made = Id::new(proxy[3..].try_into().unwrap());
+    assert_eq!(used(&mut store), 2 * one + 1);
+    assert_eq!(call_purse(&mut store, made, b"put", &[7; 10]).0, Status::Done);
+    assert_eq!(used(&mut store), 2 * one + 11);
+    // It was not made for the one who has made the first.
+    release(&mut store, ONE, made);
+    assert_eq!(used(&mut store), 2 * one + 11);
+    store.forget(OTHER.client);
+    assert_eq!(used(&mut store), one + 1);
+    assert_eq!(call_purse(&mut store, made, b"put", &[]).0, Status::NoSuchObject);
+
+    assert_eq!(call_purse(&mut store, purse, b"order", b"Bag").0, Status::NoSuchType);
+    assert_eq!(used(&mut store), one + 2);
+    // Whether or not it can be made, the method is called once.
+    call_purse(&mut store, purse, b"put", &vec![7; 9_999 - one as usize - 2]);
+    assert_eq!(call_purse(&mut store, purse, b"order", b"Purse").0, Status::Full);
+    assert_eq!(used(&mut store), 10_000);
+    store.audit();
+}
+
+#[test]
+fn a_method_is_called_once_though_room_is_made_for_what_it_makes() {
+    let mut store = Store::new(10_000).with_types(Box::new(Purses));
+    let (_, fields) = new_purse(&mut store);
+    let purse = Fields(&fields).id().unwrap();
+    let one = used(&mut store);
+    let queue = new_shared(&mut store, Kind::Queue);
+    let fixed = used(&mut store);
+    ask(&mut store, ONE, Op::QueuePut, queue, |writer| {
+        writer.u64(0);
+        writer.item(&[7; 1000]);
+    });
+    ask(&mut store, ONE, Op::QueueGet, queue, |writer| writer.u64(0));
+    // But for the item, which may not have been read, there is no room. That one does not ask again.
+    let before = used_as_told(&mut store, OTHER);
+    assert!(before >= fixed + 1000);
+    let put = vec![7; 9_900 - before as usize];
+    assert_eq!(call_purse(&mut store, purse, b"put", &put).0, Status::Done);
+    assert_eq!(call_purse(&mut store, purse, b"order", b"Purse").0, Status::Done);
+    assert_eq!(used_as_told(&mut store, OTHER), fixed + put.len() as u64 + one + 1);
+    store.audit();
+}
+
+#[test]
 fn whatever_is_asked_of_objects_of_types_the_books_are_right() {
     let mut answered = [0; 256];
     fuzz_with(|random| {
@@ -385,7 +451,7 @@ fn whatever_is_asked_of_objects_of_types_the_books_are_right() {
             Op::Release,
             Op::Keep,
         ];
-        let words = [&b"Purse"[..], b"put", b"break", b"name", b"", &[7; 500]];
+        let words = [&b"Purse"[..], b"put", b"break", b"order", b"name", b"", &[7; 500]];
         for round in 0..20_000 {
             let op = ops[random.below(6)];
             let mut request = Vec::new();
@@ -395,7 +461,7 @@ fn whatever_is_asked_of_objects_of_types_the_books_are_right() {
                 match random.below(10) {
                     0 => writer.option(None),
                     1 => writer.u32(u32::MAX - 1),
-                    _ => writer.item(words[random.below(6)]),
+                    _ => writer.item(words[random.below(7)]),
                 }
             }
             if random.below(10) == 0 {

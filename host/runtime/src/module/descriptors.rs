@@ -29,6 +29,9 @@ pub(crate) struct Descriptor {
     pub(crate) params: Vec<(String, String)>,
     #[serde(default)]
     pub(crate) returns: Option<String>,
+    /// The type of which its result makes an object.
+    #[serde(default)]
+    pub(crate) makes: Option<String>,
 }
 
 /// The descriptors in a section.

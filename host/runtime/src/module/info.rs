@@ -40,6 +40,8 @@ pub struct TaskInfo {
     pub returns: Option<String>,
     /// The export that implements it.
     pub(crate) export: String,
+    /// Of a method: the type of which its result makes an object.
+    pub(crate) makes: Option<String>,
 }
 
 /// A type of a module, whose objects a [`Manager`](crate::Manager) can hold.

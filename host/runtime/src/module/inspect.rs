@@ -362,6 +362,7 @@ fn tasks(
             params: Vec::new(),
             returns: None,
             export: "_start".to_owned(),
+            makes: None,
         };
         return Ok((ModuleKind::Command, vec![start]));
     }
@@ -408,6 +409,7 @@ fn sdk_tasks(module: &str, parts: &Parts, described: Vec<Descriptor>) -> Result<
             params: Vec::new(),
             returns: None,
             export: export.info.name.clone(),
+            makes: None,
         });
     }
     Ok(tasks)
@@ -421,6 +423,7 @@ fn info(task: Descriptor) -> TaskInfo {
         params: task.params.into_iter().map(|(name, ty)| Param { name, ty }).collect(),
         returns: task.returns,
         export: task.export,
+        makes: task.makes,
     }
 }
 
@@ -478,5 +481,6 @@ fn plain_task(parts: &Parts, export: &Export) -> Option<TaskInfo> {
             .collect(),
         returns: Some(returns),
         export: name.clone(),
+        makes: None,
     })
 }

@@ -219,7 +219,21 @@ fn types_have_their_methods_and_are_no_tasks() {
     let missing = error(with_method(described.clone(), "Account", "get", "one"));
     let words = "method `get` of the type `Account` is to be the export `get`, which is missing";
     assert!(missing.ends_with(words), "{missing}");
-    assert!(error(with_method(described, "", "put", "one")).ends_with("`put` is the method of no type"));
+    assert!(error(with_method(described.clone(), "", "put", "one")).ends_with("`put` is the method of no type"));
+
+    let making = |wasm, name: &str, makes: &str| {
+        let method = cbor!({ "type" => "Account", "name" => name, "export" => "put", "makes" => makes });
+        let mut data = Vec::new();
+        ciborium::into_writer(&method.unwrap(), &mut data).unwrap();
+        with_section(wasm, wasmp_abi::TYPES_SECTION, &data)
+    };
+    assert!(load(making(described.clone(), "split", "Account")).is_ok());
+    let unknown = error(making(described, "split", "Purse"));
+    let words = "`split` of the type `Account` is to make a `Purse`, which it cannot";
+    assert!(unknown.ends_with(words), "{unknown}");
+    let constructor = error(making(bare, "new", "Account"));
+    let words = "`new` of the type `Account` is to make a `Account`, which it cannot";
+    assert!(constructor.ends_with(words), "{constructor}");
 }
 
 #[test]

@@ -10,8 +10,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use wasmp_guest::{
-    Dict, Error, Lock, Manager, ManagerError, Object, Pool, Process, Queue, Result, at_exit, current_process, managed,
-    task, worker_slot,
+    Dict, Error, Lock, Manager, ManagerError, New, Object, Pool, Process, Queue, Result, at_exit, current_process,
+    managed, task, worker_slot,
 };
 
 /// An entry in the books.
@@ -108,6 +108,12 @@ impl Account {
         self.cents += 1;
     }
 
+    /// Moves money into an account of somebody else.
+    pub fn split(&mut self, owner: &str, cents: u64) -> Result<New<Self>, Overdrawn> {
+        self.withdraw(cents)?;
+        Ok(AccountProxy::new_here(owner, cents))
+    }
+
     /// Not a method.
     pub fn most() -> u64 {
         Self::MOST
@@ -190,6 +196,17 @@ impl Trouble {
 
     pub fn sleep(&self, milliseconds: u64) {
         thread::sleep(Duration::from_millis(milliseconds));
+    }
+
+    /// An object of another type.
+    pub fn account(&self, cents: u64) -> New<Account> {
+        AccountProxy::new_here("Eve", cents)
+    }
+
+    /// One that its constructor makes or does not.
+    pub fn another(&mut self, how: &str) -> New<Self> {
+        self.hoard.push(Vec::new());
+        TroubleProxy::new_here(how)
     }
 
     pub fn given(&self, queue: Queue<i64>) -> Result<()> {
@@ -318,11 +335,28 @@ fn account_methods(manager: Manager) -> Result<Vec<String>> {
         accounts.get("ada")?.map(|there| there.deposit(8)).transpose()? == Some(120),
     );
     check("the same one", account.withdraw(20)? == 100);
+    let split = account.split("Eve", 30)?;
+    check("split", split.owner()? == "Eve" && split.deposit(1)? == 31);
+    check("what it was split from", account.withdraw(0)? == 70);
+    check(
+        "an error instead of an object",
+        account.split("Eve", 1000).map(drop).unwrap_err().to_string() == "there is not so much: some cents are missing",
+    );
+    check("given back", account.deposit(30)? == 100);
     // The type is still one of this program's own.
     let mut here = Account::new("me", 1).map_err(Error::new)?;
     here.empty();
     check("here", here.deposit(2) == 2);
     Ok(wrong)
+}
+
+/// Splits an account, and keeps what comes of it until it is killed.
+#[task]
+fn account_split_and_wait(account: AccountProxy, split: Lock) -> Result<()> {
+    let _split = account.split("Eve", 1)?;
+    let _held = split.lock()?;
+    thread::sleep(Duration::from_secs(100));
+    Ok(())
 }
 
 /// Puts money into an account of a dictionary.

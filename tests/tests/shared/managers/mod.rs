@@ -21,8 +21,10 @@ mod together;
 
 use std::time::Duration;
 
-use wasmp::{Address, Manager};
+use wasmp::{Address, Dict, Manager};
 use wasmp_tests::Process;
+
+use crate::common::{pool, start};
 
 /// Longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -50,4 +52,25 @@ fn both(test: impl Fn(&Manager)) {
     test(&manager);
     let server = manager.listen(&anywhere(), b"key").unwrap();
     test(&Manager::connect(server.address(), b"key").unwrap());
+}
+
+/// A manager is used by hosts and by guests, through itself and through another way to it.
+fn hosts_and_guests_use(manager: &Manager, there: &Manager) {
+    let here: Dict<String, i64> = manager.named_dict("shared").unwrap();
+    let dict: Dict<String, i64> = there.named_dict("shared").unwrap();
+    dict.set("a", &1).unwrap();
+    assert_eq!(here.remove("a").unwrap(), Some(1));
+    let pool = pool(2);
+    let adding = [(); 2].map(|()| start::<()>(&pool, "dict_add", (&dict, "sum", 100)));
+    for _ in 0..100 {
+        here.add("sum", 1).unwrap();
+    }
+    for adding in adding {
+        adding.get_timeout(PATIENCE).unwrap();
+    }
+    assert_eq!(here.remove("sum").unwrap(), Some(300));
+    let large = serde_bytes::ByteBuf::from(vec![7; 20 << 20]);
+    let bytes: Dict<u8, serde_bytes::ByteBuf> = there.dict([]).unwrap();
+    bytes.set(&0, &large).unwrap();
+    assert_eq!(bytes.get(&0).unwrap(), Some(large));
 }

@@ -5,35 +5,19 @@ use std::thread;
 use wasmp::{Address, Dict, List, Manager, ManagerError};
 use wasmp_tests::{eventually, isolated};
 
-use super::{GONE, PATIENCE, anywhere, process_of};
+use super::{GONE, PATIENCE, anywhere, hosts_and_guests_use, process_of};
 use crate::common::{asleep, call, pool, start};
 
 #[test]
 fn a_manager_is_reached_from_elsewhere_by_hosts_and_guests() {
     isolated(|| {
         let manager = Manager::new().unwrap();
-        let here: Dict<String, i64> = manager.named_dict("shared").unwrap();
         let folder = tempfile::tempdir().unwrap();
         let socket = Address::Unix(folder.path().join("socket"));
         for address in [anywhere(), socket] {
             let server = manager.listen(&address, b"key").unwrap();
             let there = Manager::connect(server.address(), b"key").unwrap();
-            let dict: Dict<String, i64> = there.named_dict("shared").unwrap();
-            dict.set("a", &1).unwrap();
-            assert_eq!(here.remove("a").unwrap(), Some(1));
-            let pool = pool(2);
-            let adding = [(); 2].map(|()| start::<()>(&pool, "dict_add", (&dict, "sum", 100)));
-            for _ in 0..100 {
-                here.add("sum", 1).unwrap();
-            }
-            for adding in adding {
-                adding.get_timeout(PATIENCE).unwrap();
-            }
-            assert_eq!(here.remove("sum").unwrap(), Some(300));
-            let large = serde_bytes::ByteBuf::from(vec![7; 20 << 20]);
-            let bytes: Dict<u8, serde_bytes::ByteBuf> = there.dict([]).unwrap();
-            bytes.set(&0, &large).unwrap();
-            assert_eq!(bytes.get(&0).unwrap(), Some(large));
+            hosts_and_guests_use(&manager, &there);
         }
         assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none());
     });

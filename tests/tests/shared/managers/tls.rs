@@ -7,8 +7,8 @@ use rcgen::{BasicConstraints, IsCa, date_time_ymd};
 use wasmp::{Address, Connection, Dict, Listener, Manager, ManagerError, PeerError, TlsClient, TlsError, TlsServer};
 use wasmp_tests::{Certified, isolated};
 
-use super::{PATIENCE, anywhere};
-use crate::common::{call, pool, start};
+use super::{PATIENCE, anywhere, hosts_and_guests_use};
+use crate::common::{call, pool};
 
 fn server(certified: &Certified) -> TlsServer {
     TlsServer::from_pem(certified.pem().as_bytes(), certified.key_pem().as_bytes()).unwrap()
@@ -18,13 +18,28 @@ fn trusting(certified: &Certified) -> TlsClient {
     TlsClient::from_pem(certified.pem().as_bytes()).unwrap()
 }
 
+/// What a listener and who connects to it come to.
+fn meet(
+    listener: &Listener,
+    connect: impl FnOnce(&Address) -> Result<Connection, PeerError> + Send,
+) -> [Result<Connection, PeerError>; 2] {
+    thread::scope(|scope| {
+        let connecting = scope.spawn(|| connect(listener.address()));
+        [listener.accept(), connecting.join().unwrap()]
+    })
+}
+
+/// How that ends if neither of them wants the other.
+fn part(listener: &Listener, connect: impl FnOnce(&Address) -> Result<Connection, PeerError> + Send) -> [PeerError; 2] {
+    meet(listener, connect).map(|met| met.map(drop).unwrap_err())
+}
+
 #[test]
 fn a_manager_is_reached_by_tls_by_hosts_and_guests() {
     isolated(|| {
         let certified = Certified::new(&["localhost", "127.0.0.1"]);
         let (server, client) = (server(&certified), trusting(&certified));
         let manager = Manager::new().unwrap();
-        let here: Dict<String, i64> = manager.named_dict("shared").unwrap();
         let folder = tempfile::tempdir().unwrap();
         let socket = Address::Unix(folder.path().join("socket"));
         for (address, client) in [
@@ -33,22 +48,7 @@ fn a_manager_is_reached_by_tls_by_hosts_and_guests() {
         ] {
             let listening = manager.listen_tls(&address, b"key", &server).unwrap();
             let there = Manager::connect_tls(listening.address(), b"key", &client).unwrap();
-            let dict: Dict<String, i64> = there.named_dict("shared").unwrap();
-            dict.set("a", &1).unwrap();
-            assert_eq!(here.remove("a").unwrap(), Some(1));
-            let pool = pool(2);
-            let adding = [(); 2].map(|()| start::<()>(&pool, "dict_add", (&dict, "sum", 100)));
-            for _ in 0..100 {
-                here.add("sum", 1).unwrap();
-            }
-            for adding in adding {
-                adding.get_timeout(PATIENCE).unwrap();
-            }
-            assert_eq!(here.remove("sum").unwrap(), Some(300));
-            let large = serde_bytes::ByteBuf::from(vec![7; 20 << 20]);
-            let bytes: Dict<u8, serde_bytes::ByteBuf> = there.dict([]).unwrap();
-            bytes.set(&0, &large).unwrap();
-            assert_eq!(bytes.get(&0).unwrap(), Some(large));
+            hosts_and_guests_use(&manager, &there);
         }
     });
 }
@@ -59,10 +59,8 @@ fn messages_go_by_tls_to_programs_and_their_workers() {
         let certified = Certified::new(&["127.0.0.1"]);
         let listener = Listener::bind_tls(&anywhere(), b"key", &server(&certified)).unwrap();
         let client = trusting(&certified);
-        let (here, there) = thread::scope(|scope| {
-            let connecting = scope.spawn(|| Connection::connect_tls(listener.address(), b"key", &client).unwrap());
-            (listener.accept().unwrap(), connecting.join().unwrap())
-        });
+        let [here, there] = meet(&listener, |address| Connection::connect_tls(address, b"key", &client));
+        let (here, there) = (here.unwrap(), there.unwrap());
         let message = vec![7; 1 << 20];
         let sending = thread::spawn({
             let (here, message) = (here.clone(), message.clone());
@@ -99,14 +97,10 @@ fn the_key_is_proved_beneath_tls_too() {
 /// What a client is told by a listener with this certificate, and the listener by it.
 fn refused(certified: &Certified, client: &TlsClient) -> (TlsError, PeerError) {
     let listener = Listener::bind_tls(&anywhere(), b"key", &server(certified)).unwrap();
-    thread::scope(|scope| {
-        let connecting = scope.spawn(|| Connection::connect_tls(listener.address(), b"key", client).map(drop));
-        let there = listener.accept().map(drop).unwrap_err();
-        match connecting.join().unwrap() {
-            Err(PeerError::Tls(here)) => (here, there),
-            other => panic!("{other:?}"),
-        }
-    })
+    match part(&listener, |address| Connection::connect_tls(address, b"key", client)) {
+        [there, PeerError::Tls(here)] => (here, there),
+        [_, here] => panic!("{here:?}"),
+    }
 }
 
 #[test]
@@ -171,33 +165,29 @@ fn where_one_side_speaks_tls_and_the_other_does_not_both_are_told() {
         );
 
         let secure = Listener::bind_tls(&anywhere(), b"key", &server).unwrap();
-        thread::scope(|scope| {
-            let connecting = scope.spawn(|| Connection::connect(secure.address(), b"key").map(drop));
-            let accepted = secure.accept().map(drop);
-            assert!(
-                matches!(accepted, Err(PeerError::Tls(TlsError::NotSpoken))),
-                "{accepted:?}"
-            );
-            let connected = connecting.join().unwrap();
-            assert!(
-                matches!(connected, Err(PeerError::Tls(TlsError::Unexpected))),
-                "{connected:?}"
-            );
-        });
+        let told = part(&secure, |address| Connection::connect(address, b"key"));
+        assert!(
+            matches!(
+                told,
+                [
+                    PeerError::Tls(TlsError::NotSpoken),
+                    PeerError::Tls(TlsError::Unexpected)
+                ]
+            ),
+            "{told:?}"
+        );
         let open = Listener::bind(&anywhere(), b"key").unwrap();
-        thread::scope(|scope| {
-            let connecting = scope.spawn(|| Connection::connect_tls(open.address(), b"key", &client).map(drop));
-            let accepted = open.accept().map(drop);
-            assert!(
-                matches!(accepted, Err(PeerError::Tls(TlsError::Unexpected))),
-                "{accepted:?}"
-            );
-            let connected = connecting.join().unwrap();
-            assert!(
-                matches!(connected, Err(PeerError::Tls(TlsError::NotSpoken))),
-                "{connected:?}"
-            );
-        });
+        let told = part(&open, |address| Connection::connect_tls(address, b"key", &client));
+        assert!(
+            matches!(
+                told,
+                [
+                    PeerError::Tls(TlsError::Unexpected),
+                    PeerError::Tls(TlsError::NotSpoken)
+                ]
+            ),
+            "{told:?}"
+        );
     });
 }
 

@@ -34,6 +34,17 @@ pub(super) fn types(module: &str, parts: &Parts, described: Vec<Descriptor>) -> 
             _ => methods.push(info(method)),
         }
     }
+    for (of, constructor, methods) in &types {
+        for method in constructor.iter().chain(methods) {
+            let made = method.makes.as_deref();
+            if let Some(made) = made.filter(|made| method.name == wasmp_abi::CONSTRUCTOR || !places.contains_key(*made))
+            {
+                let (of, name, made) = (elide(of), elide(&method.name), elide(made));
+                let why = format!("`{name}` of the type `{of}` is to make a `{made}`, which it cannot");
+                return Err(wrong(module, why));
+            }
+        }
+    }
     types.sort_by(|(one, ..), (other, ..)| one.cmp(other));
     types
         .iter_mut()

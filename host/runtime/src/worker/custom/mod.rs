@@ -1,7 +1,8 @@
 //! Objects of the module's own types, in the process of a manager: each is an instance, in which the code of its methods runs.
 //!
 //! The instance is as sealed off as that of any worker, and more: of what guests can [import](imports) it has the functions for
-//! items, and WASI; the manager's own objects are out of its reach. What its memory takes counts in the manager's budget. A
+//! items, and WASI; the manager's own objects are out of its reach. All that a method can have of the manager is one new object of
+//! a type, for its caller, by what it returns. What its memory takes counts in the manager's budget. A
 //! [timer](alarm) of the kernel's ends the process if a call takes too long, since nothing else in its one thread could.
 
 mod alarm;
@@ -23,7 +24,7 @@ use super::session::initialize;
 use super::wasi::{WasiSpec, WasiState};
 use super::{Template, fault};
 use crate::engine::Allocation;
-use crate::manager::{Instance, Refusal, Types};
+use crate::manager::{Instance, Order, Refusal, Returned, Types};
 use crate::spec::TypeSpec;
 use crate::wire::Fault;
 
@@ -182,9 +183,9 @@ impl fmt::Debug for State {
 }
 
 impl Instance for Custom {
-    fn call(&mut self, method: &[u8], args: &[u8], room: u64) -> Result<Vec<u8>, Refusal> {
-        let Some(at) = self.of.methods.iter().position(|(name, _)| name.as_bytes() == method) else {
-            let names = self.of.methods.iter().map(|(name, _)| name.clone());
+    fn call(&mut self, method: &[u8], args: &[u8], room: u64) -> Result<Returned, Refusal> {
+        let Some(at) = self.of.methods.iter().position(|known| known.name.as_bytes() == method) else {
+            let names = self.of.methods.iter().map(|known| known.name.clone());
             return Err(Refusal::NoSuchMethod(names.collect()));
         };
         let living = match &mut self.state {
@@ -193,10 +194,17 @@ impl Instance for Custom {
         };
         living.store.data_mut().limits.allow(room);
         let called = self.alarm.around(|| {
-            let function = living.method(at, &self.of.methods[at].1)?;
+            let function = living.method(at, &self.of.methods[at].export)?;
             living.run(&function, args)
         });
-        called.map_err(|failure| match failure {
+        let returned = |result| match &self.of.methods[at].makes {
+            Some(of) => Returned::New(Order {
+                of: of.clone(),
+                args: result,
+            }),
+            None => Returned::Value(result),
+        };
+        called.map(returned).map_err(|failure| match failure {
             Failure::Refused(refusal) => refusal,
             Failure::Spoiled(fault) => {
                 self.state = State::Spoiled(epitaph(&fault));

@@ -108,9 +108,9 @@ fn a_word_that_was_changed_on_the_way_ends_the_connection() {
     let (mut ours, mut theirs) = connected();
     ours.outgoing.write_all(b"a word").unwrap();
     let mut sealed = [0; 1000];
-    let length = (&*unix(&theirs)).read(&mut sealed).unwrap();
+    let length = unix(&theirs).read(&mut sealed).unwrap();
     sealed[length - 1] ^= 1;
-    (&*unix(&ours)).write_all(&sealed[..length]).unwrap();
+    unix(&ours).write_all(&sealed[..length]).unwrap();
     let refused = theirs.incoming.read_exact(&mut [0; 6]).unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
     assert!(theirs.outgoing.write(b"no more").is_err());
@@ -189,11 +189,11 @@ fn a_word_that_comes_in_drops_is_waited_for_as_long_as_there_is_time() {
     let (mut ours, mut theirs) = connected();
     ours.outgoing.write_all(&[7; 1000]).unwrap();
     let mut sealed = [0; 2000];
-    let length = (&*unix(&theirs)).read(&mut sealed).unwrap();
+    let length = unix(&theirs).read(&mut sealed).unwrap();
     let dripping = thread::spawn(move || {
         sealed[..length].iter().all(|byte| {
             thread::sleep(Duration::from_millis(20));
-            (&*unix(&ours)).write_all(&[*byte]).is_ok()
+            unix(&ours).write_all(&[*byte]).is_ok()
         })
     });
     let mut stream = theirs.until(Instant::now() + Duration::from_millis(200));
