@@ -139,6 +139,24 @@ fn sm_07_a_managed_pool_is_used_by_guests_and_made_by_them() {
 }
 
 #[test]
+fn one_result_is_waited_for_by_many_threads() {
+    isolated(|| {
+        both(2, |pool| {
+            for _ in 0..10 {
+                let squares = pool.map_async("square", 0..20_000).unwrap();
+                let sum = || squares.get().unwrap().iter().sum::<i64>();
+                thread::scope(|scope| {
+                    let threads = [(); 4].map(|()| scope.spawn(sum));
+                    for thread in threads {
+                        assert_eq!(thread.join().unwrap(), (0..20_000).map(|x| x * x).sum::<i64>());
+                    }
+                });
+            }
+        });
+    });
+}
+
+#[test]
 fn pl_20_how_an_item_has_failed_is_what_a_pool_of_ones_own_says() {
     isolated(|| {
         let own = Pool::builder(tasks()).processes(1).build().unwrap();
