@@ -220,7 +220,7 @@ impl<C: Client> Pool<C> {
         C: Calls<F, (I::Item,), R, M>,
         R: DeserializeOwned,
     {
-        self.stream(&task, inputs, true)
+        self.stream(task, inputs, true)
     }
 
     /// As [`imap`](Self::imap), but results come as they are finished.
@@ -234,16 +234,17 @@ impl<C: Client> Pool<C> {
         C: Calls<F, (I::Item,), R, M>,
         R: DeserializeOwned,
     {
-        self.stream(&task, inputs, false)
+        self.stream(task, inputs, false)
     }
 
-    fn stream<F, I, R, M>(&self, task: &F, inputs: I, ordered: bool) -> Result<IMap<I::IntoIter, R, C>, Error<C>>
+    #[expect(clippy::needless_pass_by_value, reason = "a task is named like a value")]
+    fn stream<F, I, R, M>(&self, task: F, inputs: I, ordered: bool) -> Result<IMap<I::IntoIter, R, C>, Error<C>>
     where
         I: IntoIterator<Item: Serialize>,
         C: Calls<F, (I::Item,), R, M>,
     {
         let mut inputs = Inputs::new(inputs.into_iter(), false);
-        let job = self.begin::<F, (I::Item,), R, M, _>(task, ANY_CHUNK, &mut inputs, imap::AHEAD)?;
+        let job = self.begin::<F, (I::Item,), R, M, _>(&task, ANY_CHUNK, &mut inputs, imap::AHEAD)?;
         Ok(IMap::new(inputs, job, ordered))
     }
 

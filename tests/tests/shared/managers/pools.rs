@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
-use wasmp::{Dict, ErrorKind, Manager, ManagerError, Pool, Queue, TaskError, managed};
+use wasmp::{Dict, ErrorKind, Event, Manager, ManagerError, Pool, Queue, TaskError, managed};
 use wasmp_tests::{Process, descendants, eventually, isolated, objects, tasks};
 
 use super::{PATIENCE, anywhere, process_of};
@@ -135,6 +135,24 @@ fn sm_07_a_managed_pool_is_used_by_guests_and_made_by_them() {
         let own = Pool::builder(tasks()).processes(2).build().unwrap();
         both(2, |pool| own.apply::<_, ()>("managed_calls", (pool,)).unwrap());
         assert_eq!(own.apply::<_, i64>("managed_own", (2,)).unwrap(), 328_350);
+    });
+}
+
+#[test]
+fn one_result_is_waited_for_by_many_threads() {
+    isolated(|| {
+        both(2, |pool| {
+            for _ in 0..10 {
+                let squares = pool.map_async("square", 0..20_000).unwrap();
+                let sum = || squares.get().unwrap().iter().sum::<i64>();
+                thread::scope(|scope| {
+                    let threads = [(); 4].map(|()| scope.spawn(sum));
+                    for thread in threads {
+                        assert_eq!(thread.join().unwrap(), (0..20_000).map(|x| x * x).sum::<i64>());
+                    }
+                });
+            }
+        });
     });
 }
 
@@ -292,20 +310,25 @@ fn pl_19_a_closed_pool_finishes_what_it_has_and_a_terminated_one_does_not() {
 #[test]
 fn a_worker_that_is_killed_costs_its_item() {
     isolated(|| {
-        let manager = manager();
+        let manager = Manager::builder().module(objects()).start().unwrap();
         let pool = manager.pool(1).unwrap();
-        assert_eq!(pool.apply("square", (1,)).ok(), Some(1));
+        let (full, begun) = (Queue::<i64>::new(1).unwrap(), Event::new().unwrap());
+        full.put(0).unwrap();
+        let waiting = pool
+            .apply_async::<_, _, (), _>("queue_put_begun", (&full, 1, &begun))
+            .unwrap();
+        let behind = pool
+            .starmap_async("queue_put", vec![(&full, [0; 0], None::<u64>); 10])
+            .unwrap();
+        begun.wait().unwrap();
         let worker = workers(&manager).remove(0);
-        let spinning = pool.apply_async::<_, _, (), _>("spin", ()).unwrap();
-        let behind = pool.map_async("square", 0..10).unwrap();
-        eventually("it spins", || worker.status("State").starts_with('R').then_some(()));
         worker.kill();
-        let lost = failed(spinning.get());
+        let lost = failed(waiting.get());
         assert_eq!(
             (lost.kind, lost.signal, lost.pid),
             (ErrorKind::WorkerLost, Some(9), worker.pid())
         );
-        assert_eq!(behind.get().ok(), Some((0..10).map(|x| x * x).collect::<Vec<i64>>()));
+        assert_eq!(behind.get().ok(), Some(vec![(); 10]));
     });
 }
 
@@ -339,8 +362,9 @@ fn what_a_client_that_is_gone_has_called_is_ended() {
         let lost = pool.apply_async::<_, _, (), _>("spin", ()).unwrap();
         let let_go = pool.map_async::<_, _, (), _>("spin", Vec::<()>::new()).unwrap();
         drop(let_go);
-        let stays = here.apply_async("square", (3,)).unwrap();
-        assert_eq!(stays.get_timeout(Duration::from_millis(1)).is_err(), true);
+        let stays: managed::AsyncResult<i64> = here.apply_async("square", (3,)).unwrap();
+        let short = Duration::from_millis(1);
+        assert_eq!(stays.get_timeout(short), Err(managed::PoolError::WaitTimeout(short)));
         drop((there, pool, lost));
         assert_eq!(stays.get_timeout(PATIENCE).ok(), Some(9));
     });

@@ -204,13 +204,17 @@ impl Job {
         bytes
     }
 
+    pub(super) fn has_read_more_than(&self, seen: u64) -> bool {
+        self.read > seen
+    }
+
     /// The first so many outcomes were read. Returns what they counted.
     pub(super) fn forget_read(&mut self, seen: u64) -> Result<u64, Status> {
-        let news = seen.checked_sub(self.read).ok_or(Status::Malformed)?;
+        let news = seen.saturating_sub(self.read);
         if news > self.outcomes.len() as u64 {
             return Err(Status::Malformed);
         }
-        self.read = seen;
+        self.read += news;
         Ok(self
             .outcomes
             .drain(..news as usize)

@@ -369,10 +369,12 @@ impl Store {
             Op::JobOutcomes => {
                 let ((seen, all), time) = malformed(fields.u64().zip(fields.u8()).zip(fields.u64()))?;
                 let all = all != 0;
+                // Another thread of theirs may have read more meanwhile, and this one is to hear of that.
+                let is_behind = job.has_read_more_than(seen);
                 let read = job.forget_read(seen)?;
                 self.budget.give_back(read);
                 pay(owed, job.client(), read);
-                if job.is_ready(all) {
+                if is_behind || job.is_ready(all) {
                     job.write(answer);
                     return Ok(Served::Answered);
                 }

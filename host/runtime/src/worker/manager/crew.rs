@@ -118,7 +118,10 @@ impl Crew {
     fn hear(&mut self, store: &mut Store, ring: &impl Fn()) -> io::Result<bool> {
         let mut heard = 0;
         let rest = loop {
-            let next = self.reader.next(&mut self.news, usize::MAX).map_err(garbled)?;
+            let next = self
+                .reader
+                .next(&mut self.news, usize::MAX)
+                .map_err(|error| garbled(&error))?;
             match next {
                 Some((head, body)) => store.hear(self.id, Word::read(head, body)?),
                 None => break false,
@@ -157,7 +160,7 @@ impl Crew {
 
     /// Writes what is kept, as far as there is room. False: there is none, and the supervisor rings when there is.
     fn write(&mut self) -> io::Result<bool> {
-        let corrupt = |corrupt| garbled(Garbled::Ring(corrupt));
+        let corrupt = |corrupt| garbled(&Garbled::Ring(corrupt));
         while let Some((head, body)) = self.kept.front() {
             let mut writing = Writing::resume(*head, body, self.written);
             let whole = writing.write(&mut self.orders).map_err(corrupt)?;
@@ -174,6 +177,6 @@ impl Crew {
     }
 }
 
-fn garbled(garbled: Garbled) -> io::Error {
+fn garbled(garbled: &Garbled) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, garbled.to_string())
 }
