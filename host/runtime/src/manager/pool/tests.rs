@@ -291,6 +291,9 @@ fn outcomes_are_told_once_asked_for_and_kept_until_they_are_read() {
     assert_eq!(scene.outcomes(1, job, 1, true, FOREVER), None);
     scene.work(1, 0, 13);
     assert!(scene.late().is_empty(), "it wants all of it");
+    // Another thread of theirs, that does not know that one was read.
+    let (status, _) = scene.outcomes(2, job, 0, true, FOREVER).expect("an answer");
+    assert_eq!(status, Status::Done);
     scene.work(1, 0, 7);
     let late = scene.late();
     let rest = told(&late[0].2);
@@ -301,8 +304,6 @@ fn outcomes_are_told_once_asked_for_and_kept_until_they_are_read() {
         (*index, *done, error.kind, error.index),
         (1, false, ErrorKind::WorkerLost, 1)
     );
-    // One of several threads that did not know that yet.
-    assert_eq!(scene.look(1, job, 0), rest);
     assert_eq!(
         scene.outcomes(1, job, 4, false, 0),
         Some((Status::Malformed, Vec::new()))
@@ -406,6 +407,36 @@ fn what_a_client_has_called_ends_with_it_and_what_it_let_go_of_does_not() {
     scene.work_off(1);
     assert_eq!(scene.look(3, waiting, 0).outcomes.len(), 2);
     scene.leave(3);
+    assert_eq!(scene.used(), before);
+}
+
+#[test]
+fn a_job_that_more_was_to_come_for_ends_with_what_was_submitted_when_it_is_let_go_of() {
+    let mut scene = Scene::new(1 << 20);
+    let pool = scene.pool(1, b"pool");
+    let before = scene.used();
+    let open = |scene: &mut Scene| {
+        let fields = scene.done(1, Op::PoolSubmit, pool, |writer| {
+            writer.item(b"task");
+            writer.u32(0);
+            write_items(writer, 2, 1, false);
+        });
+        Fields(&fields).id().unwrap()
+    };
+    let (begun, waiting) = (open(&mut scene), {
+        scene.give_out();
+        open(&mut scene)
+    });
+    // Over whichever of their connections.
+    for (number, job) in [(1, begun), (2, waiting)] {
+        assert_eq!(scene.ask(number, Op::Release, job, |_| ()), None);
+    }
+    scene.give_out();
+    for job in [0, 1] {
+        let Work { items, sealed, .. } = &scene.crews[&1].jobs[&job];
+        assert_eq!((*items, *sealed), (2, true));
+    }
+    scene.work_off(1);
     assert_eq!(scene.used(), before);
 }
 
