@@ -79,6 +79,22 @@ fn a_process_that_is_killed_from_outside_is_seen_to_have_ended() {
 }
 
 #[test]
+fn a_copy_that_is_killed_while_it_is_made_is_not_waited_for() {
+    isolated(|| {
+        let (context, printed) = context("kill_copy");
+        let main = context.main(empty()).unwrap();
+        assert_eq!(printed.next(), "ready");
+        let copy = eventually("the copy is being made", || {
+            let workers = descendants(std::process::id(), "wasmp-worker");
+            workers.into_iter().find(|worker| worker.pid() != main.pid())
+        });
+        copy.kill();
+        assert_eq!(ended(&main), 0);
+        assert_eq!(printed.next(), "kill_copy: done");
+    });
+}
+
+#[test]
 fn what_is_left_of_a_context_ends_with_its_last_handle() {
     isolated(|| {
         let (context, _) = context("");

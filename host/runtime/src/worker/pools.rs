@@ -216,8 +216,8 @@ impl Pool {
         self.told.retain(|(other, ..)| *other != job);
     }
 
-    /// Writes an order, and waits until there is room for all of it. Meanwhile it takes the news, so that the host, which
-    /// may be waiting for that, goes on.
+    /// Writes an order, and waits until there is room for all of it, or nobody is left to read it. Meanwhile it takes the news, so
+    /// that the host, which may be waiting for that, goes on.
     pub(super) fn order(&mut self, link: &Link, head: Head, body: &[u8]) -> io::Result<()> {
         let mut writing = Writing::new(head, body);
         loop {
@@ -229,7 +229,12 @@ impl Pool {
             if whole {
                 return Ok(());
             }
+            interruption::check()?;
             self.collect(link)?;
+            // What has ended takes no orders, and whoever gives them learns of that next.
+            if self.gone {
+                return Ok(());
+            }
             // The host rings for room as it rings for news. It is asked after the bell is set up, so that its answer is heard.
             if self.news.prepare_park() && !self.orders.ask_for_space().map_err(corrupt)? {
                 self.news.park(None);

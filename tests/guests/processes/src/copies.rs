@@ -14,6 +14,7 @@ use super::nothing;
 pub(super) fn run(scenario: &str) -> Result<bool> {
     match scenario {
         "fork_copies" => copies(),
+        "kill_copy" => kill_copy(),
         _ => return Ok(false),
     }?;
     Ok(true)
@@ -104,5 +105,24 @@ fn copies() -> Result<()> {
     let other = get_context(StartMethod::Forkserver).process(look_around).start()?;
     other.join()?;
     assert_eq!(other.exitcode(), Some(1), "it has nothing of its parent");
+    Ok(())
+}
+
+/// Has a great deal to read before it can begin.
+#[task]
+fn read_much(numbers: Vec<u64>) -> u64 {
+    numbers.len() as u64
+}
+
+/// Somebody kills the copy while it is made. It takes a moment to make, and its arguments do not fit where they are handed over.
+fn kill_copy() -> Result<()> {
+    LARGE.get_or_init(|| (0..8_000_000).collect());
+    let arguments = vec![u64::MAX; 500_000];
+    let copy = get_context(StartMethod::Fork).process(read_much).args((arguments,));
+    println!("ready");
+    if let Ok(copy) = copy.start() {
+        copy.join()?;
+        assert_ne!(copy.exitcode(), None);
+    }
     Ok(())
 }
