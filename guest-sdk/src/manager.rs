@@ -1,5 +1,6 @@
 //! Managers: processes that hold values for others.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::time::Duration;
@@ -9,15 +10,18 @@ use serde::{
     de::{DeserializeOwned, Error as _},
 };
 use wasmp_abi::Status;
+use wasmp_manager::pool::Calls;
 use wasmp_manager::{Client, ManagerError, Usage, answers, give_up, number, shut_down, usage};
 
 use crate::{
     cbor,
     host::objects::{Timeout, manager_new, receive, send},
+    pool::TaskError,
     shared::{
         SharedError,
         handle::{Handle, MANAGER},
     },
+    task::{Gives, Task},
 };
 
 /// Dictionaries of managers: see [`Manager::dict`].
@@ -47,7 +51,7 @@ pub type Object = wasmp_manager::Object<Line>;
 ///
 /// It also holds objects of types of a guest's own, whose methods run in the manager: see [`managed`](macro@crate::managed).
 ///
-/// It also has locks, queues and all else that [`managed`](mod@managed) has. What needs no manager, and is many times as fast, are
+/// It also has [pools](Self::pool) that work for all of its clients, and locks, queues and all else that [`managed`](mod@managed) has. What needs no manager, and is many times as fast, are
 /// [`Lock`](crate::Lock), [`Queue`](crate::Queue), [`Value`](crate::Value), [`Array`](crate::Array) and their kin: tasks of one
 /// host use them together as they are.
 ///
@@ -334,13 +338,39 @@ wasmp_manager::managed! {
     ///     Ok(())
     /// }
     /// ```
+    ///
+    /// A pool runs the tasks of the manager's module, for everybody who has a handle:
+    ///
+    /// ```no_run
+    /// use wasmp_guest::{Manager, Process, Result, main, managed, task};
+    ///
+    /// #[task]
+    /// fn square(x: i64) -> i64 {
+    ///     x * x
+    /// }
+    ///
+    /// #[task]
+    /// fn customer(pool: managed::Pool) -> Result<Vec<i64>> {
+    ///     Ok(pool.map(square, 0..10)?)
+    /// }
+    ///
+    /// #[main]
+    /// fn main() -> Result<()> {
+    ///     let pool = Manager::new()?.pool(2)?;
+    ///     let process = Process::new(customer).args((&pool,)).start()?;
+    ///     println!("{}", pool.apply(square, (12,))?);
+    ///     process.join()?;
+    ///     Ok(())
+    /// }
+    /// ```
 }
 
 /// A guest's way to a manager: a pipe that it shares with nobody.
 #[derive(Clone)]
 pub struct Line(Handle<MANAGER>);
 
-/// In what is said to a manager and by it, it is nothing itself: so what refers to it is understood by all of its clients.
+/// In what is said to a manager and by it, it is nothing itself: so what refers to it is understood by all of its clients, and by
+/// the workers of its pools.
 impl Serialize for Line {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let is_it = |talking_to: &Vec<Self>| talking_to.last().is_some_and(|line| line.0.number() == self.0.number());
@@ -357,6 +387,7 @@ impl<'de> Deserialize<'de> for Line {
             Some(manager) => Ok(Self(manager)),
             None => TALKING_TO
                 .with_borrow(|talking_to| talking_to.last().cloned())
+                .or_else(|| Handle::home().map(Self))
                 .ok_or_else(|| D::Error::custom("a manager that is meant by what it holds, and is not asked")),
         }
     }
@@ -392,7 +423,18 @@ fn failed(status: Status) -> ManagerError {
     }
 }
 
+impl<F, A, R, M, N> Calls<F, A, R, (M, N)> for Line
+where
+    F: Task<A, M, Returns: Gives<R, N>>,
+{
+    fn task_name(task: &F) -> Result<Cow<'static, str>, String> {
+        task.task_name()
+    }
+}
+
 impl Client for Line {
+    type TaskError = TaskError;
+
     fn exchange<R>(
         &self,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), ManagerError>,

@@ -68,7 +68,7 @@ pub mod import {
     // Shared objects. Results below zero are a `Status`. Timeouts are nanoseconds; 0 does not wait, a negative one waits
     // for ever.
 
-    /// `object_open(kind: i32, token: i32) -> i32`: a handle to the object of this kind whose token, [`TOKEN_LEN`](super::TOKEN_LEN) bytes, stands at `token`.
+    /// `object_open(kind: i32, token: i32) -> i32`: a handle to the object of this kind whose token, [`TOKEN_LEN`](super::TOKEN_LEN) bytes, stands at `token`; [`HOME_TOKEN`](super::HOME_TOKEN) is a manager's, too.
     pub const OBJECT_OPEN: &str = "object_open";
     /// `object_find(kind: i32, name: i32, length: i32) -> i32`: a handle to the object of this kind and name.
     pub const OBJECT_FIND: &str = "object_find";
@@ -334,6 +334,9 @@ pub mod pool {
 
 /// Bytes of a token.
 pub const TOKEN_LEN: usize = 16;
+
+/// Where a manager's token is expected: the manager of whose pool the worker is, which nobody has to have told it.
+pub const HOME_TOKEN: [u8; TOKEN_LEN] = [0; TOKEN_LEN];
 
 /// The CBOR tag of a handle in a message: its content is an array of the kind's number and the token, a byte string of
 /// [`TOKEN_LEN`] bytes.

@@ -11,6 +11,9 @@ use crate::protocol::{ANSWER_HEAD, Fields, Id, MAX_MESSAGE, Op, REQUEST_HEAD, St
 
 /// A connection to a manager, and how values travel over it. What guests have is one, what hosts have is another.
 pub trait Client: Clone + fmt::Debug + Serialize + DeserializeOwned {
+    /// What an item of a [`Pool`](crate::pool::Pool) has failed with, as everywhere else where this client is.
+    type TaskError: Clone + fmt::Debug + std::error::Error + DeserializeOwned;
+
     /// Has `write` write a request, sends it, and waits for an answer, which goes to `read`. The sequence number is for this
     /// function to put in and to compare. Should the wait for the answer be ended from outside, the manager is told that it
     /// was [given up](give_up), over the same connection.
@@ -184,6 +187,12 @@ impl<C: Client> Proxy<C> {
             writer.item(name.as_bytes());
             write(writer)
         })
+    }
+
+    /// Another object of the same manager, that nobody else knows of.
+    pub(crate) fn sibling(&self, id: Id) -> Self {
+        let client = self.0.client.clone();
+        Self(Arc::new(Held { client, id }))
     }
 
     /// Does what reads and writes items of its manager.

@@ -46,6 +46,14 @@ pub enum ManagerError {
     /// There is nothing of that size: a barrier for nobody, a semaphore with more than 2³¹ - 1 permits, a semaphore of which
     /// none are released (CPython: `ValueError`).
     Invalid,
+    /// The pool was closed or terminated, and takes no more work (CPython: `ValueError("Pool not running")`).
+    PoolNotRunning,
+    /// The pool was neither closed nor terminated, and cannot be joined (CPython: `ValueError("Pool is still running")`).
+    PoolStillRunning,
+    /// The manager and its pools may have no more processes.
+    ProcessLimit,
+    /// The manager has no module, and so no tasks that a pool could run.
+    NoTasks,
     /// The wait was ended from outside.
     Interrupted,
     /// This is not a wasmp worker, or one that cannot do this.
@@ -139,6 +147,10 @@ impl ManagerError {
             Status::Broken => Err(Self::BrokenBarrier),
             Status::ShutDown => Err(Self::QueueShutDown),
             Status::Invalid => Err(Self::Invalid),
+            Status::NotRunning => Err(Self::PoolNotRunning),
+            Status::StillRunning => Err(Self::PoolStillRunning),
+            Status::ProcessLimit => Err(Self::ProcessLimit),
+            Status::NoTasks => Err(Self::NoTasks),
         }
     }
 }
@@ -162,6 +174,13 @@ impl fmt::Display for ManagerError {
             Self::QueueFull => "the queue is full",
             Self::QueueShutDown => "the queue was shut down",
             Self::Invalid => "there is nothing of that size",
+            Self::PoolNotRunning => "the pool is not running: it was closed or terminated",
+            Self::PoolStillRunning => "the pool is still running: close or terminate it before join",
+            Self::ProcessLimit => "the manager may have no more processes: the limit is reached",
+            Self::NoTasks => {
+                "the manager has no module, and so no tasks for a pool: give it one (`ManagerBuilder::module`, or \
+                 `wasmp manager --module`)"
+            }
             Self::Interrupted => "the wait was ended",
             Self::Unsupported => "not in a wasmp worker, or not supported by it",
             Self::Start(why) => return write!(f, "the manager cannot be reached: {why}"),

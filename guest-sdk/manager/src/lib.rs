@@ -10,6 +10,7 @@ mod error;
 mod list;
 mod namespace;
 mod object;
+pub mod pool;
 pub mod protocol;
 mod set;
 mod snapshot;

@@ -219,9 +219,33 @@ numbered! {
         QueueJoin = 117,
         /// Whether what is in it is dropped (u8) → nothing.
         QueueShutDown = 118,
-        /// → names and kinds of everything that has a name (items in pairs; the kind is one byte: [`MAP`], [`LIST`], [`OBJECT`]
-        /// or that of a [`Kind`]).
+        /// → names and kinds of everything that has a name (items in pairs; the kind is one byte: [`MAP`], [`LIST`], [`OBJECT`],
+        /// [`POOL`] or that of a [`Kind`]).
         Names = 119,
+
+        // Pools, and jobs of theirs: calls of a task, each an item with its arguments, an array. Only who has made a job knows of it.
+        /// How many processes (u32; 0: one for each CPU) → id of a new pool.
+        NewPool = 128,
+        /// Name (item), how many processes (u32) → id of the pool of that name, which is new if there was none.
+        NamedPool = 129,
+        /// Task (item), items for one call of a worker (u32; 0: the pool's choice), items, whether that was all (u8) → id of a
+        /// new job, when the pool has taken the items.
+        PoolSubmit = 130,
+        /// No more jobs → nothing.
+        PoolClose = 131,
+        /// End everything → nothing.
+        PoolTerminate = 132,
+        /// Time → nothing: none of its processes is left.
+        PoolJoin = 133,
+        /// More items of a job, whether that was all (u8) → nothing, when the pool has taken them.
+        JobSubmit = 134,
+        /// How many outcomes have been read (u64): those are forgotten. Whether the job is to be over (u8), or has to have
+        /// another outcome; time → how it is over ([`OPEN`] and the others, u8), words for that (item), outcomes behind those
+        /// that have been read (count u32 in front): of which item (u64), whether there is a result (u8), the result or the CBOR
+        /// of a task error (item). While there are more than fit, it is said to be open.
+        JobOutcomes = 135,
+        /// End a job → whether it was not over (u8).
+        JobCancel = 136,
     }
 }
 
@@ -265,6 +289,14 @@ numbered! {
         ShutDown = 51,
         /// There is nothing of that size.
         Invalid = 52,
+        /// The pool was closed or terminated.
+        NotRunning = 53,
+        /// The pool was neither closed nor terminated.
+        StillRunning = 54,
+        /// There may be no more processes.
+        ProcessLimit = 55,
+        /// The manager has no module, and so no pools.
+        NoTasks = 56,
     }
 }
 
@@ -296,6 +328,20 @@ pub const MAP: u8 = 128;
 pub const LIST: u8 = 129;
 /// Among [`Op::Names`]: an object of a module's type.
 pub const OBJECT: u8 = 130;
+/// Among [`Op::Names`]: a pool.
+pub const POOL: u8 = 131;
+/// Of a job: it is not over.
+pub const OPEN: u8 = 0;
+/// Of a job: every item has had its outcome.
+pub const COMPLETE: u8 = 1;
+/// Of a job: it was ended. The words are the CBOR of a task error.
+pub const CANCELLED: u8 = 2;
+/// Of a job: it could not begin. The words are a text that says why.
+pub const REFUSED: u8 = 3;
+/// Of a job: the pool has given up. The words are a text that says why.
+pub const BROKEN: u8 = 4;
+/// Of a job: there was no room for its results.
+pub const OVERFULL: u8 = 5;
 /// In [`Op::LockRelease`]: whichever it is.
 pub const ANY_FENCE: u64 = u64::MAX;
 /// In [`Op::LockHeld`]: somebody else holds it.

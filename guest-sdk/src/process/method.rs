@@ -16,7 +16,7 @@ pub enum StartMethod {
     Spawn,
     /// Forked, with a copy of the memory of the guest that starts it: statics have the values there that they have here, and
     /// handles to shared objects are good there, too. Locks that are held here are not held there. What is open here as a
-    /// file is not there. What is not zero in the memory is copied once: each MiB takes 2 to 4 ms, as measured on a virtual
+    /// file is not there. What is not zero in the memory is copied once: each MiB takes 1 to 2 ms, as measured on a virtual
     /// machine with two cores.
     Fork,
 }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use ciborium::tag::Required;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_bytes::ByteArray;
-use wasmp_abi::{HANDLE_TAG, ObjectKind, Status, TOKEN_LEN};
+use wasmp_abi::{HANDLE_TAG, HOME_TOKEN, ObjectKind, Status, TOKEN_LEN};
 
 use super::SharedError;
 use crate::host::objects::Object;
@@ -55,6 +55,11 @@ impl<const KIND: u8> Handle<KIND> {
                 Status::Broken => format!("the {} has ended", kind.name()),
                 _ => SharedError::new(status).to_string(),
             })
+    }
+
+    /// The manager of whose pool this worker is. `None`: it is of none.
+    pub(crate) fn home() -> Option<Self> {
+        Object::open(Self::kind(), &HOME_TOKEN).ok().map(Self::from)
     }
 
     pub(crate) fn number(&self) -> u32 {

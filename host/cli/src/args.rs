@@ -273,7 +273,7 @@ pub(crate) struct Exec {
     pub(crate) grants: Grants,
 }
 
-/// Hold dictionaries, queues, objects and more for programs that have the key
+/// Hold dictionaries, queues, objects, pools and more for programs that have the key
 ///
 /// Prints the address where it listens, and runs until Ctrl-C or until a client shuts it down. Programs reach it by
 /// `Manager::connect`. The key is proved, not sent; what is said afterwards is neither secret nor protected. With a
@@ -304,15 +304,20 @@ pub(crate) struct Manager {
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub(crate) max_bytes: Option<u64>,
 
-    /// Hold objects of the types of MODULE, too: a .wasm or .wat file, or the folder of a guest crate, which is built first
+    /// Hold objects of the types of MODULE, and pools that run its tasks, too: a .wasm or .wat file, or the folder of a guest
+    /// crate, which is built first
     #[arg(long, value_name = "MODULE")]
     pub(crate) module: Option<PathBuf>,
+
+    /// Processes that its pools may have at a time, all together [default: 64]
+    #[arg(long, value_name = "N", requires = "module")]
+    pub(crate) max_processes: Option<usize>,
 
     /// Accept a MODULE made by `wasmp compile`; it is machine code, so trust where it comes from
     #[arg(long, requires = "module")]
     pub(crate) allow_precompiled: bool,
 
-    /// How long a method of such an object may take; longer, and the manager is killed (500ms, 2s, 1.5m) [default: 10s]
+    /// How long a method of an object of a type may take; longer, and the manager is killed (500ms, 2s, 1.5m) [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = units::duration, requires = "module")]
     pub(crate) call_timeout: Option<Duration>,
 

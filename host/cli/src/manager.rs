@@ -1,4 +1,4 @@
-//! `wasmp manager`: dictionaries, queues, objects and more for programs anywhere that have the key.
+//! `wasmp manager`: dictionaries, queues, objects, pools and more for programs anywhere that have the key.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -34,6 +34,9 @@ pub(crate) fn run(args: &args::Manager) -> Result<ExitCode, Error> {
             allow_precompiled: args.allow_precompiled,
         };
         manager = manager.module(module::load(&typed, &messages)?);
+    }
+    if let Some(processes) = args.max_processes {
+        manager = manager.max_processes(processes);
     }
     if let Some(timeout) = args.call_timeout {
         manager = manager.call_timeout(timeout);

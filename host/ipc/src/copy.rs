@@ -9,7 +9,7 @@ use rustix::mm::{MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 
 use crate::memory::{SIZE_SEALS, sealable_memfd};
 
-/// A memfd of so many bytes, all zero, to be written by whoever maps it, until the first [`Duplicate`] of it is made.
+/// A memfd of so many bytes, all zero, to be written by whoever maps it, until it is [sealed](seal).
 ///
 /// # Errors
 ///
@@ -20,7 +20,16 @@ pub fn original(name: &str, len: usize) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// An [`original`] as it will be copied: nobody changes it any more.
+/// Sees to it that nobody changes an [`original`] any more.
+///
+/// # Errors
+///
+/// `ResourceBusy` if somebody still has it mapped to write.
+pub fn seal(original: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::fs::fcntl_add_seals(original, SealFlags::WRITE)?)
+}
+
+/// A copy of an [`original`] that is [sealed](seal).
 #[derive(Debug)]
 pub struct Duplicate {
     start: NonNull<u8>,
@@ -33,14 +42,12 @@ unsafe impl Send for Duplicate {}
 unsafe impl Sync for Duplicate {}
 
 impl Duplicate {
-    /// Seals and maps one of `len` bytes, as its creator describes it, who is trusted.
+    /// Maps one of `len` bytes, as its creator describes it, who is trusted: also with having sealed it.
     ///
     /// # Errors
     ///
-    /// `ResourceBusy` if somebody still has it mapped to write.
+    /// What the system has against it.
     pub fn of_host(fd: BorrowedFd<'_>, len: usize) -> io::Result<Duplicate> {
-        // Who has filled it may not be trusted. That it can get no smaller its creator has seen to.
-        rustix::fs::fcntl_add_seals(fd, SealFlags::WRITE)?;
         // Not writable yet, so that it does not count as memory of this process.
         // SAFETY: a null hint without MAP_FIXED: the kernel picks an unused range, so that no memory in use changes.
         let start = unsafe { rustix::mm::mmap(ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, fd, 0)? };
@@ -50,7 +57,7 @@ impl Duplicate {
 
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: mapped until `self` is dropped, and sealed, so that nobody changes it.
+        // SAFETY: mapped until `self` is dropped, as long as the file, and sealed, so that nobody changes it.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 
@@ -102,6 +109,8 @@ mod tests {
         let mapping = Arc::new(Mapping::of_host(original.as_fd(), PAGES + bytes.len()).unwrap());
         mapping.region(0, 4).unwrap().write(0, b"page");
         mapping.region(PAGES, bytes.len()).unwrap().write(0, bytes);
+        drop(mapping);
+        seal(original.as_fd()).unwrap();
         original
     }
 
@@ -137,14 +146,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_still_mapped_cannot_be_copied() {
-        let original = written(b"rest");
-        let mapping = Mapping::of_host(original.as_fd(), PAGES + 4).unwrap();
-        let busy = Duplicate::of_host(original.as_fd(), PAGES + 4).unwrap_err();
+    fn what_is_still_mapped_cannot_be_sealed_and_what_is_sealed_cannot_be_written() {
+        let original = original("original", PAGES).unwrap();
+        let mapping = Mapping::of_host(original.as_fd(), PAGES).unwrap();
+        let busy = seal(original.as_fd()).unwrap_err();
         assert_eq!(busy.kind(), io::ErrorKind::ResourceBusy);
         drop(mapping);
-        Duplicate::of_host(original.as_fd(), PAGES + 4).unwrap();
-        assert!(Mapping::of_host(original.as_fd(), PAGES + 4).is_err());
+        seal(original.as_fd()).unwrap();
+        Duplicate::of_host(original.as_fd(), PAGES).unwrap();
+        assert!(Mapping::of_host(original.as_fd(), PAGES).is_err());
     }
 
     #[test]

@@ -55,7 +55,7 @@ mod wait;
 pub use barrier::{Barrier, BarrierError, BarrierPass};
 pub use bytes::{AccessError, SharedBytes, Width, WordWaitError};
 pub use condition::{Condition, ConditionError, Waited};
-pub use copy::{Duplicate, original};
+pub use copy::{Duplicate, original, seal};
 pub use doorbell::Doorbell;
 pub use event::Event;
 pub use fifo::Message;

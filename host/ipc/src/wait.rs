@@ -2,12 +2,15 @@
 //!
 //! By the [gates](crate::gate) of each: look at all, announce at all, look again, sleep on all of them at once. Who only
 //! looks is a sleeper like any other: it may have been woken instead of one who would have taken something, and so it
-//! passes that on at every gate when it leaves.
+//! passes that on at every gate when it leaves. A [ring](crate::ring) has no gate, but a flag that has one sleeper at most.
+
+use std::sync::atomic::AtomicU32;
 
 use crate::futex::MOST_WORDS;
 use crate::party::{Limit, Party, WaitError};
 use crate::pipe::Connection;
 use crate::queue::Queue;
+use crate::ring::{Consumer, Producer};
 
 /// How many one can wait for at once: the interruption of the caller is one more.
 pub const MOST_WAITABLES: usize = MOST_WORDS - 1;
@@ -19,6 +22,10 @@ pub enum Waitable<'a> {
     Connection(&'a Connection),
     /// Ready when a message can be got, or the queue was shut down.
     Queue(&'a Queue),
+    /// Ready when there is a record in a ring, all of whose earlier ones are [released](Consumer::release). With the ring in
+    /// the other direction, in which [room was asked for](Producer::ask_for_space) in vain: also when there is room, for which
+    /// the other side is to ring as for a record.
+    Ring(&'a Consumer, Option<&'a Producer>),
 }
 
 impl<'a> Waitable<'a> {
@@ -26,14 +33,36 @@ impl<'a> Waitable<'a> {
         match self {
             Waitable::Connection(connection) => connection.is_ready(),
             Waitable::Queue(queue) => queue.is_ready(),
+            Waitable::Ring(records, room) => !records.is_empty() || room.is_some_and(Producer::has_been_told),
         }
     }
 
-    /// Where to sleep; what has none is always ready.
+    /// Where to sleep, while it is what is beside it; what has none is always ready.
+    fn announce(&self) -> Option<(&'a AtomicU32, u32)> {
+        match self {
+            Waitable::Ring(records, _) => Some(records.announce()),
+            _ => self.gate().map(|gate| (&gate.0, gate.announce())),
+        }
+    }
+
+    /// Who has announced itself sleeps no longer, or never did.
+    fn leave(&self, slept: bool) {
+        match self {
+            Waitable::Ring(records, _) => records.withdraw(),
+            _ if slept => {
+                if let Some(gate) = self.gate() {
+                    gate.pass_on(|| self.is_ready());
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn gate(&self) -> Option<&'a crate::gate::Gate<crate::backend::Native>> {
         match self {
             Waitable::Connection(connection) => connection.gate(),
             Waitable::Queue(queue) => Some(queue.gate()),
+            Waitable::Ring(..) => None,
         }
     }
 }
@@ -59,8 +88,7 @@ pub fn wait_any(party: &Party, waitables: &[Waitable<'_>], limit: Limit) -> Resu
         let ready: Vec<usize> = (0..waitables.len()).filter(|&at| waitables[at].is_ready()).collect();
         (!ready.is_empty() || waitables.is_empty()).then_some(ready)
     };
-    let gates = || waitables.iter().filter_map(Waitable::gate);
-    let mut slept = false;
+    let (mut announced, mut slept) = (false, false);
     let result = loop {
         if let Some(ready) = look() {
             break Ok(ready);
@@ -68,7 +96,8 @@ pub fn wait_any(party: &Party, waitables: &[Waitable<'_>], limit: Limit) -> Resu
         if limit == Limit::Poll {
             break Err(WaitError::TimedOut);
         }
-        let words: Vec<_> = gates().map(|gate| (&gate.0, gate.announce())).collect();
+        announced = true;
+        let words: Vec<_> = waitables.iter().filter_map(Waitable::announce).collect();
         if let Some(ready) = look() {
             break Ok(ready);
         }
@@ -77,12 +106,8 @@ pub fn wait_any(party: &Party, waitables: &[Waitable<'_>], limit: Limit) -> Resu
             break Err(why);
         }
     };
-    if slept {
-        for waitable in waitables {
-            if let Some(gate) = waitable.gate() {
-                gate.pass_on(|| waitable.is_ready());
-            }
-        }
+    if announced {
+        waitables.iter().for_each(|waitable| waitable.leave(slept));
     }
     result
 }

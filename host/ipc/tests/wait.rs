@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use common::{Child, PATIENCE};
 use wasmp_ipc::{
-    Connection, Interrupt, Limit, MOST_WAITABLES, Mapping, Party, Queue, QueueOptions, Slot, WaitError, Waitable,
-    wait_any,
+    Connection, Consumer, Interrupt, Limit, MOST_WAITABLES, Mapping, Party, Producer, Queue, QueueOptions, Slot,
+    WaitError, Waitable, ring_bytes, wait_any,
 };
 
 fn pipe() -> (Connection, Connection) {
@@ -182,4 +182,49 @@ fn several_processes_wait_for_the_same() {
     let waiters: Vec<Child> = (0..3).map(|_| waiter(&[Waitable::Queue(&queue)], &[0])).collect();
     put(&queue);
     waiters.into_iter().for_each(Child::join);
+}
+
+/// A ring of 64 bytes: the writing end, and the reading end.
+fn ring() -> (Producer, Consumer) {
+    let mapping = Arc::new(Mapping::create("test", ring_bytes(64)).unwrap().1);
+    let open = (Producer::new(&mapping, 0, 64), Consumer::new(&mapping, 0, 64));
+    (open.0.unwrap(), open.1.unwrap())
+}
+
+#[test]
+fn a_record_wakes_who_waits_for_a_ring_among_others() {
+    let ((receiver, _sender), (mut producer, mut consumer)) = (pipe(), ring());
+    for round in 0..20_u8 {
+        let waitables = [Waitable::Connection(&receiver), Waitable::Ring(&consumer, None)];
+        let child = waiter(&waitables, &[1]);
+        producer.try_write(&[&[round]]).unwrap().unwrap();
+        producer.publish();
+        assert!(producer.consumer_parked(), "it is to be rung");
+        producer.wake_consumer();
+        child.join();
+        assert!(!producer.consumer_parked(), "nobody sleeps any more");
+        assert_eq!(wait_any(&party(1), &waitables, Limit::Poll), Ok(vec![1]));
+        consumer.peek().unwrap().unwrap();
+        consumer.advance();
+        consumer.release();
+    }
+}
+
+#[test]
+fn room_in_the_other_ring_wakes_who_has_asked_for_it() {
+    let ((mut orders, mut ordered), (news, heard)) = (ring(), ring());
+    let mut news = news;
+    while orders.try_write(&[b"order"]).unwrap().is_some() {}
+    orders.publish();
+    assert!(!orders.ask_for_space().unwrap());
+    let child = waiter(&[Waitable::Ring(&heard, Some(&orders))], &[0]);
+    while ordered.peek().unwrap().is_some() {
+        ordered.advance();
+    }
+    ordered.release();
+    // The other side rings for room as for news.
+    assert!(ordered.producer_parked() && news.consumer_parked());
+    news.wake_consumer();
+    child.join();
+    assert!(heard.is_empty());
 }

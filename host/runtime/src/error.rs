@@ -6,7 +6,7 @@
 use std::time::Duration;
 use std::{fmt, iter};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use wasmp_abi::ErrorKind;
 
@@ -157,11 +157,11 @@ impl From<TaskError> for Error {
 }
 
 /// What became of an item that has no result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TaskError {
     /// What kind of failure it was.
-    #[serde(serialize_with = "code")]
+    #[serde(serialize_with = "code", deserialize_with = "kind")]
     pub kind: ErrorKind,
     /// The failure in words: the guest's own message where there is one.
     pub message: String,
@@ -227,6 +227,11 @@ fn code<S: Serializer>(kind: &ErrorKind, serializer: S) -> std::result::Result<S
     serializer.serialize_u16(*kind as u16)
 }
 
+fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<ErrorKind, D::Error> {
+    // A kind that this version does not know is one that the item had no part in.
+    Ok(ErrorKind::from_code(u16::deserialize(deserializer)?).unwrap_or(ErrorKind::WorkerLost))
+}
+
 impl fmt::Display for TaskError {
     /// The message; with `{:#}` also what caused it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -245,7 +250,7 @@ impl std::error::Error for TaskError {
 }
 
 /// An error of the guest's that caused another, as its words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Cause {
     /// The error in words.

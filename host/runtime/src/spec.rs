@@ -96,6 +96,8 @@ impl From<&TypeInfo> for TypeSpec {
 pub(crate) struct Spec {
     pub(crate) options: EngineOptions,
     pub(crate) kind: ModuleKind,
+    /// What the module imports: from which module, and by which name.
+    pub(crate) imports: Vec<(String, String)>,
     /// For each task, the export that implements it.
     pub(crate) exports: Vec<String>,
     /// The types whose objects a manager can hold.

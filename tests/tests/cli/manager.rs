@@ -1,7 +1,7 @@
 //! `wasmp manager`: what it prints, who reaches it, and how it ends.
 
 use wasmp::{Address, Dict, Manager, ManagerError, TlsClient, TlsError};
-use wasmp_tests::{Certified, objects};
+use wasmp_tests::{Certified, objects, tasks};
 
 use crate::run::wasmp;
 use crate::scene::Folder;
@@ -82,6 +82,33 @@ fn it_holds_the_types_of_a_module_until_a_method_takes_too_long() {
     let outcome = running.end();
     assert_eq!(outcome.code(), 1);
     outcome.says(&["a method ran longer than it may (--call-timeout), and was killed with the manager"]);
+}
+
+#[test]
+fn sm_07_its_pools_run_the_tasks_of_its_module_for_programs_anywhere() {
+    let folder = Folder::new().with("key", "key");
+    let key = format!("manager --authkey-file {}/key", folder.path().display());
+    let running = wasmp(&format!("{key} --max-processes 2 --module")).arg(tasks()).start();
+    let address: Address = running.stdout.next().parse().expect("an address");
+    let manager = Manager::connect(&address, b"key").expect("it is there");
+    let pool = manager.named_pool("tasks", 2).expect("a pool");
+    let squares: Vec<i64> = pool.map("square", 0..4).expect("they are squared");
+    assert_eq!(squares, [0, 1, 4, 9]);
+    assert_eq!(manager.pool(1).unwrap_err(), ManagerError::ProcessLimit);
+    let other = Manager::connect(&address, b"key").expect("it is there");
+    let same = other.named_pool("tasks", 2).expect("the same");
+    same.close().expect("it is closed");
+    pool.join().expect("it ends");
+    manager.shutdown().expect("it ends");
+    running.end().ends(0, "", "");
+
+    // One that has no module has no tasks either.
+    let running = wasmp(&key).start();
+    let address: Address = running.stdout.next().parse().expect("an address");
+    let manager = Manager::connect(&address, b"key").expect("it is there");
+    assert_eq!(manager.pool(1).unwrap_err(), ManagerError::NoTasks);
+    manager.shutdown().expect("it ends");
+    running.end().ends(0, "", "");
 }
 
 #[test]

@@ -129,6 +129,18 @@ fn pool_doubling_doubles() {
 }
 
 #[test]
+fn shared_pool_works_for_all_of_them() {
+    prints(
+        "shared_pool",
+        &[
+            "my own: 1000",
+            "theirs: [(\"Ada\", 36), (\"Grace\", 189), (\"Mary\", 216)]",
+            "the workers have gone",
+        ],
+    );
+}
+
+#[test]
 fn apply_async_timeout_waits_for_its_result() {
     prints("apply_async_timeout", &["100"]);
 }

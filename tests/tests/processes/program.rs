@@ -58,6 +58,7 @@ scenarios! {
     f_01_finalize
     mm_01_types
     sm_managed
+    sm_07_pool
     x_02_generations
     x_04_pools
     x_05_exit_handlers

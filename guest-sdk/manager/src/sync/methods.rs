@@ -69,6 +69,14 @@ macro_rules! managed {
             pub type Value<T> = $crate::sync::Value<T, Line>;
             /// See [`Manager::array`](super::Manager::array).
             pub type Array<T> = $crate::sync::Array<T, Line>;
+            /// See [`Manager::pool`](super::Manager::pool).
+            pub type Pool = $crate::pool::Pool<Line>;
+            /// A result of a [`Pool`] that somebody will ask for.
+            pub type AsyncResult<R> = $crate::pool::AsyncResult<R, Line>;
+            /// Results of a [`Pool`] that come as they are asked for.
+            pub type IMap<I, R> = $crate::pool::IMap<I, R, Line>;
+            /// Why a call on a [`Pool`] has no result.
+            pub type PoolError = $crate::pool::Error<Line>;
         }
 
         /// What threads and workers use together: see [`managed`]. Those with a name are found by it, and stay as long as the
@@ -180,6 +188,29 @@ macro_rules! managed {
                 values: impl IntoIterator<Item = T>,
             ) -> ::std::result::Result<managed::Array<T>, ManagerError> {
                 managed::Array::named(&self.line, name, values)
+            }
+
+            /// A new pool of so many processes, which run the tasks of the manager's module for everybody who has a handle.
+            ///
+            /// # Errors
+            ///
+            /// [`ManagerError::Invalid`] if there are none, [`ManagerError::ProcessLimit`] if the manager and its pools may not
+            /// have so many; the others.
+            pub fn pool(&self, processes: usize) -> ::std::result::Result<managed::Pool, ManagerError> {
+                managed::Pool::new(&self.line, processes)
+            }
+
+            /// The pool of this name: a new one if there was none, as [`pool`](Self::pool) makes it.
+            ///
+            /// # Errors
+            ///
+            /// As those of [`pool`](Self::pool).
+            pub fn named_pool(
+                &self,
+                name: &str,
+                processes: usize,
+            ) -> ::std::result::Result<managed::Pool, ManagerError> {
+                managed::Pool::named(&self.line, name, processes)
             }
         }
     };

@@ -27,7 +27,7 @@ use crate::protocol::{FOREVER, Fields, Kind, Op, Status};
 use crate::{ManagerError, told};
 
 /// How long to wait, as requests have it.
-fn nanoseconds(timeout: Duration) -> u64 {
+pub(crate) fn nanoseconds(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_nanos()).unwrap_or(FOREVER)
 }
 
@@ -50,7 +50,7 @@ fn named<C: Client>(client: &C, name: &str, kind: Kind, number: u32) -> Result<P
 }
 
 /// What came in time, as `read` reads it.
-fn in_time<R>(
+pub(crate) fn in_time<R>(
     status: Status,
     fields: Fields<'_>,
     read: impl FnOnce(Fields<'_>) -> Result<R, ManagerError>,
@@ -62,7 +62,7 @@ fn in_time<R>(
 }
 
 /// Asks for something that has no fields, and waits for it at most so long. Whether it came in time.
-fn wait<C: Client>(proxy: &Proxy<C>, op: Op, time: u64) -> Result<bool, ManagerError> {
+pub(crate) fn wait<C: Client>(proxy: &Proxy<C>, op: Op, time: u64) -> Result<bool, ManagerError> {
     let came = proxy.ask_for_long(
         op,
         |writer| {
@@ -75,6 +75,6 @@ fn wait<C: Client>(proxy: &Proxy<C>, op: Op, time: u64) -> Result<bool, ManagerE
 }
 
 /// What was waited for without a limit has come.
-fn came<T>(in_time: Option<T>) -> Result<T, ManagerError> {
+pub(crate) fn came<T>(in_time: Option<T>) -> Result<T, ManagerError> {
     told(in_time)
 }

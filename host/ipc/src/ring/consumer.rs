@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::{
@@ -36,6 +36,19 @@ impl Consumer {
     /// `InvalidInput` if there is no room for such a ring: see [`ring_bytes`](super::ring_bytes).
     pub fn new(mapping: &Arc<Mapping>, offset: usize, capacity: usize) -> io::Result<Consumer> {
         Ok(Consumer::over(Shared::open(mapping, offset, capacity)?))
+    }
+
+    /// As [`prepare_park`](Self::prepare_park), for who waits for others, too: the word to sleep on while it is that.
+    pub(crate) fn announce(&self) -> (&AtomicU32, u32) {
+        debug_assert_eq!(self.released, self.position, "going to sleep on unreleased records");
+        let flag = &self.ring.header.consumer_parked.0;
+        set_parked::<Native>(flag);
+        (flag, PARKED)
+    }
+
+    /// As [`cancel_park`](Self::cancel_park).
+    pub(crate) fn withdraw(&self) {
+        clear_parked::<Native>(&self.ring.header.consumer_parked.0);
     }
 }
 

@@ -132,6 +132,11 @@ impl<B: Backend> Producer<B> {
         self.ask_unless_free(half)
     }
 
+    /// Whether the consumer has reported since [`ask_for_space`](Self::ask_for_space). For after a fence.
+    pub(crate) fn has_been_told(&self) -> bool {
+        self.ring.header.producer_parked.0.load(Ordering::Relaxed) != PARKED
+    }
+
     /// Sleeps until a record of `length` bytes fits. False: the deadline passed.
     pub fn park_for_space(&mut self, length: usize, deadline: Option<Instant>) -> Result<bool, Corrupt> {
         let bytes = record_bytes(length.min(self.max_record()));

@@ -18,21 +18,16 @@
 //!
 //! Compiling the filter costs more than installing it, so a zygote compiles once and its workers [`apply`](Filter::apply).
 
+mod tree;
+
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::c_long;
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, sock_filter,
-};
+use seccompiler::{BpfProgram, SeccompAction};
 
+use self::tree::Verdict;
 use super::Role;
-
-#[cfg(target_arch = "x86_64")]
-const ARCH: TargetArch = TargetArch::x86_64;
-#[cfg(target_arch = "aarch64")]
-const ARCH: TargetArch = TargetArch::aarch64;
 
 /// Stands for the pid of the process in a compiled filter. Above the kernel's highest possible pid (2²²).
 const OWN_PID: u32 = 0x7fff_ffff;
@@ -40,8 +35,11 @@ const OWN_PID: u32 = 0x7fff_ffff;
 /// Stands for the descriptor of the control socket in a compiled filter. Above the highest possible descriptor.
 const CONTROL: u32 = 0x7fff_fffe;
 
-/// System calls and what their arguments must look like: any rule may match; no rules at all match everything.
-type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
+/// What is not allowed.
+const KILL: SeccompAction = SeccompAction::KillProcess;
+
+/// System calls, and what is done with them.
+type Calls = BTreeMap<c_long, Verdict>;
 
 /// What a process may do with files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,43 +68,29 @@ pub(crate) struct Filter(BpfProgram);
 
 impl Filter {
     /// The filter for processes of this role.
-    pub(crate) fn compile(role: Role, files: Files) -> Result<Self, BackendError> {
-        let mut allowed = common()?;
-        match role {
-            Role::Worker => allowed.append(&mut worker()?),
-            Role::Compiler => allowed.append(&mut threads_and_memfds()?),
-        }
-        if files >= Files::Read {
-            allowed.append(&mut reading()?);
-        }
-        if files == Files::Write {
-            allowed.append(&mut writing());
-        }
-        let mut absent = absent(role);
-        absent.retain(|call, _| !allowed.contains_key(call));
-        let (whole, conditional): (Rules, Rules) = allowed.into_iter().partition(|(_, rules)| rules.is_empty());
-
-        // What does not depend on arguments comes first, and takes one instruction each: the kernel goes through all of
-        // them, for every call there is, when a worker installs its filter.
-        let mut program = head();
-        program.append(&mut answer(whole.into_keys(), &SeccompAction::Allow));
-        let no_such_call = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
-        program.append(&mut answer(absent.into_keys(), &no_such_call));
+    pub(crate) fn compile(role: Role, files: Files) -> Self {
+        let mut calls = absent(role);
         match files {
             Files::None => {}
             Files::Read => {
                 let read_only = SeccompAction::Errno(libc::EROFS.cast_unsigned());
                 let changes = writing().into_keys().chain([libc::SYS_utimensat]);
-                program.append(&mut answer(changes.collect::<Vec<_>>().into_iter(), &read_only));
+                calls.append(&mut always(&changes.collect::<Vec<_>>(), &read_only));
             }
-            Files::Write => program.append(&mut dates()),
+            Files::Write => {
+                calls.append(&mut writing());
+                calls.insert(libc::SYS_utimensat, dates());
+            }
         }
-        program.append(&mut assemble(
-            conditional,
-            SeccompAction::Allow,
-            SeccompAction::KillProcess,
-        )?);
-        Ok(Self(program))
+        calls.append(&mut common());
+        calls.append(&mut match role {
+            Role::Worker => worker(),
+            Role::Compiler => threads_and_memfds(),
+        });
+        if files >= Files::Read {
+            calls.append(&mut reading());
+        }
+        Self(tree::program(&calls, &KILL))
     }
 
     /// Binds the calling thread, and all it starts, to the filter. A worker may talk through `control`, and no other
@@ -124,83 +108,23 @@ impl Filter {
     }
 }
 
-/// What the kernel calls the architecture in `seccomp_data`.
-#[cfg(target_arch = "x86_64")]
-const AUDIT_ARCH: u32 = 0xc000_003e;
-#[cfg(target_arch = "aarch64")]
-const AUDIT_ARCH: u32 = 0xc000_00b7;
-
-/// Where `seccomp_data` has the number of the call, and the architecture.
-const NUMBER_AT: u32 = 0;
-const ARCH_AT: u32 = 4;
-
-/// Where it has the two halves of the second argument.
-const SECOND_AT: [u32; 2] = [24, 28];
-
-fn instruction(code: u32, if_so: u8, if_not: u8, k: u32) -> sock_filter {
-    sock_filter {
-        code: code as u16,
-        jt: if_so,
-        jf: if_not,
-        k,
-    }
-}
-
-fn load(at: u32) -> sock_filter {
-    instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, at)
-}
-
-fn give(action: &SeccompAction) -> sock_filter {
-    instruction(libc::BPF_RET | libc::BPF_K, 0, 0, u32::from(action.clone()))
-}
-
-/// Kills who speaks for another architecture, and looks at the number of the call.
-fn head() -> BpfProgram {
-    let same_arch = instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, AUDIT_ARCH);
-    let kill = give(&SeccompAction::KillProcess);
-    vec![load(ARCH_AT), same_arch, kill, load(NUMBER_AT)]
-}
-
-/// Gives this answer to these calls, whose number has been looked at; others go on behind it.
-fn answer(calls: impl ExactSizeIterator<Item = c_long>, action: &SeccompAction) -> BpfProgram {
-    let count = calls.len();
-    let to_the_answer = |place: usize| u8::try_from(count - place).expect("there are not so many calls");
-    let mut program: BpfProgram = (0..)
-        .zip(calls)
-        .map(|(place, call)| {
-            let is_it = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-            instruction(is_it, to_the_answer(place), 0, call as u32)
-        })
-        .collect();
-    program.push(instruction(libc::BPF_JMP | libc::BPF_JA, 0, 0, 1));
-    program.push(give(action));
-    program
-}
-
-/// The times of a file that is open may be set, and of no other, whose number has been looked at: whether a file lies in a
-/// granted directory is what Landlock does not ask here.
-fn dates() -> BpfProgram {
-    let jump = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    let [low, high] = SECOND_AT.map(load);
-    vec![
-        instruction(jump, 0, 6, libc::SYS_utimensat as u32),
-        low,
-        instruction(jump, 0, 3, 0),
-        high,
-        instruction(jump, 0, 1, 0),
-        give(&SeccompAction::Allow),
-        give(&SeccompAction::Errno(libc::EPERM.cast_unsigned())),
-    ]
-}
-
-fn assemble(rules: Rules, matched: SeccompAction, otherwise: SeccompAction) -> Result<BpfProgram, BackendError> {
-    // Also refuses every other architecture. The x32 calls of x86-64 are numbers that no rule has.
-    SeccompFilter::new(rules, otherwise, matched, ARCH)?.try_into()
+/// The times of a file that is open may be set, and of no other: whether a file lies in a granted directory is what Landlock
+/// does not ask here.
+fn dates() -> Verdict {
+    let path = tree::argument_at(1);
+    Verdict::Ask(vec![
+        tree::load(path),
+        tree::jump_if(libc::BPF_JEQ, 0, 0, 3),
+        tree::load(path + 4),
+        tree::jump_if(libc::BPF_JEQ, 0, 0, 1),
+        tree::give(&SeccompAction::Allow),
+        tree::give(&SeccompAction::Errno(libc::EPERM.cast_unsigned())),
+    ])
 }
 
 /// What running a guest takes: memory, waiting, time, randomness, and the descriptors that are open already.
-fn common() -> Result<Rules, BackendError> {
-    let mut rules = whole(&[
+fn common() -> Calls {
+    let mut calls = allowed(&[
         libc::SYS_brk,
         libc::SYS_clock_getres,
         libc::SYS_clock_gettime,
@@ -228,47 +152,44 @@ fn common() -> Result<Rules, BackendError> {
         libc::SYS_sigaltstack,
         libc::SYS_write,
     ]);
-    let not_executable = || rule(2, SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64), 0);
-    rules.insert(libc::SYS_mmap, vec![not_executable()?]);
-    rules.insert(libc::SYS_mprotect, vec![not_executable()?]);
-    rules.insert(libc::SYS_futex, futex_operations()?);
+    let not_executable = || Verdict::allowed_if(2, libc::PROT_EXEC.cast_unsigned(), &[0], &KILL);
+    calls.insert(libc::SYS_mmap, not_executable());
+    calls.insert(libc::SYS_mprotect, not_executable());
+    calls.insert(libc::SYS_futex, futex_operations());
     // With debug assertions on, the standard library looks whether a descriptor is open before it closes it.
-    rules.insert(libc::SYS_fcntl, vec![rule(1, SeccompCmpOp::Eq, libc::F_GETFD as u64)?]);
+    calls.insert(libc::SYS_fcntl, allowed_with(1, &[libc::F_GETFD.cast_unsigned()]));
     // How `abort` and a failed assertion of the C library end the process.
-    rules.insert(libc::SYS_tgkill, vec![rule(0, SeccompCmpOp::Eq, OWN_PID.into())?]);
-    Ok(rules)
+    calls.insert(libc::SYS_tgkill, allowed_with(0, &[OWN_PID]));
+    calls
 }
 
 /// Every futex operation but those with priority inheritance, which have a history of kernel holes and no user here.
-fn futex_operations() -> Result<Vec<SeccompRule>, BackendError> {
-    const OPERATION: u64 = !(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME) as u32 as u64;
-    [
+fn futex_operations() -> Verdict {
+    const OPERATION: i32 = !(libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME);
+    let operations = [
         libc::FUTEX_WAIT,
         libc::FUTEX_WAKE,
         libc::FUTEX_WAIT_BITSET,
         libc::FUTEX_WAKE_BITSET,
         libc::FUTEX_REQUEUE,
         libc::FUTEX_CMP_REQUEUE,
-    ]
-    .into_iter()
-    .map(|operation| rule(1, SeccompCmpOp::MaskedEq(OPERATION), operation as u64))
-    .collect()
+    ];
+    Verdict::allowed_if(1, OPERATION.cast_unsigned(), &operations.map(i32::cast_unsigned), &KILL)
 }
 
 /// What asking the host takes, on the one socket for it, and the timer by which a manager ends what takes too long: its signal
 /// goes to this process alone.
-fn worker() -> Result<Rules, BackendError> {
-    let only = || rule(0, SeccompCmpOp::Eq, CONTROL.into());
-    Ok(Rules::from([
-        (libc::SYS_setitimer, Vec::new()),
-        (libc::SYS_recvmsg, vec![only()?]),
-        (libc::SYS_sendmsg, vec![only()?]),
-    ]))
+fn worker() -> Calls {
+    Calls::from([
+        (libc::SYS_setitimer, Verdict::Always(SeccompAction::Allow)),
+        (libc::SYS_recvmsg, allowed_with(0, &[CONTROL])),
+        (libc::SYS_sendmsg, allowed_with(0, &[CONTROL])),
+    ])
 }
 
 /// What the compiler needs beyond that: threads, and the memfds of its input and output.
-fn threads_and_memfds() -> Result<Rules, BackendError> {
-    let mut rules = whole(&[
+fn threads_and_memfds() -> Calls {
+    let mut calls = allowed(&[
         libc::SYS_fstat,
         libc::SYS_ftruncate,
         libc::SYS_lseek,
@@ -291,14 +212,17 @@ fn threads_and_memfds() -> Result<Rules, BackendError> {
         | libc::CLONE_PTRACE
         | libc::CLONE_UNTRACED
         | libc::CLONE_VFORK;
-    let mask = SeccompCmpOp::MaskedEq((shared | refused).cast_unsigned().into());
-    rules.insert(libc::SYS_clone, vec![rule(0, mask, shared.cast_unsigned().into())?]);
-    Ok(rules)
+    let flags = (shared | refused).cast_unsigned();
+    calls.insert(
+        libc::SYS_clone,
+        Verdict::allowed_if(0, flags, &[shared.cast_unsigned()], &KILL),
+    );
+    calls
 }
 
 /// Looking at files beneath granted directories. Which files those are is Landlock's business, and `openat2`'s.
-fn reading() -> Result<Rules, BackendError> {
-    let mut rules = whole(&[
+fn reading() -> Calls {
+    let mut calls = allowed(&[
         libc::SYS_fadvise64,
         libc::SYS_fdatasync,
         libc::SYS_fstat,
@@ -323,16 +247,13 @@ fn reading() -> Result<Rules, BackendError> {
         libc::F_GETFL,
         libc::F_SETFL,
     ];
-    let commands = commands
-        .into_iter()
-        .map(|command| rule(1, SeccompCmpOp::Eq, command as u64));
-    rules.insert(libc::SYS_fcntl, commands.collect::<Result<_, _>>()?);
-    Ok(rules)
+    calls.insert(libc::SYS_fcntl, allowed_with(1, &commands.map(i32::cast_unsigned)));
+    calls
 }
 
 /// Changing them.
-fn writing() -> Rules {
-    whole(&[
+fn writing() -> Calls {
+    allowed(&[
         libc::SYS_fallocate,
         libc::SYS_ftruncate,
         libc::SYS_linkat,
@@ -349,8 +270,8 @@ fn writing() -> Rules {
 }
 
 /// What is answered with `ENOSYS`; the head of this file says for whom.
-fn absent(role: Role) -> Rules {
-    let mut rules = whole(&[
+fn absent(role: Role) -> Calls {
+    let mut calls = vec![
         libc::SYS_faccessat,
         libc::SYS_getcwd,
         libc::SYS_ioctl,
@@ -362,31 +283,28 @@ fn absent(role: Role) -> Rules {
         libc::SYS_readlinkat,
         libc::SYS_statx,
         libc::SYS_sysinfo,
-    ]);
+    ];
     #[cfg(target_arch = "x86_64")]
-    rules.append(&mut whole(&[
-        libc::SYS_access,
-        libc::SYS_open,
-        libc::SYS_readlink,
-        libc::SYS_stat,
-    ]));
+    calls.extend([libc::SYS_access, libc::SYS_open, libc::SYS_readlink, libc::SYS_stat]);
     if role == Role::Compiler {
-        rules.append(&mut whole(&[libc::SYS_clone3]));
+        calls.push(libc::SYS_clone3);
     }
-    rules
+    always(&calls, &SeccompAction::Errno(libc::ENOSYS.cast_unsigned()))
 }
 
-/// Rules that match the calls whatever their arguments.
-fn whole(calls: &[c_long]) -> Rules {
-    calls.iter().map(|&call| (call, Vec::new())).collect()
+/// The same is done with all of these, whatever their arguments.
+fn always(calls: &[c_long], action: &SeccompAction) -> Calls {
+    calls
+        .iter()
+        .map(|&call| (call, Verdict::Always(action.clone())))
+        .collect()
 }
 
-/// A rule on the low 32 bits of one argument; all arguments looked at here are `int`s to the kernel.
-fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, BackendError> {
-    SeccompRule::new(vec![SeccompCondition::new(
-        argument,
-        SeccompCmpArgLen::Dword,
-        operator,
-        value,
-    )?])
+fn allowed(calls: &[c_long]) -> Calls {
+    always(calls, &SeccompAction::Allow)
+}
+
+/// Only with one of these as that argument.
+fn allowed_with(argument: u8, values: &[u32]) -> Verdict {
+    Verdict::allowed_if(argument, u32::MAX, values, &KILL)
 }

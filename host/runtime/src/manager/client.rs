@@ -47,7 +47,7 @@ pub type Object = wasmp_manager::Object<Line>;
 ///
 /// It also holds objects of types of a guest's own, whose methods run in the manager: see [`create`](Self::create).
 ///
-/// It also has locks, queues and all else that [`managed`] has. What needs no manager, and is many times as fast, are
+/// It also has [pools](Self::pool) that work for all of its clients, and locks, queues and all else that [`managed`] has. What needs no manager, and is many times as fast, are
 /// [`Lock`](crate::Lock), [`Queue`](crate::Queue), [`Value`](crate::Value), [`Array`](crate::Array) and their kin: the tasks and
 /// threads of one host use them together as they are.
 ///
@@ -78,6 +78,7 @@ pub struct ManagerBuilder<'c> {
     context: Option<&'c Context>,
     module: Option<ModuleSource>,
     max_bytes: u64,
+    max_processes: Option<usize>,
     call_timeout: Duration,
 }
 
@@ -87,12 +88,14 @@ impl<'c> ManagerBuilder<'c> {
             context,
             module: None,
             max_bytes: DEFAULT_MAX_BYTES,
+            max_processes: None,
             call_timeout: DEFAULT_CALL_TIMEOUT,
         }
     }
 
-    /// A module whose types the manager can hold, beside all else (CPython: `register`): see [`Manager::create`]. What runs of
-    /// it there is granted nothing: for files or variables, set up a [context](Context::manager), whose managers have its module.
+    /// A module whose types the manager can hold, beside all else (CPython: `register`): see [`Manager::create`]; and whose tasks
+    /// its [pools](Manager::pool) run. Either is granted nothing: for files or variables, set up a [context](Context::manager),
+    /// whose managers have its module.
     pub fn module(mut self, module: impl Into<ModuleSource>) -> Self {
         self.module = Some(module.into());
         self
@@ -102,6 +105,13 @@ impl<'c> ManagerBuilder<'c> {
     /// way than to kill the manager, which is then [`ManagerError::Gone`] for everybody. Default: 10 s.
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = timeout;
+        self
+    }
+
+    /// Most processes of its [pools](Manager::pool), of all together; 0: it has no pools. Of a [context](Context::manager) that is
+    /// [its own setting](crate::PoolBuilder::max_processes). Default: 64.
+    pub fn max_processes(mut self, processes: usize) -> Self {
+        self.max_processes = Some(processes);
         self
     }
 
@@ -122,6 +132,7 @@ impl<'c> ManagerBuilder<'c> {
         let settings = Settings {
             max_bytes: self.max_bytes,
             call_timeout: self.call_timeout,
+            has_module: self.module.is_some() || self.context.is_some(),
         };
         let of_its_own;
         let context = match (self.module, self.context) {
@@ -129,7 +140,11 @@ impl<'c> ManagerBuilder<'c> {
             (module, _) => {
                 let module = module.unwrap_or_else(|| NOTHING.to_vec().into());
                 let memory = self.max_bytes.saturating_mul(3).saturating_add(MAX_MESSAGE as u64 * 3);
-                of_its_own = Pool::builder(module).max_memory(memory).context()?;
+                let mut pools = Pool::builder(module).max_memory(memory);
+                if let Some(processes) = self.max_processes {
+                    pools = pools.max_processes(processes);
+                }
+                of_its_own = pools.context()?;
                 &of_its_own
             }
         };
@@ -414,6 +429,23 @@ wasmp_manager::managed! {
     ///     let job = jobs.get()?;
     ///     println!("{job}");
     /// }
+    /// # }
+    /// ```
+    ///
+    /// A pool runs the tasks of the manager's module, for all of them:
+    ///
+    /// ```no_run
+    /// use wasmp::Manager;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let key = b"key";
+    /// // wasmp manager --module tasks.wasm --authkey-file key.txt --listen …
+    /// let manager = Manager::connect(&"host.example:5000".parse()?, key)?;
+    /// let pool = manager.named_pool("tasks", 4)?;
+    /// let squares: Vec<i64> = pool.map("square", 0..1000)?;
+    /// let later = pool.apply_async("square", (7,))?;
+    /// let square: i64 = later.get()?;
+    /// # Ok(())
     /// # }
     /// ```
 }

@@ -6,6 +6,7 @@
 //! In what is said to a manager and by it, it is nothing itself (`null`): so what refers to it is understood by all of its
 //! clients, also by those elsewhere, where no handle of this host means anything.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
@@ -15,12 +16,14 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use wasmp_abi::{ObjectKind, Status};
+use wasmp_manager::pool::Calls;
 use wasmp_manager::protocol::Id;
 use wasmp_manager::{Client, ManagerError, answers, give_up, number};
 
 use super::reception::{self, HOST};
 use crate::cbor::{self, Decoder};
 use crate::context::Process;
+use crate::error::TaskError;
 use crate::objects::{Entry, Object, Token};
 use crate::shared::{Connection, Handle, RecvError, SendError, SharedError, collect_references};
 
@@ -273,7 +276,16 @@ fn unreceived(error: &RecvError) -> ManagerError {
     }
 }
 
+/// A task is known by its name.
+impl<A, R> Calls<&str, A, R, ()> for Line {
+    fn task_name(task: &&str) -> Result<Cow<'static, str>, String> {
+        Ok((*task).to_owned().into())
+    }
+}
+
 impl Client for Line {
+    type TaskError = TaskError;
+
     fn exchange<R>(
         &self,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), ManagerError>,

@@ -21,6 +21,7 @@ mod line;
 mod list;
 mod map;
 mod number;
+mod pool;
 pub(crate) mod reception;
 mod remote;
 mod snapshot;
@@ -57,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) max_bytes: u64,
     /// How long a method of a type may take: longer, and the manager is killed.
     pub(crate) call_timeout: Duration,
+    /// Its module is one that somebody has written, and pools can run its tasks.
+    pub(crate) has_module: bool,
 }
 
 /// What a manager is called with: the door, and how it is set up.

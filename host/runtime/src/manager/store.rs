@@ -12,6 +12,7 @@ use wasmp_manager::protocol::{
 use super::custom::{Custom, Types};
 use super::list::List;
 use super::map::Map;
+use super::pool::{Books, JobKey, Pools};
 use super::sync::{self, Shared, Step, Waiters};
 
 /// What an object takes beside what is in it.
@@ -64,6 +65,11 @@ impl Budget {
         self.max.saturating_sub(self.used)
     }
 
+    /// Half of what there may be.
+    pub(super) fn half(&self) -> u64 {
+        self.max / 2
+    }
+
     pub(super) fn give_back(&mut self, bytes: u64) {
         self.used -= bytes;
     }
@@ -97,16 +103,22 @@ pub(super) enum Content {
     List(List),
     Custom(Custom),
     Shared(Box<Shared>),
+    /// One of the [`Pools`], by the same id.
+    Pool,
+    /// A job of one, and what it counts.
+    Job(JobKey, u64),
 }
 
 impl Content {
     /// What it counts in the budget.
-    fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::Map(map) => map.bytes(),
             Self::List(list) => list.bytes(),
             Self::Custom(custom) => custom.bytes(),
             Self::Shared(shared) => shared.bytes(),
+            Self::Pool => 0,
+            Self::Job(_, bytes) => *bytes,
         }
     }
 
@@ -117,6 +129,9 @@ impl Content {
             Self::List(_) => LIST,
             Self::Custom(_) => OBJECT,
             Self::Shared(shared) => shared.kind() as u8,
+            Self::Pool => Pools::KIND,
+            // It never has a name.
+            Self::Job(..) => 0,
         }
     }
 }
@@ -164,6 +179,8 @@ pub(crate) enum Served {
     Silent,
     /// The answer is written, and is the last.
     Last,
+    /// There is an answer when a pool of so many processes was asked for: see [`Store::hired`].
+    Hire(u32),
 }
 
 /// An answer for somebody who has waited.
@@ -232,8 +249,9 @@ pub(crate) struct Store {
     pub(super) customs: usize,
     waiting: Vec<Waiting>,
     pub(super) waiters: Waiters,
+    pub(super) pools: Pools,
     /// Answers to those whose wait is over.
-    late: Vec<Late>,
+    pub(super) late: Vec<Late>,
 }
 
 impl Store {
@@ -250,8 +268,15 @@ impl Store {
             customs: 0,
             waiting: Vec::new(),
             waiters: Waiters::default(),
+            pools: Pools::new(),
             late: Vec::new(),
         }
+    }
+
+    /// The same, with pools, which take at most so many bytes of items at once.
+    pub(crate) fn with_pools(mut self, max_block: usize) -> Self {
+        self.pools.allow(max_block);
+        self
     }
 
     /// The same, with objects of these types.
@@ -332,13 +357,13 @@ impl Store {
                 self.take_back(caller, Some(sequence));
                 return Ok(Served::Silent);
             }
+            Op::NewPool | Op::NamedPool => return self.want_pool(op, fields, answer),
             Op::NewObject | Op::NamedObject => self.custom(caller.client, op, fields, answer)?,
             Op::Release => {
-                if self
-                    .objects
-                    .get(&id)
-                    .is_some_and(|object| object.owner == Some(caller.client))
-                {
+                // Nobody but who has called it knows of a job, over whatever connection of theirs.
+                if self.objects.get(&id).is_some_and(|object| {
+                    object.owner == Some(caller.client) || matches!(object.content, Content::Job(..))
+                }) {
                     self.remove(id);
                 }
                 return Ok(Served::Silent);
@@ -364,6 +389,11 @@ impl Store {
             _ => {
                 let object = self.objects.get_mut(&id).ok_or(Status::NoSuchObject)?;
                 match &mut object.content {
+                    Content::Pool => return self.serve_pool(caller, (op, id), (sequence, fields), answer, now),
+                    Content::Job(job, _) => {
+                        let job = *job;
+                        return self.serve_job(caller, (op, job), (sequence, fields), answer, now);
+                    }
                     Content::Shared(shared) => {
                         let mut step = Step {
                             object: id,
@@ -435,8 +465,15 @@ impl Store {
 
     fn remove(&mut self, id: Id) {
         let Some(object) = self.objects.remove(&id) else { return };
-        if matches!(object.content, Content::Custom(_)) {
-            self.customs -= 1;
+        let mut books = Books {
+            budget: &mut self.budget,
+            late: &mut self.late,
+        };
+        match object.content {
+            Content::Custom(_) => self.customs -= 1,
+            Content::Pool => self.pools.pool_is_let_go(id, &mut books),
+            Content::Job(job, _) => self.pools.job_is_let_go(job, &mut books),
+            _ => {}
         }
         self.budget.give_back(OBJECT_BYTES + object.content.bytes());
         self.wake(id);
@@ -451,6 +488,9 @@ impl Store {
         if let Some((id, withdrawn)) = self.waiters.take_waiting(connection) {
             self.budget.give_back(withdrawn.bytes());
             self.step_aside(id, NOBODY, |shared, step| shared.withdraw(step, withdrawn));
+        }
+        for unheard in self.pools.give_up(connection, &mut self.budget) {
+            self.remove(unheard);
         }
     }
 
@@ -494,6 +534,11 @@ impl Store {
 
     /// This client is gone, and with it what nobody else knows of.
     pub(crate) fn forget(&mut self, client: u32) {
+        let mut books = Books {
+            budget: &mut self.budget,
+            late: &mut self.late,
+        };
+        self.pools.forget(client, &mut books);
         let theirs = |(id, object): (&Id, &Object)| (object.owner == Some(client)).then_some(*id);
         let orphans: Vec<Id> = self.objects.iter().filter_map(theirs).collect();
         for id in orphans {
@@ -578,7 +623,9 @@ impl Store {
     /// When the next wait is over for its time being up.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let maps = self.waiting.iter().filter_map(|waiting| waiting.until);
-        maps.chain(self.waiters.next_deadline()).min()
+        maps.chain(self.waiters.next_deadline())
+            .chain(self.pools.next_deadline())
+            .min()
     }
 
     /// Answers those whose time is up.
@@ -587,6 +634,11 @@ impl Store {
             let over = waiting.until.is_some_and(|until| until <= now);
             over.then_some(Some(Err(Status::TimedOut)))
         });
+        let mut books = Books {
+            budget: &mut self.budget,
+            late: &mut self.late,
+        };
+        self.pools.expire(now, &mut books);
         for connection in self.waiters.late(now) {
             // One may have been answered because of another.
             if let Some((id, withdrawn)) = self.waiters.take_waiting(connection) {
@@ -613,7 +665,10 @@ impl Store {
             .sum();
         let names: u64 = self.names.keys().map(|name| name.len() as u64).sum();
         let waiting: u64 = self.waiting.iter().map(Waiting::bytes).sum();
-        assert_eq!(self.budget.used, objects + names + waiting + self.waiters.bytes());
+        assert_eq!(
+            self.budget.used,
+            objects + names + waiting + self.waiters.bytes() + self.pools.bytes()
+        );
         assert!(self.budget.used <= self.budget.max);
         for (id, object) in &self.objects {
             if let Content::Shared(shared) = &object.content {

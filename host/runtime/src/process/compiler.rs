@@ -48,7 +48,7 @@ fn serve(control: &Channel) -> io::Result<()> {
     let mut code = File::from(code);
 
     let keep: [BorrowedFd<'_>; 3] = [control.as_fd(), code.as_fd(), lifeline.as_fd()];
-    let filter = Filter::compile(Role::Compiler, Files::None).map_err(io::Error::other)?;
+    let filter = Filter::compile(Role::Compiler, Files::None);
     let profile = Profile {
         role: Role::Compiler,
         level: Sandbox::BestEffort,

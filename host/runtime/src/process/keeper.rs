@@ -31,7 +31,7 @@ fn serve(nonce: &str, groups: &mut Vec<PathBuf>) -> io::Result<()> {
     detach_stdio()?;
     // Its own session: the terminal's Ctrl-C is for the host, which decides what becomes of its workers.
     let _ = rustix::process::setsid();
-    rustix::thread::set_name(c"wasmp-keeper")?;
+    rustix::thread::set_name(c"wasmp-spare")?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let children = ChildSignal::new()?;
     let hello = FromKeeper::Hello {
@@ -59,6 +59,8 @@ fn serve(nonce: &str, groups: &mut Vec<PathBuf>) -> io::Result<()> {
                 return Ok(());
             };
             let Some(socket) = fds.into_iter().next() else { continue };
+            // It is needed now.
+            rustix::thread::set_name(c"wasmp-keeper")?;
             let (run, group): (fn(&Channel) -> !, _) = match decode(&buffer[..len])? {
                 ToKeeper::Zygote { group } => (super::zygote::main, group),
                 ToKeeper::Compiler => (super::compiler::main, None),

@@ -26,6 +26,8 @@ pub(crate) struct Keeper {
     child: Mutex<Option<Child>>,
     executable: PathBuf,
     acquaintance: Mutex<Acquaintance>,
+    /// One that waits for whoever wants [another](Self::another).
+    spare: Mutex<Option<Box<Keeper>>>,
 }
 
 /// Whether a keeper has said who it is.
@@ -57,7 +59,27 @@ impl Keeper {
 
     /// Another one of the same executable, for those who have it.
     pub(crate) fn another(&self) -> Result<Self> {
-        Self::start(&self.executable)
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match spare.filter(|spare| spare.is_there()) {
+            Some(spare) => Ok(*spare),
+            None => Self::start(&self.executable),
+        }
+    }
+
+    /// Starts another one before somebody wants it: who has wanted one may want more. Most of what it takes to start a process
+    /// anew is to load its executable.
+    pub(crate) fn keep_spare(&self) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.is_none() {
+            // Whoever wants one learns why there is none.
+            *spare = Self::start(&self.executable).ok().map(Box::new);
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = child.as_mut().map(Child::try_wait);
+        matches!(ended, Some(Ok(None)))
     }
 
     /// Waits until the keeper has said that it is one, and has it watched by `watch` then: until that its messages are read
@@ -108,6 +130,7 @@ impl Keeper {
             child: Mutex::new(Some(child)),
             executable: executable.to_owned(),
             acquaintance: Mutex::new(Acquaintance::Expected(nonce)),
+            spare: Mutex::default(),
         })
     }
 

@@ -18,7 +18,7 @@ use crate::worker::{self, Belongings, Template, Walls};
 /// starts one process after the other has not asked for the next.
 const PAUSE: Timespec = Timespec {
     tv_sec: 0,
-    tv_nsec: 300_000,
+    tv_nsec: 100_000,
 };
 
 /// The worker that stands by, if there is one.

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::customer::Customer;
@@ -21,6 +21,7 @@ use super::source::Source;
 use super::{STREAM, Shared, Supervisor};
 use crate::identity::StartMethod;
 use crate::insight::{Insight, Slow, WorkerStats, rank};
+use crate::objects::Entry;
 use crate::outcome::{End, Runner};
 use crate::process::message::Status;
 
@@ -105,6 +106,8 @@ pub(crate) struct Core {
     pub(super) solo: Option<Solo>,
     /// The guest that this pool belongs to, if it is not the host's.
     pub(super) customer: Option<Customer>,
+    /// The manager for whose clients it works, if that guest is the server of one.
+    pub(super) home: Weak<Entry>,
     /// What it takes of the processes that guests may have.
     pub(super) claim: Option<Processes>,
     /// What that guest has done wrong.
@@ -197,6 +200,7 @@ impl Core {
             owner: Some(Owner::host()),
             solo: None,
             customer: None,
+            home: Weak::new(),
             claim: None,
             grudge: None,
             ending: Vec::new(),

@@ -303,6 +303,9 @@ impl Core {
                 return Err(Violation("more than one call of a process".into()));
             }
             (order::ITEMS, Some(key)) => {
+                if let Some(solo) = &mut self.solo {
+                    solo.seal_snapshot()?;
+                }
                 let Some(ordered) = customer.jobs.get_mut(&head.job) else {
                     return Ok(true);
                 };

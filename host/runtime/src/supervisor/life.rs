@@ -130,7 +130,7 @@ impl Core {
         }
         if let Some(solo) = &mut self.solo {
             solo.pid = Some(pid);
-            solo.snapshot = None;
+            solo.release_snapshot();
         }
     }
 

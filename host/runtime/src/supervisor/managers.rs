@@ -106,6 +106,7 @@ impl Core {
                 0 => DEFAULT_CALL_TIMEOUT,
                 nanoseconds => Duration::from_nanos(nanoseconds),
             },
+            has_module: true,
         };
         let terms = self.terms_for(Wanted::process(StartMethod::Forkserver));
         let owner = self.owner_at(at);

@@ -190,7 +190,8 @@ impl Nursery {
         }
     }
 
-    /// One for the same module, settings and grants, from an executable that is started anew.
+    /// One for the same module, settings and grants, from an executable that is started anew. It loads the module while it is
+    /// given its first order.
     pub(super) fn like_it(&self) -> Result<Arc<Self>> {
         let keeper = Arc::new(self.keeper.another()?);
         let nursery = Self {
@@ -207,8 +208,12 @@ impl Nursery {
         let ordered = nursery.zygote().map(drop);
         self.supervisor.meet_spawner(&nursery.keeper)?;
         ordered.map_err(not_started)?;
-        nursery.wait_until_ready()?;
         Ok(Arc::new(nursery))
+    }
+
+    /// Gets ready for the next that is to be [like it](Self::like_it).
+    pub(super) fn expect_another(&self) {
+        self.keeper.keep_spare();
     }
 
     /// Whether this is a nursery of that keeper.

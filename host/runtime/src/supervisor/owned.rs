@@ -172,6 +172,7 @@ impl Core {
         let mut core = Core::of_guest(id, &self.family, terms, owner, customer);
         core.claim = Some(claim);
         core.solo = solo;
+        core.home = self.solo.as_ref().map(Solo::manager).unwrap_or_default();
         let shared = Arc::new(Shared::new(id, Arc::clone(&self.family), core, Some(self.pool)));
         self.supervisor.add_pool(&shared);
         if self.family.is_over() {

@@ -3,9 +3,11 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use wasmp_abi::{HOME_TOKEN, ObjectKind};
+
 use super::core::Core;
 use super::slot::{Link, Process, Violation};
-use crate::objects::message::{Answer, Ask, MAX_MESSAGE};
+use crate::objects::message::{Answer, Ask, MAX_MESSAGE, Request};
 use crate::process::message::{decode, encode};
 
 /// Requests of one worker that are answered in a row, so that none can keep the supervisor to itself.
@@ -46,7 +48,13 @@ impl Core {
             Err(error) => return Err(wrong(&error)),
         };
         match request {
-            Ask::Object(request) => {
+            Ask::Object(mut request) => {
+                if let Request::Open { kind, token } = &mut request
+                    && (*kind, *token) == (ObjectKind::Manager as u8, HOME_TOKEN)
+                    && let Some(home) = self.home.upgrade()
+                {
+                    *token = home.token(0).bytes();
+                }
                 if let Some((answer, entry)) = self.family.scope.serve(&mut slot.seat, request) {
                     reply(link, &answer, entry.as_ref().map(|entry| entry.as_fd()).as_slice())?;
                 }

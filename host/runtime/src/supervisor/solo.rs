@@ -1,7 +1,7 @@
 //! A process of its own, as Python's `Process` is one: a pool of one worker that is started once, runs one call, and is over
 //! with it, and of which it is known how it ended.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::unbounded;
 use rustix::process::Signal;
 use wasmp_abi::Status;
-use wasmp_ipc::original;
+use wasmp_ipc::{original, seal};
 
 use super::Shared;
 use super::core::{Core, State};
 use super::customer::Customer;
 use super::job::{Block, ChunkRule, Job, Sink, Terms};
 use super::sentinel::Life;
-use super::slot::{Cause, Process};
+use super::slot::{Cause, Process, Violation};
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::identity::{Identity, StartMethod};
@@ -82,7 +82,7 @@ pub(crate) struct Solo {
     pub(super) pid: Option<u32>,
     /// Where it comes from, if from nowhere else.
     source: Option<Source>,
-    /// What it is a copy of, until it has been started: memory that its parent writes, and how many bytes of it.
+    /// What it is a copy of, until it has been started and called: memory that its parent writes, and how many bytes of it.
     pub(super) snapshot: Option<(OwnedFd, u64)>,
     /// Its number among all workers, once it is dead, and when to stop waiting for how.
     died: Option<(u64, Instant)>,
@@ -146,6 +146,14 @@ impl Solo {
         self.manager = Some(Serving(Arc::downgrade(manager)));
     }
 
+    /// The manager of which it is the server, if it is one.
+    pub(super) fn manager(&self) -> Weak<Entry> {
+        self.manager
+            .as_ref()
+            .map(|Serving(manager)| Weak::clone(manager))
+            .unwrap_or_default()
+    }
+
     /// It will be a copy of a guest, which takes so many bytes, and may have so much memory. Returns where to write it.
     pub(super) fn set_snapshot(&mut self, bytes: u64, max_memory: u64) -> std::result::Result<OwnedFd, Status> {
         let most = max_memory.saturating_add(MAX_BESIDE);
@@ -156,14 +164,30 @@ impl Solo {
         Ok(theirs)
     }
 
+    /// What it is a copy of has been written, since it is called: nobody changes that any more.
+    pub(super) fn seal_snapshot(&mut self) -> std::result::Result<(), Violation> {
+        if let Some((memory, _)) = &self.snapshot {
+            seal(memory.as_fd()).map_err(|error| Violation(format!("a copy that is still being written: {error}")))?;
+            self.release_snapshot();
+        }
+        Ok(())
+    }
+
+    pub(super) fn release_snapshot(&mut self) {
+        if self.called && self.pid.is_some() {
+            self.snapshot = None;
+        }
+    }
+
     pub(crate) fn life(&self) -> &Arc<Life> {
         &self.life
     }
 
-    /// Whether it can be started: it was not before, it has its call, and there is somebody to start it.
+    /// Whether it can be started: it was not before, it has its call, or what it is to be a copy of is being written, and there is
+    /// somebody to start it.
     pub(super) fn is_due(&self) -> bool {
         let has_origin = self.identity.method != StartMethod::Spawn || self.source.is_some();
-        self.called && self.died.is_none() && has_origin
+        (self.called || self.snapshot.is_some()) && self.died.is_none() && has_origin
     }
 
     pub(crate) fn exit(&self) -> Option<i32> {
@@ -389,6 +413,7 @@ pub(crate) fn prepare_spawn(process: &Arc<Shared>) {
             }
         });
         waiting.supervisor().nudge_ancestors(&waiting);
+        family.source.expect_another();
     };
     let started = std::thread::Builder::new().name("wasmp-spawn".into()).spawn(prepare);
     if let Err(error) = started {

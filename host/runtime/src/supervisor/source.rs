@@ -113,4 +113,11 @@ impl Source {
             Self::Threads(_) => Err(Error::Invalid("an inline pool has no processes".into())),
         }
     }
+
+    /// Gets ready for the next that is to be [like it](Self::like_it).
+    pub(super) fn expect_another(&self) {
+        if let Self::Processes(nursery) = self {
+            nursery.expect_another();
+        }
+    }
 }

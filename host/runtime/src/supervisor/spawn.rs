@@ -25,6 +25,7 @@ impl Core {
             let Some(pool) = supervisor.pool(pool) else { return };
             pool.act(|core, now| core.on_spawned(at, opened, now));
             supervisor.nudge_ancestors(&pool);
+            source.expect_another();
         };
         self.slots[at].preparing = true;
         let started = thread::Builder::new().name("wasmp-spawn".into()).spawn(prepare);

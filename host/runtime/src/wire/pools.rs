@@ -4,10 +4,14 @@
 //! that is longer than a record goes on in records of kind `MORE`, with nothing in between. What an owner writes is as
 //! little believed as what a worker replies.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 use wasmp_ipc::ring::{Consumer, Corrupt, Producer};
 
 use super::{u32_at, u64_at};
+use crate::outcome::{End, Failure};
+use crate::process::message::decode;
 use crate::retry::Retry;
 
 /// The first record of a frame.
@@ -56,6 +60,52 @@ pub(crate) mod news {
     pub(crate) const GONE: u8 = 5;
     /// The process runs, with the id `number`.
     pub(crate) const STARTED: u8 = 6;
+}
+
+/// What has become of an item, or of a job.
+#[derive(Debug)]
+pub(crate) enum News {
+    Done { index: u64, result: Vec<u8> },
+    Failed { index: u64, failure: Box<Failure> },
+    Complete,
+    Ended(End),
+}
+
+impl News {
+    /// Whether it is the last of its job.
+    pub(crate) fn is_last(&self) -> bool {
+        matches!(self, Self::Complete | Self::Ended(_))
+    }
+}
+
+/// What a frame from the host says.
+#[derive(Debug)]
+pub(crate) enum Word {
+    /// Of a job.
+    Of(u32, News),
+    /// None of its processes is left; of a process: how it ended.
+    Gone(i32),
+    /// The process runs, with this id.
+    Started(u32),
+}
+
+impl Word {
+    pub(crate) fn read(head: Head, body: Vec<u8>) -> io::Result<Self> {
+        let index = head.number;
+        let news = match head.kind {
+            news::GONE => return Ok(Self::Gone((head.number as u32).cast_signed())),
+            news::STARTED => return Ok(Self::Started(head.number as u32)),
+            news::DONE => News::Done { index, result: body },
+            news::FAILED => News::Failed {
+                index,
+                failure: Box::new(decode(&body)?),
+            },
+            news::COMPLETE => News::Complete,
+            news::ENDED => News::Ended(decode(&body)?),
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "news out of turn")),
+        };
+        Ok(Self::Of(head.job, news))
+    }
 }
 
 /// The kind of a record that goes on with the body of the one before.

@@ -9,7 +9,9 @@
 //! The child believes what it reads as far as it believes a guest: the parent may have written anything.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::iter;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -23,8 +25,11 @@ use super::windows::Window;
 use crate::objects::message::TokenBytes;
 use crate::process::message::{decode, encode};
 
-/// The memory of a guest is copied in pieces of this size, and those that are all zero are not.
+/// The memory of a guest has so many of these; what is in a window is whole ones, too.
 const PIECE: usize = 64 * 1024;
+
+/// What is all zero is not copied, in parts of this size.
+const PAGE: usize = 4096;
 
 /// Bytes of the length of what stands behind the memory, at the very end.
 const LENGTH: usize = 8;
@@ -122,10 +127,13 @@ impl Copying {
         let target = mapping.region(0, len).ok_or_else(|| nonsense("a copy"))?;
         for (number, piece) in memory.chunks(PIECE).enumerate() {
             // What is in a window is not the guest's alone, and comes to the child as a window. Both are in whole pieces.
-            let shown = state.objects.windows.touch(number * PIECE, piece.len());
-            if !shown && !is_zero(piece) {
-                target.populate(number * PIECE, piece.len());
-                target.write(number * PIECE, piece);
+            if state.objects.windows.touch(number * PIECE, piece.len()) {
+                continue;
+            }
+            for part in written(piece) {
+                let at = number * PIECE + part.start;
+                target.populate(at, part.len());
+                target.write(at, &piece[part]);
             }
         }
         target.write(self.memory, &self.beside);
@@ -137,30 +145,48 @@ impl Copying {
     }
 }
 
-/// Whether all bytes are zero. Part by part, each of them without a branch: that takes many bytes at a time.
-fn is_zero(bytes: &[u8]) -> bool {
-    bytes
-        .chunks(4096)
-        .all(|part| part.iter().fold(0, |all, byte| all | byte) == 0)
+/// Where there are pages in a row that are not all zero.
+fn written(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut pages = bytes.chunks(PAGE).map(is_zero).enumerate();
+    iter::from_fn(move || {
+        let (first, _) = pages.find(|(_, zero)| !zero)?;
+        let behind = pages.find(|(_, zero)| *zero);
+        let end = behind.map_or(bytes.len(), |(page, _)| page * PAGE);
+        Some(first * PAGE..end)
+    })
 }
 
-/// What a process is to be a copy of.
+/// Whether all bytes of a page are zero. Without a branch for each: that takes many bytes at a time.
+fn is_zero(page: &[u8]) -> bool {
+    page.iter().fold(0, |all, byte| all | byte) == 0
+}
+
+/// What a process is to be a copy of. Its parent may be writing it still, until the host has sealed it and the call comes.
 #[derive(Debug)]
-pub(super) struct Snapshot(Duplicate);
+pub(super) struct Snapshot {
+    memory: OwnedFd,
+    len: usize,
+}
 
 fn nonsense(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{what} makes no sense"))
 }
 
 impl Snapshot {
-    pub(super) fn open(memory: &OwnedFd, len: u64) -> io::Result<Self> {
+    pub(super) fn new(memory: OwnedFd, len: u64) -> io::Result<Self> {
         let len = usize::try_from(len).map_err(io::Error::other)?;
-        Ok(Self(Duplicate::of_host(memory.as_fd(), len)?))
+        Ok(Self { memory, len })
+    }
+
+    /// What has to stay open for it.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.memory.as_fd()
     }
 
     /// Puts it in the place of what this instance began with.
     pub(super) fn restore(self, store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<()> {
-        let beside = self.beside()?;
+        let copy = Duplicate::of_host(self.memory.as_fd(), self.len)?;
+        let beside = beside(&copy)?;
         let memory = instance.get_memory(&mut *store, "memory");
         let memory = memory.ok_or_else(|| nonsense("a copy without a memory"))?;
         let (size, now) = (usize::try_from(beside.memory)?, memory.data_size(&*store));
@@ -171,7 +197,7 @@ impl Snapshot {
         }
         // SAFETY: all of the instance's memory, which nothing else looks at while it is not running. wasmtime never moves it,
         // and unmaps whatever is there when the instance is dropped: this is the one instance of a process.
-        if !unsafe { self.0.move_to(size, base) } {
+        if !unsafe { copy.move_to(size, base) } {
             return Err(nonsense("the size of its memory").into());
         }
         let state = store.data_mut();
@@ -190,15 +216,15 @@ impl Snapshot {
         state.processes.numbered().begin_after(beside.processes);
         Ok(())
     }
+}
 
-    fn beside(&self) -> io::Result<Beside> {
-        let beside = || {
-            let (rest, length) = self.0.bytes().split_last_chunk::<LENGTH>()?;
-            let len = usize::try_from(u64::from_le_bytes(*length)).ok()?;
-            rest.get(rest.len().checked_sub(len)?..)
-        };
-        decode(beside().ok_or_else(|| nonsense("a copy"))?)
-    }
+fn beside(copy: &Duplicate) -> io::Result<Beside> {
+    let beside = || {
+        let (rest, length) = copy.bytes().split_last_chunk::<LENGTH>()?;
+        let len = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+        rest.get(rest.len().checked_sub(len)?..)
+    };
+    decode(beside().ok_or_else(|| nonsense("a copy"))?)
 }
 
 /// Maps what the parent had mapped.
@@ -221,5 +247,25 @@ fn show(state: &mut State, window: &Shown, base: *mut u8, size: usize) -> io::Re
     match state.objects.windows.map(&object, offset, base, start..start + len) {
         true => Ok(()),
         false => Err(nonsense("a window that the system refuses")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_found_in_whole_pages() {
+        let mut bytes = vec![0; 6 * PAGE];
+        let found = |bytes: &[u8]| written(bytes).collect::<Vec<_>>();
+        assert_eq!(found(&bytes), []);
+        bytes[PAGE - 1] = 1;
+        assert_eq!(found(&bytes), [0..PAGE]);
+        bytes[2 * PAGE] = 1;
+        bytes[4 * PAGE - 1] = 1;
+        bytes[5 * PAGE] = 1;
+        assert_eq!(found(&bytes), [0..PAGE, 2 * PAGE..4 * PAGE, 5 * PAGE..6 * PAGE]);
+        bytes.fill(1);
+        assert_eq!(found(&bytes), [0..6 * PAGE]);
     }
 }

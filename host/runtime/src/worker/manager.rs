@@ -2,19 +2,23 @@
 //!
 //! A client shares memory with the server, and may write anything there. It is never waited for. What cannot be received
 //! at once costs it its place; an answer that it does not take at once is kept for a moment in its [`outbox`], and nothing
-//! else that it asks for is looked at meanwhile.
+//! else that it asks for is looked at meanwhile. Nor is a [crew] of one of its pools waited for.
 
+mod crew;
 mod outbox;
 
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use wasmp_abi::ObjectKind;
 use wasmp_ipc::{Connection, Limit, Party, RecvError, Spinner, WaitError, Waitable, wait_any};
 use wasmp_manager::protocol::{MAX_MESSAGE, Status};
 
+use self::crew::Crews;
 use self::outbox::{Outbox, PATIENCE, TRY_AGAIN};
 use super::interruption;
+use super::link::Link;
 use super::objects::{Handle, Objects, OpenError};
 use crate::manager::{Call, Caller, Knock as Letter, Served, Store, Types, refuse};
 use crate::objects::Object;
@@ -66,10 +70,12 @@ enum Turn {
     ShutDown,
 }
 
-/// Serves until the manager is shut down, or nobody can ask any more. `types` makes what it takes to run the code of types,
-/// when it is known how long that may take.
+/// Serves until the manager is shut down, or nobody can ask any more. Of items, its pools pass on at most `max_block` bytes at
+/// once, and `link` is where the host is rung. `types` makes what it takes to run the code of types, when it is known how long
+/// that may take.
 pub(super) fn serve(
     objects: &mut Objects,
+    (link, max_block): (&Arc<Mutex<Link>>, usize),
     call: &[u8],
     types: impl FnOnce(Duration) -> Box<dyn Types>,
 ) -> io::Result<()> {
@@ -78,6 +84,10 @@ pub(super) fn serve(
     let door = handle(objects, opened)?;
     interruption::ignore()?;
     let mut store = Store::new(settings.max_bytes).with_types(types(settings.call_timeout));
+    if settings.has_module {
+        store = store.with_pools(max_block);
+    }
+    let mut crews = Crews::new(link);
     // Of the memory of the process, what is held takes a third, and an answer that is being made as much: see `found`.
     let most_kept = (settings.max_bytes / 2).clamp(ALWAYS_KEPT as u64, MAX_MESSAGE as u64) as usize;
     let mut desks: Vec<Desk> = Vec::new();
@@ -120,8 +130,8 @@ pub(super) fn serve(
         let mut room = most_kept.saturating_sub(kept);
         let mut at = 0;
         while at < desks.len() {
-            let party = objects.party().ok_or_else(nonsense)?;
-            match take_turn(&mut store, &mut desks[at], party, &mut buffers, &mut room)? {
+            let house = (&*objects, &mut crews);
+            match take_turn(&mut store, &mut desks[at], house, &mut buffers, &mut room)? {
                 Turn::Idle => at += 1,
                 Turn::Served => {
                     busy = true;
@@ -137,33 +147,33 @@ pub(super) fn serve(
         if store.next_deadline().is_some_and(|deadline| deadline <= Instant::now()) {
             store.expire(Instant::now());
         }
-        send_late(objects, &mut store, &mut desks, &mut buffers, &mut room)?;
+        busy |= crews.take_turn(objects, &mut store)?;
+        // Those who leave because they do not take it may have had work for crews.
+        busy |= send_late(objects, &mut store, &mut desks, &mut buffers, &mut room)?;
         if !busy {
-            rest(
-                objects,
-                open.then_some(&door),
-                &desks,
-                &mut spinner,
-                store.next_deadline(),
-            )?;
+            let door = open.then_some(&door);
+            rest(objects, (door, &desks, &crews), &mut spinner, store.next_deadline())?;
         }
     }
     Ok(())
 }
 
-/// Answers those who have waited. Who does not take it leaves, and what was theirs may be the answer for others.
+/// Answers those who have waited. Who does not take it leaves, and what was theirs may be the answer for others. Whether there
+/// was anybody.
 fn send_late(
     objects: &mut Objects,
     store: &mut Store,
     desks: &mut Vec<Desk>,
     buffers: &mut Buffers,
     room: &mut usize,
-) -> io::Result<()> {
+) -> io::Result<bool> {
+    let mut any = false;
     loop {
         let late = store.take_late();
         if late.is_empty() {
-            return Ok(());
+            return Ok(any);
         }
+        any = true;
         for late in late {
             if let Some(at) = desks.iter().position(|desk| desk.caller.connection == late.connection) {
                 let party = objects.party().ok_or_else(nonsense)?;
@@ -228,10 +238,11 @@ impl Buffers {
 fn take_turn(
     store: &mut Store,
     desk: &mut Desk,
-    party: &Party,
+    (objects, crews): (&Objects, &mut Crews),
     buffers: &mut Buffers,
     room: &mut usize,
 ) -> io::Result<Turn> {
+    let party = objects.party().ok_or_else(nonsense)?;
     let mut turn = Turn::Idle;
     if !desk.outbox.is_empty() {
         if desk.outbox.flush(end_of(&desk.pipe)?, party, Instant::now()).is_err() {
@@ -282,6 +293,10 @@ fn take_turn(
             let _ = end.send(party, 0, &[answer], Limit::after(Some(PATIENCE)));
             return Ok(Turn::ShutDown);
         }
+        if let Served::Hire(processes) = served {
+            let crew = crews.hire(objects, processes)?;
+            store.hired(desk.caller, request, crew, answer);
+        }
         let sent = served == Served::Silent || send(desk, party, answer, room)?;
         buffers.shrink();
         if !sent {
@@ -330,8 +345,7 @@ fn leave(objects: &mut Objects, store: &mut Store, desks: &mut Vec<Desk>, at: us
 /// Waits until there is something to do.
 fn rest(
     objects: &Objects,
-    door: Option<&Handle>,
-    desks: &[Desk],
+    (door, desks, crews): (Option<&Handle>, &[Desk], &Crews),
     spinner: &mut Spinner,
     deadline: Option<Instant>,
 ) -> io::Result<()> {
@@ -342,10 +356,11 @@ fn rest(
     let heard = desks.iter().filter(|desk| !is_owed(desk));
     let pipes = door.into_iter().chain(heard.map(|desk| &desk.pipe));
     let ends: Vec<&Connection> = pipes.map(end_of).collect::<io::Result<_>>()?;
-    if spinner.spin(|| ends.iter().any(|end| end.is_ready())) {
+    if spinner.spin(|| ends.iter().any(|end| end.is_ready()) || crews.are_heard()) {
         return Ok(());
     }
-    let waitables: Vec<Waitable<'_>> = ends.into_iter().map(Waitable::Connection).collect();
+    let pipes = ends.into_iter().map(Waitable::Connection);
+    let waitables: Vec<Waitable<'_>> = pipes.chain(crews.waitables()).collect();
     match wait_any(party, &waitables, deadline.map_or(Limit::Forever, Limit::Until)) {
         Ok(_) | Err(WaitError::TimedOut) => Ok(()),
         // Ctrl-C is for those who use it (CPython: a manager ignores SIGINT).

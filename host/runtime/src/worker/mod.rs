@@ -12,6 +12,7 @@ mod fault;
 mod fuel;
 mod imports;
 pub(crate) mod interruption;
+mod lean;
 mod link;
 mod manager;
 mod objects;
@@ -175,7 +176,7 @@ fn run(template: &Template, belongings: Belongings, watch: Option<&Arc<Watch>>, 
         None => None,
     };
     let snapshot = match snapshot {
-        Some((memory, len)) => Some(Snapshot::open(&memory, len)?),
+        Some((memory, len)) => Some(Snapshot::new(memory, len)?),
         None => None,
     };
     let interrupt = watch.map(|watch| watch.interrupt()).transpose()?;
@@ -184,6 +185,7 @@ fn run(template: &Template, belongings: Belongings, watch: Option<&Arc<Watch>>, 
 
     let mut keep = vec![link.doorbell(), lifeline.as_fd()];
     keep.extend(stdin.as_ref().map(AsFd::as_fd));
+    keep.extend(snapshot.as_ref().map(Snapshot::descriptor));
     match origin {
         Origin::Forked(walls) => walls.close(template, &keep, Some(control.as_fd()), lockdown::lock_down)?,
         Origin::StoodBy(walls) => walls.close(template, &keep, Some(control.as_fd()), lockdown::seal)?,

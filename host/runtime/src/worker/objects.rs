@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
-use wasmp_abi::{ObjectKind, Status};
+use wasmp_abi::{HOME_TOKEN, ObjectKind, Status};
 use wasmp_ipc::{Gauges, Interrupt, Limit, Mapping, Party, Slot};
 use wasmp_manager::protocol::{Id, Op, Writer};
 
@@ -94,6 +94,8 @@ pub(super) struct Objects {
     open: HashMap<TokenBytes, Weak<Held>>,
     /// The pipes to managers, by the tokens of these: each manager has this worker as a client once.
     managers: HashMap<TokenBytes, Weak<Held>>,
+    /// The token of the manager of whose pool this worker is, once it was asked for.
+    home: Option<TokenBytes>,
     /// The instance has closed its last handle to some object, in which it may hold something all the same.
     closed_some: bool,
     /// A message that did not fit into the buffer it was asked for with.
@@ -113,6 +115,7 @@ impl Objects {
             free: Vec::new(),
             open: HashMap::new(),
             managers: HashMap::new(),
+            home: None,
             closed_some: false,
             parked: Vec::new(),
             windows: Windows::default(),
@@ -187,13 +190,19 @@ impl Objects {
     }
 
     fn hold_token(&mut self, kind: ObjectKind, token: TokenBytes) -> Result<(Arc<Held>, usize), OpenError> {
+        let home = kind == ObjectKind::Manager && token == HOME_TOKEN;
+        let token = self.home.filter(|_| home).unwrap_or(token);
         if kind == ObjectKind::Manager
             && let Some(held) = self.managers.get(&token).and_then(Weak::upgrade)
         {
             return Ok((held, 0));
         }
         let kind = kind as u8;
-        self.hold(&Ask::Object(Request::Open { kind, token }))
+        let opened = self.hold(&Ask::Object(Request::Open { kind, token }))?;
+        if home {
+            self.home = opened.0.manager;
+        }
+        Ok(opened)
     }
 
     /// Starts a manager, and opens a pipe to it.

@@ -14,26 +14,10 @@ use super::interruption;
 use super::link::Link;
 use super::objects::{Objects, OpenError};
 use crate::objects::message::{Answer, Ask, PoolRequest};
-use crate::outcome::{End, Failure};
-use crate::process::message::{decode, encode};
-use crate::wire::pools::{Garbled, Head, JobOptions, Prepare, Reader, Writing, news, order};
+use crate::outcome::End;
+use crate::process::message::encode;
+use crate::wire::pools::{Garbled, Head, JobOptions, News, Prepare, Reader, Word, Writing, order};
 use crate::wire::{LINK_BYTES, REPLIES_AT, RING_CAPACITY};
-
-/// What has become of an item, or of a job.
-#[derive(Debug)]
-pub(super) enum News {
-    Done { index: u64, result: Vec<u8> },
-    Failed { index: u64, failure: Box<Failure> },
-    Complete,
-    Ended(End),
-}
-
-impl News {
-    /// Whether it is the last of its job.
-    fn is_last(&self) -> bool {
-        matches!(self, Self::Complete | Self::Ended(_))
-    }
-}
 
 /// A pool of this guest's.
 #[derive(Debug)]
@@ -265,37 +249,26 @@ impl Pool {
             let Some((head, body)) = next.map_err(|garbled: Garbled| nonsense(&garbled))? else {
                 return Ok(());
             };
-            match head.kind {
-                news::GONE => {
+            let (job, news) = match Word::read(head, body)? {
+                Word::Of(job, news) => (job, news),
+                Word::Gone(exit) => {
                     self.gone = true;
-                    self.exit = Some((head.number as u32).cast_signed());
+                    self.exit = Some(exit);
                     continue;
                 }
-                news::STARTED => {
-                    self.pid = Some(head.number as u32);
+                Word::Started(pid) => {
+                    self.pid = Some(pid);
                     continue;
                 }
-                _ => {}
-            }
+            };
             // What nobody waits for is forgotten.
-            let Some(task) = self.jobs.get(&head.job).cloned() else {
+            let Some(task) = self.jobs.get(&job).cloned() else {
                 continue;
             };
-            let index = head.number;
-            let news = match head.kind {
-                news::DONE => News::Done { index, result: body },
-                news::FAILED => News::Failed {
-                    index,
-                    failure: Box::new(decode(&body)?),
-                },
-                news::COMPLETE => News::Complete,
-                news::ENDED => News::Ended(decode(&body)?),
-                _ => return Err(nonsense(&"news out of turn")),
-            };
             if news.is_last() {
-                self.jobs.remove(&head.job);
+                self.jobs.remove(&job);
             }
-            self.told.push_back((head.job, task, news));
+            self.told.push_back((job, task, news));
         }
     }
 
@@ -316,9 +289,11 @@ impl Pool {
     pub(super) fn wait_for_start(&mut self, link: &Link) -> io::Result<Result<u32, End>> {
         let mut interrupted = false;
         loop {
-            let started = self.wait(link, None, |pool| match (pool.pid, pool.told.pop_front()) {
-                (Some(pid), _) => Some(Ok(pid)),
-                (None, Some((_, _, News::Ended(end)))) => Some(Err(end)),
+            let started = self.wait(link, None, |pool| match (pool.told.pop_front(), pool.pid) {
+                // It may run already, and is told to end, as it will not be called.
+                (Some((_, _, News::Ended(end @ End::Refused(_)))), _) => Some(Err(end)),
+                (_, Some(pid)) => Some(Ok(pid)),
+                (Some((_, _, News::Ended(end))), None) => Some(Err(end)),
                 _ => pool.gone.then_some(Err(End::Terminated)),
             })?;
             match started {

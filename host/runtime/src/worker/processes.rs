@@ -32,27 +32,55 @@ pub(super) struct Child {
 /// A process that the host has promised.
 #[derive(Debug)]
 pub(super) struct Ordered {
-    pool: u32,
+    pool: Pool,
+    /// Its call.
+    job: u32,
     name: String,
     daemon: bool,
-    /// Its rings.
-    memory: OwnedFd,
 }
 
-/// Orders a process. If it is to be a copy, the memory comes with it that this is written into.
-pub(super) fn order(objects: &Objects, wanted: NewProcess) -> Result<(Ordered, Option<OwnedFd>), OpenError> {
+/// Orders a process that calls this task. If it is to be a copy, the memory comes with it that this is written into, while it
+/// starts.
+pub(super) fn order(
+    objects: &Objects,
+    link: &Link,
+    wanted: NewProcess,
+    task: String,
+) -> Result<(Ordered, Option<OwnedFd>), OpenError> {
     let (answer, fds) = objects.ask_for_all(&Ask::Pool(PoolRequest::Start(wanted)))?;
     let mut fds = fds.into_iter();
     let (Answer::Process { pool, name, daemon }, Some(memory)) = (answer, fds.next()) else {
         return Err(io::Error::from(io::ErrorKind::InvalidData).into());
     };
+    let mut pool = Pool::open(pool, memory.as_fd())?;
+    let options = JobOptions {
+        task,
+        chunk: 1,
+        timeout: 0,
+        retry: Retry::default(),
+    };
+    // What is wrong with the call is said before it is said that the process has started.
+    let job = pool.begin(link, &options)?;
+    pool.order(link, Head::new(pools::order::START, 0, 0), &encode(&None::<Prepare>))?;
     let ordered = Ordered {
         pool,
+        job,
         name,
         daemon,
-        memory,
     };
     Ok((ordered, fds.next()))
+}
+
+/// Tells the host that a process is not asked about any more. One that has not been given its call is not there any more.
+fn give_back(objects: &Objects, pool: &Pool) -> io::Result<()> {
+    objects.tell(&Ask::Pool(PoolRequest::Drop { pool: pool.id() }))
+}
+
+impl Ordered {
+    /// It is not needed.
+    pub(super) fn cancel(&self, objects: &Objects) -> io::Result<()> {
+        give_back(objects, &self.pool)
+    }
 }
 
 /// The processes of an instance, by their numbers.
@@ -60,30 +88,20 @@ pub(super) fn order(objects: &Objects, wanted: NewProcess) -> Result<(Ordered, O
 pub(super) struct Processes(Numbered<Child>);
 
 impl Processes {
-    /// Has a process that was ordered call this task; the number by which the guest knows it, from 1.
+    /// Gives a process that was ordered the arguments of its call; the number by which the guest knows it, from 1.
     pub(super) fn start(
         &mut self,
         objects: &Objects,
         link: &Link,
         ordered: Ordered,
-        task: String,
         args: &[u8],
     ) -> Result<u32, OpenError> {
         let Ordered {
-            pool,
+            mut pool,
+            job,
             name,
             daemon,
-            memory,
         } = ordered;
-        let mut pool = Pool::open(pool, memory.as_fd())?;
-        pool.order(link, Head::new(pools::order::START, 0, 0), &encode(&None::<Prepare>))?;
-        let options = JobOptions {
-            task,
-            chunk: 1,
-            timeout: 0,
-            retry: Retry::default(),
-        };
-        let job = pool.begin(link, &options)?;
         let mut item = Vec::with_capacity(ITEM_PREFIX + args.len());
         item.extend_from_slice(&(args.len() as u32).to_le_bytes());
         item.extend_from_slice(args);
@@ -92,7 +110,7 @@ impl Processes {
         let pid = match pool.wait_for_start(link)? {
             Ok(pid) => pid,
             Err(end) => {
-                objects.tell(&Ask::Pool(PoolRequest::Drop { pool: pool.id() }))?;
+                give_back(objects, &pool)?;
                 return Err(OpenError::Refused(match end {
                     End::Refused(_) => Status::NotFound,
                     _ => Status::ProcessLimit,
@@ -138,7 +156,7 @@ impl Processes {
                 && child.released
                 && child.pool.exit(link)?.is_some()
             {
-                objects.tell(&Ask::Pool(PoolRequest::Drop { pool: child.pool.id() }))?;
+                give_back(objects, &child.pool)?;
                 *place = None;
             }
         }
@@ -161,7 +179,7 @@ impl Processes {
     pub(super) fn abandon(&mut self, objects: &Objects) {
         for child in self.0.places().drain(..).flatten() {
             // If the host is gone, this process is about to be.
-            let _ = objects.tell(&Ask::Pool(PoolRequest::Drop { pool: child.pool.id() }));
+            let _ = give_back(objects, &child.pool);
         }
     }
 }

@@ -6,9 +6,10 @@ use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use wasmp_ipc::Spinner;
-use wasmtime::{Engine, InstancePre, Linker, Module};
+use wasmtime::{Engine, InstancePre, Module};
 
 use super::imports;
+use super::lean::LeanLinker;
 use super::state::State;
 use super::wasi::{self, GrantedDir, Strings, WasiSpec};
 use crate::engine::{self, EngineRole};
@@ -82,8 +83,7 @@ impl Walls {
         receive_module: impl FnOnce() -> io::Result<OwnedFd>,
     ) -> Result<(Self, Template), String> {
         let files = Files::of(draft.spec.dirs.iter().map(|dir| dir.writable));
-        let filter = Filter::compile(Role::Worker, files)
-            .map_err(|error| format!("the system call filter cannot be made: {error}"))?;
+        let filter = Filter::compile(Role::Worker, files);
         lockdown::prepare(draft.spec.sandbox).map_err(|error| error.to_string())?;
         // This opens whatever wasmtime keeps open, and nothing else.
         let (template, images) = lockdown::opened_by(|| draft.complete(receive_module))
@@ -129,7 +129,11 @@ fn link_module(
     receive_module: impl FnOnce() -> io::Result<OwnedFd>,
 ) -> wasmtime::Result<(Engine, InstancePre<State>)> {
     let engine = Engine::new(&engine::config(&spec.options, EngineRole::Run))?;
-    let mut linker = Linker::new(&engine);
+    let wanted = spec
+        .imports
+        .iter()
+        .map(|(module, name)| (module.as_str(), name.as_str()));
+    let mut linker = LeanLinker::new(&engine, wanted);
     wasi::add_to_linker(&mut linker)?;
     imports::add_to_linker(&mut linker)?;
     let artifact = File::from(receive_module()?);
@@ -137,6 +141,6 @@ fn link_module(
     // embedder vouched for.
     let module = unsafe { Module::deserialize_open_file(&engine, artifact)? };
     module.initialize_copy_on_write_image()?;
-    let module = linker.instantiate_pre(&module)?;
+    let module = linker.whole().instantiate_pre(&module)?;
     Ok((engine, module))
 }

@@ -9,6 +9,7 @@ use wasmp_guest::{
 pub(super) fn run(scenario: &str) -> Result<bool> {
     match scenario {
         "sm_managed" => managed(),
+        "sm_07_pool" => pool(),
         "fork_managed" => forked(),
         "mm_01_types" => types(),
         _ => return Ok(false),
@@ -48,6 +49,30 @@ fn managed() -> Result<()> {
     drop(manager.list([0])?);
     assert_eq!(manager.usage()?.objects, 2);
     Ok(())
+}
+
+/// A number, three times.
+#[task]
+fn cube(number: i64) -> i64 {
+    number.pow(3)
+}
+
+/// Has a pool work that its parent has made.
+#[task]
+fn use_pool(pool: managed::Pool, cubes: List<i64>) -> Result<()> {
+    Ok(cubes.extend(pool.map(cube, 0..10)?)?)
+}
+
+fn pool() -> Result<()> {
+    let manager = Manager::new()?;
+    let (pool, cubes) = (manager.pool(2)?, manager.list([])?);
+    let child = Process::new(use_pool).args((&pool, &cubes)).start()?;
+    assert_eq!(pool.apply(cube, (10,))?, 1000);
+    child.join()?;
+    assert_eq!(child.exitcode(), Some(0));
+    assert_eq!(cubes.items::<Vec<_>>()?, (0..10).map(cube).collect::<Vec<_>>());
+    pool.close()?;
+    Ok(pool.join()?)
 }
 
 thread_local! {

@@ -8,6 +8,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "a task owns its arguments")]
 
 mod executor;
+mod managed;
 mod parity;
 mod pools;
 

@@ -6,7 +6,6 @@
 //! * MC-03, MC-07: nothing is iterated in the manager. `items` and their like are copies, of one moment, and nothing that
 //!   happens later changes them. `+` of MC-01 is for them, too.
 //! * MC-10, in part: no attribute of a namespace is hidden. All are the namespace's.
-//! * SM-07: a pool is its program's, and does not travel. A task can have pools of its own.
 //! * MM-01, I-01: a manager runs no code of anybody's. MM-03: none is there that has not been started.
 //! * I-02 is tested with pools (`library`), PK-02 with pipes (`connections`), AU-03 below the sockets (in the library itself).
 //! * LI-04: there are no abstract sockets: anybody could take their names. LI-08: an [`Address`] that is none is no value.
@@ -14,6 +13,7 @@
 mod deaths;
 mod listeners;
 mod objects;
+mod pools;
 mod remote;
 mod snapshots;
 mod tls;

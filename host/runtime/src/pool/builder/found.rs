@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::grants::{DirGrant, Grants, MAX_MEMORY};
 use crate::insight::{Insight, trace};
 use crate::logs::LogDir;
-use crate::module::{Module, ModuleKind};
+use crate::module::{ImportInfo, Module, ModuleKind};
 use crate::objects::message::is_name;
 use crate::objects::{Quota, Scope};
 use crate::output;
@@ -210,6 +210,7 @@ impl PoolBuilder {
         Ok(Spec {
             options: EngineOptions { allocation, flavor },
             kind: module.kind(),
+            imports: module.imports().iter().map(import_spec).collect(),
             exports: module.tasks().iter().map(|task| task.export.clone()).collect(),
             types: module.types().iter().map(TypeSpec::from).collect(),
             args: grants.args.clone(),
@@ -230,6 +231,10 @@ impl PoolBuilder {
             timed: self.insight || self.trace.is_some(),
         })
     }
+}
+
+fn import_spec(import: &ImportInfo) -> (String, String) {
+    (import.module.clone(), import.name.clone())
 }
 
 fn dir_spec(dir: &DirGrant) -> DirSpec {

@@ -10,6 +10,7 @@ use wasmtime::{
 use super::guest::{Call, Guest};
 use crate::manager::Refusal;
 use crate::worker::imports::{failure, message};
+use crate::worker::lean::LeanLinker;
 use crate::worker::wasi;
 
 /// Most bytes of a result: with its length, it is an answer.
@@ -17,17 +18,17 @@ const MAX_RESULT: usize = MAX_MESSAGE - ANSWER_HEAD - size_of::<u32>();
 
 /// The module with what its instances import.
 pub(super) fn link(engine: &Engine, module: &Module) -> Result<InstancePre<Guest>> {
-    let mut linker = Linker::new(engine);
+    let wanted = module.imports().map(|import| (import.module(), import.name()));
+    let mut linker = LeanLinker::new(engine, wanted);
     wasi::add_to_linker(&mut linker)?;
-    refuse_all(&mut linker, module)?;
-    linker.allow_shadowing(true);
+    refuse_all(linker.whole(), module)?;
     linker
         .func_wrap(IMPORT_MODULE, import::TASK_NEXT, task_next)?
         .func_wrap(IMPORT_MODULE, import::TASK_RETURN, task_return)?
         .func_wrap(IMPORT_MODULE, import::TASK_FAIL, task_fail)?
         .func_wrap(IMPORT_MODULE, import::TASK_PANIC, task_panic)?
         .func_wrap(IMPORT_MODULE, import::WORKER_SLOT, worker_slot)?;
-    linker.instantiate_pre(module)
+    linker.whole().instantiate_pre(module)
 }
 
 /// Defines whatever the module imports of `wasmp_v1`.

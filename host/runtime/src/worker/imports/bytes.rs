@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use wasmp_abi::{Atomic, IMPORT_MODULE, MAP_UNIT, Status, import};
 use wasmp_ipc::{SharedBytes, Width};
-use wasmtime::{Caller, Error, Linker, Result, Trap};
+use wasmtime::{Caller, Error, Result, Trap};
 
+use super::super::lean::LeanLinker;
 use super::super::state::State;
 use super::objects::read_name;
 use super::{handle, memory, object, opened, slice, status};
 use crate::objects::Shape;
 
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+pub(super) fn add_to_linker(linker: &mut LeanLinker<'_, State>) -> Result<()> {
     linker
         .func_wrap(IMPORT_MODULE, import::MEMORY_NEW, memory_new)?
         .func_wrap(IMPORT_MODULE, import::MEMORY_SIZE, memory_size)?

@@ -4,8 +4,9 @@ use wasmp_abi::{IMPORT_MODULE, ObjectKind, Status, import};
 use wasmp_ipc::{
     GetError, MOST_WAITABLES, Message, PutError, RecvError, SendError, TaskDoneError, WaitError, Waitable, wait_any,
 };
-use wasmtime::{Caller, Linker, Result};
+use wasmtime::{Caller, Result};
 
+use super::super::lean::LeanLinker;
 use super::super::state::State;
 use super::{connection, handle, in_vain, interrupted, limit, memory, object, opened, slice, status, wrong_kind};
 use crate::objects::{Object, Shape};
@@ -13,7 +14,7 @@ use crate::objects::{Object, Shape};
 /// Bytes in front of each message of several: its length.
 const FRAME: usize = 4;
 
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+pub(super) fn add_to_linker(linker: &mut LeanLinker<'_, State>) -> Result<()> {
     linker
         .func_wrap(IMPORT_MODULE, import::QUEUE_NEW, queue_new)?
         .func_wrap(IMPORT_MODULE, import::QUEUE_PUT, queue_put)?

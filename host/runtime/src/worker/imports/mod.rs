@@ -19,15 +19,16 @@ use std::time::Duration;
 
 use wasmp_abi::{ObjectKind, Status};
 use wasmp_ipc::{Connection, Limit, Party, WaitError};
-use wasmtime::{Caller, Error, Extern, Linker, Memory, Result, Trap, bail};
+use wasmtime::{Caller, Error, Extern, Memory, Result, Trap, bail};
 
 pub(super) use self::tasks::{failure, message};
 use super::interruption;
+use super::lean::LeanLinker;
 use super::objects::{Handle, Objects, OpenError};
 use super::state::State;
 use crate::objects::Object;
 
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+pub(super) fn add_to_linker(linker: &mut LeanLinker<'_, State>) -> Result<()> {
     tasks::add_to_linker(linker)?;
     objects::add_to_linker(linker)?;
     sync::add_to_linker(linker)?;

@@ -1,14 +1,15 @@
 //! What all kinds of shared objects have in common.
 
 use wasmp_abi::{IMPORT_MODULE, ObjectKind, Status, TOKEN_LEN, import};
-use wasmtime::{Caller, Linker, Result, bail};
+use wasmtime::{Caller, Result, bail};
 
+use super::super::lean::LeanLinker;
 use super::super::objects::OpenError;
 use super::super::state::State;
 use super::{handle, memory, opened, slice, status, unknown};
 use crate::objects::message::{MAX_NAME, PoolRequest};
 
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+pub(super) fn add_to_linker(linker: &mut LeanLinker<'_, State>) -> Result<()> {
     linker
         .func_wrap(IMPORT_MODULE, import::OBJECT_OPEN, object_open)?
         .func_wrap(IMPORT_MODULE, import::OBJECT_FIND, object_find)?

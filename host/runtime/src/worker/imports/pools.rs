@@ -3,19 +3,20 @@
 use std::time::{Duration, Instant};
 
 use wasmp_abi::{IMPORT_MODULE, Status, import, pool};
-use wasmtime::{Caller, Error, Linker, Result, bail};
+use wasmtime::{Caller, Error, Result, bail};
 
+use super::super::lean::LeanLinker;
 use super::super::objects::OpenError;
-use super::super::pools::{Asked, News, Pool, Pools};
+use super::super::pools::{Asked, Pool, Pools};
 use super::super::state::State;
 use super::processes::start_method;
 use super::{memory, opened, slice, status};
 use crate::objects::message::{Ask, NewPool, PoolRequest};
 use crate::outcome::{End, task_error};
 use crate::retry::Retry;
-use crate::wire::pools::{Head, JobOptions, Prepare, order};
+use crate::wire::pools::{Head, JobOptions, News, Prepare, order};
 
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+pub(super) fn add_to_linker(linker: &mut LeanLinker<'_, State>) -> Result<()> {
     linker
         .func_wrap(IMPORT_MODULE, import::POOL_NEW, pool_new)?
         .func_wrap(IMPORT_MODULE, import::POOL_BEGIN, pool_begin)?

@@ -3,9 +3,10 @@
 use ciborium::cbor;
 use rustix::process::Signal;
 use wasmp_abi::{IMPORT_MODULE, ObjectKind, Status, import};
-use wasmtime::{Caller, Error, Linker, Result, bail};
+use wasmtime::{Caller, Error, Result, bail};
 
 use super::super::copy::Copying;
+use super::super::lean::LeanLinker;
 use super::super::objects::OpenError;
 use super::super::processes::{self, Child, Ordered, Processes};
 use super::super::state::State;
@@ -14,7 +15,7 @@ use super::{memory, opened, slice, status};
 use crate::identity::StartMethod;
 use crate::objects::message::NewProcess;
 
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+pub(super) fn add_to_linker(linker: &mut LeanLinker<'_, State>) -> Result<()> {
     linker
         .func_wrap(IMPORT_MODULE, import::PROCESS_START, process_start)?
         .func_wrap(IMPORT_MODULE, import::PROCESS_INFO, process_info)?
@@ -65,7 +66,7 @@ fn process_start(mut caller: Caller<'_, State>, options: u32, length: u32, args:
         snapshot: None,
         log: state.log,
     };
-    let started = start(state, bytes, wanted).and_then(|ordered| {
+    let started = start(state, bytes, wanted, task).and_then(|ordered| {
         let args = &bytes[args as usize..][..args_length as usize];
         let State {
             processes,
@@ -73,7 +74,7 @@ fn process_start(mut caller: Caller<'_, State>, options: u32, length: u32, args:
             link,
             ..
         } = state;
-        processes.start(objects, link, ordered, task, args)
+        processes.start(objects, link, ordered, args)
     });
     opened(started)
 }
@@ -90,16 +91,24 @@ pub(super) fn start_method(number: u32, state: &State) -> Option<StartMethod> {
 }
 
 /// Orders a process; one that is to be a copy of this is given what that takes.
-fn start(state: &mut State, memory: &[u8], mut wanted: NewProcess) -> std::result::Result<Ordered, OpenError> {
+fn start(
+    state: &mut State,
+    memory: &[u8],
+    mut wanted: NewProcess,
+    task: String,
+) -> std::result::Result<Ordered, OpenError> {
     state.processes.reap(&state.objects, &state.link)?;
     let copying = match wanted.method {
         Some(StartMethod::Fork) => Some(Copying::begin(state, memory.len())?),
         _ => None,
     };
     wanted.snapshot = copying.as_ref().map(Copying::bytes);
-    let (ordered, into) = processes::order(&state.objects, wanted)?;
-    if let (Some(copying), Some(into)) = (copying, into) {
-        copying.write(&into, memory, state)?;
+    let (ordered, into) = processes::order(&state.objects, &state.link, wanted, task)?;
+    if let (Some(copying), Some(into)) = (copying, into)
+        && let Err(error) = copying.write(&into, memory, state)
+    {
+        ordered.cancel(&state.objects)?;
+        return Err(error.into());
     }
     Ok(ordered)
 }

@@ -2,13 +2,14 @@
 
 use wasmp_abi::{BARRIER_ACT, IMPORT_MODULE, LOCKED_ELSEWHERE, ObjectKind, Status, import};
 use wasmp_ipc::{Acquired, BarrierError, BarrierPass, ConditionError, ReleaseError, Waited};
-use wasmtime::{Caller, Linker, Result};
+use wasmtime::{Caller, Result};
 
+use super::super::lean::LeanLinker;
 use super::super::state::State;
 use super::{handle, in_vain, interrupted, limit, object, opened, status, wrong_kind};
 use crate::objects::{Object, Shape};
 
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+pub(super) fn add_to_linker(linker: &mut LeanLinker<'_, State>) -> Result<()> {
     linker
         .func_wrap(IMPORT_MODULE, import::LOCK_NEW, lock_new)?
         .func_wrap(IMPORT_MODULE, import::LOCK_ACQUIRE, lock_acquire)?

@@ -1,8 +1,9 @@
 //! Items and their outcomes.
 
 use wasmp_abi::{END, ErrorKind, FAIL_ARGUMENTS, FAIL_CAUSE, FAIL_ERROR, FAIL_RESULT, IMPORT_MODULE, import};
-use wasmtime::{Caller, Linker, Result, bail};
+use wasmtime::{Caller, Result, bail};
 
+use super::super::lean::LeanLinker;
 use super::super::state::State;
 use super::super::{fuel, interruption};
 use super::{memory, slice};
@@ -14,7 +15,7 @@ const MAX_MESSAGE: usize = 64 * 1024;
 /// Most causes of a failure that are taken from a guest.
 const MAX_CAUSES: usize = 32;
 
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+pub(super) fn add_to_linker(linker: &mut LeanLinker<'_, State>) -> Result<()> {
     linker
         .func_wrap(IMPORT_MODULE, import::TASK_NEXT, task_next)?
         .func_wrap(IMPORT_MODULE, import::TASK_RETURN, task_return)?

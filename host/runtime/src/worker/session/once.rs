@@ -20,6 +20,11 @@ impl Session<'_> {
     ///
     /// CPython: `BaseProcess._bootstrap`.
     pub(in crate::worker) fn serve_once(mut self, snapshot: Option<Snapshot>) -> io::Result<i32> {
+        // Until the call comes, the parent writes what this is to be a copy of.
+        let begun = match snapshot {
+            Some(_) => self.instantiate(),
+            None => Ok(()),
+        };
         let Some(task) = self.link().wait_for_call()? else {
             return Ok(0);
         };
@@ -27,8 +32,8 @@ impl Session<'_> {
         if task == MANAGER {
             return self.manage(&item);
         }
-        let ended = self
-            .instantiate()
+        let ended = begun
+            .and_then(|()| self.instantiate())
             .and_then(|()| self.restore(snapshot))
             .and_then(|()| self.call_once(task, item));
         let code = match &ended {
@@ -62,7 +67,8 @@ impl Session<'_> {
             return Ok(0);
         };
         let link = Arc::new(Mutex::new(link));
-        manager::serve(&mut objects, call, |timeout| {
+        let max_block = self.template.spec.max_message;
+        manager::serve(&mut objects, (&link, max_block), call, |timeout| {
             Box::new(Maker::new(self.template, self.slot, &link, timeout))
         })?;
         let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,15 +2,16 @@
 
 use rustix::rand::{GetRandomFlags, getrandom};
 use rustix::time::{ClockId, clock_getres, clock_gettime};
-use wasmtime::{Caller, Linker, Result};
+use wasmtime::{Caller, Result};
 use wasmtime_wasi::I32Exit;
 
 use super::guest::{Guest, errno, offset, open};
 use super::invented::Invented;
 use super::{HasWasi, Strings};
 use crate::module::WASI_MODULE;
+use crate::worker::lean::LeanLinker;
 
-pub(super) fn add_to_linker<T: HasWasi>(linker: &mut Linker<T>) -> Result<()> {
+pub(super) fn add_to_linker<T: HasWasi>(linker: &mut LeanLinker<'_, T>) -> Result<()> {
     linker
         .func_wrap(
             WASI_MODULE,

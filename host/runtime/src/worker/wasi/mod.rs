@@ -23,7 +23,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::Runtime;
-use wasmtime::{AsContextMut, Caller, Linker, Memory};
+use wasmtime::{AsContextMut, Caller, Memory};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtx, WasiFilesystemView};
 use wasmtime_wasi::p1::wasi_snapshot_preview1::WasiSnapshotPreview1;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
@@ -32,7 +32,9 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 use wiggle::GuestMemory;
 
 use self::invented::Invented;
+use crate::module::WASI_MODULE;
 use crate::output::Stream;
+use crate::worker::lean::LeanLinker;
 
 /// A store whose guest has WASI.
 pub(crate) trait HasWasi: Send + 'static {
@@ -270,14 +272,36 @@ fn enter_runtime() -> io::Result<()> {
     Ok(())
 }
 
-/// Adds WASI preview 1 to a linker.
-pub(crate) fn add_to_linker<T: HasWasi>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    p1::add_to_linker_sync(linker, |data| data.wasi().files())?;
-    linker.allow_shadowing(true);
+/// The functions that need nothing of `wasmtime-wasi` to be defined.
+const OWN: [&str; 16] = [
+    "args_get",
+    "args_sizes_get",
+    "clock_res_get",
+    "clock_time_get",
+    "environ_get",
+    "environ_sizes_get",
+    "fd_close",
+    "fd_fdstat_get",
+    "fd_prestat_get",
+    "fd_read",
+    "fd_renumber",
+    "fd_write",
+    "poll_oneoff",
+    "proc_exit",
+    "random_get",
+    "sched_yield",
+];
+
+/// Adds to a linker what its module wants of WASI preview 1.
+pub(crate) fn add_to_linker<T: HasWasi>(linker: &mut LeanLinker<'_, T>) -> wasmtime::Result<()> {
+    if linker.wanted_of(WASI_MODULE).any(|name| !OWN.contains(&name)) {
+        p1::add_to_linker_sync(linker.whole(), |data| data.wasi().files())?;
+    }
+    linker.whole().allow_shadowing(true);
     basics::add_to_linker(linker)?;
     stdio::add_to_linker(linker)?;
     poll::add_to_linker(linker)?;
-    linker.allow_shadowing(false);
+    linker.whole().allow_shadowing(false);
     Ok(())
 }
 

@@ -5,13 +5,14 @@
 
 use rustix::thread::clock_nanosleep_absolute;
 use rustix::time::{ClockId, Timespec, clock_gettime};
-use wasmtime::{Caller, Linker, Result, bail};
+use wasmtime::{Caller, Result, bail};
 
 use super::basics::{clock, nanoseconds};
 use super::guest::{Guest, element, errno, offset, open};
 use super::{HasWasi, WasiState};
 use crate::module::WASI_MODULE;
 use crate::worker::interruption;
+use crate::worker::lean::LeanLinker;
 
 /// Most subscriptions of one call.
 const MAX_SUBSCRIPTIONS: u32 = 4096;
@@ -68,7 +69,7 @@ impl Deadline {
     }
 }
 
-pub(super) fn add_to_linker<T: HasWasi>(linker: &mut Linker<T>) -> Result<()> {
+pub(super) fn add_to_linker<T: HasWasi>(linker: &mut LeanLinker<'_, T>) -> Result<()> {
     linker.func_wrap(WASI_MODULE, "poll_oneoff", poll_oneoff::<T>)?;
     Ok(())
 }

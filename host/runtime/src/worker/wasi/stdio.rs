@@ -5,12 +5,13 @@
 
 use std::io::Read;
 
-use wasmtime::{Caller, Linker, Result};
+use wasmtime::{Caller, Result};
 use wasmtime_wasi::p1::wasi_snapshot_preview1 as files;
 
 use super::guest::{errno, open};
 use super::{HasWasi, Standard, with_files};
 use crate::module::WASI_MODULE;
+use crate::worker::lean::LeanLinker;
 
 /// Rights as preview 1 numbers them.
 mod rights {
@@ -20,7 +21,7 @@ mod rights {
     pub(super) const POLL_FD_READWRITE: u64 = 1 << 27;
 }
 
-pub(super) fn add_to_linker<T: HasWasi>(linker: &mut Linker<T>) -> Result<()> {
+pub(super) fn add_to_linker<T: HasWasi>(linker: &mut LeanLinker<'_, T>) -> Result<()> {
     linker
         .func_wrap(WASI_MODULE, "fd_write", fd_write::<T>)?
         .func_wrap(WASI_MODULE, "fd_read", fd_read::<T>)?

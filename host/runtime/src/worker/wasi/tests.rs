@@ -16,7 +16,6 @@ use wasmtime_wasi::I32Exit;
 use super::guest::errno;
 use super::*;
 use crate::engine::{EngineOptions, EngineRole, compile, config};
-use crate::module::WASI_MODULE;
 
 /// Set in the process that runs one test, to its name.
 const CHILD: &str = "WASMP_TEST_WASI";
@@ -152,6 +151,13 @@ impl HasWasi for Host {
     }
 }
 
+/// A linker for a module that imports these of WASI.
+fn wanting<'n>(engine: &Engine, names: impl IntoIterator<Item = &'n str>) -> LeanLinker<'n, Host> {
+    let mut linker = LeanLinker::new(engine, names.into_iter().map(|name| (WASI_MODULE, name)));
+    add_to_linker(&mut linker).unwrap();
+    linker
+}
+
 struct Guest {
     store: Store<Host>,
     instance: Instance,
@@ -165,8 +171,7 @@ impl Guest {
         let engine = Engine::new(&config(&options, EngineRole::Run)).unwrap();
         // SAFETY: the code comes from the compiler.
         let module = unsafe { Module::deserialize(&engine, code) }.unwrap();
-        let mut linker = Linker::new(&engine);
-        add_to_linker::<Host>(&mut linker).unwrap();
+        let mut linker = wanting(&engine, module.imports().map(|import| import.name()));
         let wasi = WasiState::new(&Arc::new(spec)).unwrap();
         let mut store = Store::new(
             &engine,
@@ -175,7 +180,7 @@ impl Guest {
                 written: Vec::new(),
             },
         );
-        let instance = linker.instantiate(&mut store, &module).unwrap();
+        let instance = linker.whole().instantiate(&mut store, &module).unwrap();
         Self { store, instance }
     }
 
@@ -661,4 +666,30 @@ fn bad_pointers_trap_and_nothing_panics() {
             }
         }
     });
+}
+
+#[test]
+fn what_wasmtime_wasi_defines_is_defined_only_if_something_else_of_it_is_imported() {
+    in_one_thread(
+        "what_wasmtime_wasi_defines_is_defined_only_if_something_else_of_it_is_imported",
+        || {
+            let engine = Engine::new(&config(&EngineOptions::default(), EngineRole::Run)).unwrap();
+            let defined = |names: &[&str]| {
+                let state = Host {
+                    wasi: WasiState::new(&Arc::new(
+                        WasiSpec::new(Strings::default(), Strings::default(), &[]).unwrap(),
+                    ))
+                    .unwrap(),
+                    written: Vec::new(),
+                };
+                let mut linker = wanting(&engine, names.iter().copied());
+                linker.whole().iter(Store::new(&engine, state)).count()
+            };
+            for name in OWN {
+                assert_eq!(defined(&[name]), 1, "{name}");
+            }
+            assert_eq!(defined(&OWN), OWN.len());
+            assert!(defined(&["path_open"]) > OWN.len());
+        },
+    );
 }
