@@ -56,7 +56,7 @@ fn types_have_their_methods() {
     for part in [
         "\nTypes for managers\n  Account\n    new(owner: &str, cents: u64) -> Result<Account, String>\n",
         "    deposit(cents: u64) -> u64\n        Puts money in.\n",
-        "  Trouble\n    new(how: &str) -> Trouble\n    exit(code: i32) -> ()\n",
+        "  Trouble\n    new(how: &str) -> Trouble\n    account(cents: u64) -> New<Account>\n",
     ] {
         assert!(outcome.text().contains(part), "no {part:?} in: {}", outcome.text());
     }
