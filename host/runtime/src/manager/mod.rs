@@ -6,12 +6,17 @@
 //! ```
 //!
 //! * The [server](crate::worker) is a process as locked down as any worker, with native code instead of a guest, but for
-//!   objects of the module's own [types](custom), each of which is an instance. It holds the values in its own memory, and serves one request after the other, so that each is one step. When it is killed, or out
-//!   of memory, every client is told so.
+//!   objects of the module's own [types](custom), each of which is an instance. It holds the values in its own memory, and serves
+//!   one request after the other, so that each is one step. When it is killed, or out of memory, every client is told so.
 //! * A client, a guest or a thread of the host, has a pipe to it that nobody else has. The host makes it, and passes its
 //!   other end through the door, the one pipe into which only the host writes: see [`reception`].
 //! * The [`store`] knows neither processes nor pipes: a request goes in, an answer comes out, and later those of others who have
 //!   waited. It believes nothing of what it reads. Locks, queues and the like are in [`sync`].
+//!
+//! Each read is a request. A table in memory that only the server can write, and from which clients read by themselves, is left
+//! out: a server that is being asked all the time answers a `get` in 0.5 µs (2 million a second, one guest, a quiet machine with
+//! two CPUs), and to copy from such a table takes 0.05 to 0.2 µs, for flat values alone, while each write would be done twice and
+//! waited for. Who reads much asks for many keys at a time, or for all; who shares numbers has [`Array`](crate::Array).
 //!
 //! What they say to each other is [`wasmp_manager::protocol`]; what users hold of it are the proxies of that crate.
 
