@@ -12,7 +12,7 @@ use wasmp_manager::protocol::{
 use super::custom::{Custom, Types};
 use super::list::List;
 use super::map::Map;
-use super::pool::{Books, JobKey, Pools};
+use super::pool::{Books, JobKey, Ledger, Pools};
 use super::sync::{self, Shared, Step, Waiters};
 
 /// What an object takes beside what is in it.
@@ -143,6 +143,15 @@ pub(super) struct Object {
     pub(super) owner: Option<u32>,
 }
 
+impl Object {
+    /// It stays when its owner goes. What was called is the caller's, and ends with it.
+    fn keep(&mut self) {
+        if !matches!(self.content, Content::Job(..)) {
+            self.owner = None;
+        }
+    }
+}
+
 /// An id that nobody can guess.
 pub(super) fn new_id() -> Result<Id, Status> {
     let mut bits = [0; Id::LEN];
@@ -196,7 +205,7 @@ pub(crate) struct Late {
 enum Said {
     /// An item or none.
     There(Option<Arc<[u8]>>),
-    Fields(Vec<u8>),
+    Fields(Arc<[u8]>),
 }
 
 impl Late {
@@ -209,6 +218,11 @@ impl Late {
     }
 
     pub(super) fn answer(connection: u32, sequence: u32, fields: Vec<u8>) -> Self {
+        Self::shared(connection, sequence, fields.into())
+    }
+
+    /// The same for many.
+    pub(super) fn shared(connection: u32, sequence: u32, fields: Arc<[u8]>) -> Self {
         Self::new(connection, sequence, Ok(Said::Fields(fields)))
     }
 
@@ -250,6 +264,7 @@ pub(crate) struct Store {
     waiting: Vec<Waiting>,
     pub(super) waiters: Waiters,
     pub(super) pools: Pools,
+    pub(super) ledger: Ledger,
     /// Answers to those whose wait is over.
     pub(super) late: Vec<Late>,
 }
@@ -269,6 +284,7 @@ impl Store {
             waiting: Vec::new(),
             waiters: Waiters::default(),
             pools: Pools::new(),
+            ledger: Ledger::default(),
             late: Vec::new(),
         }
     }
@@ -368,15 +384,10 @@ impl Store {
                 }
                 return Ok(Served::Silent);
             }
-            Op::Keep => self.objects.get_mut(&id).ok_or(Status::NoSuchObject)?.owner = None,
+            Op::Keep => self.objects.get_mut(&id).ok_or(Status::NoSuchObject)?.keep(),
             Op::KeepAll => {
-                for object in self
-                    .objects
-                    .values_mut()
-                    .filter(|object| object.owner == Some(caller.client))
-                {
-                    object.owner = None;
-                }
+                let theirs = |object: &&mut Object| object.owner == Some(caller.client);
+                self.objects.values_mut().filter(theirs).for_each(Object::keep);
                 return Ok(Served::Silent);
             }
             Op::ShutDown => return Ok(Served::Last),
@@ -468,6 +479,7 @@ impl Store {
         let mut books = Books {
             budget: &mut self.budget,
             late: &mut self.late,
+            ledger: &mut self.ledger,
         };
         match object.content {
             Content::Custom(_) => self.customs -= 1,
@@ -489,7 +501,7 @@ impl Store {
             self.budget.give_back(withdrawn.bytes());
             self.step_aside(id, NOBODY, |shared, step| shared.withdraw(step, withdrawn));
         }
-        for unheard in self.pools.give_up(connection, &mut self.budget) {
+        if let Some(unheard) = self.pools.give_up(connection, &mut self.budget, &mut self.ledger) {
             self.remove(unheard);
         }
     }
@@ -537,6 +549,7 @@ impl Store {
         let mut books = Books {
             budget: &mut self.budget,
             late: &mut self.late,
+            ledger: &mut self.ledger,
         };
         self.pools.forget(client, &mut books);
         let theirs = |(id, object): (&Id, &Object)| (object.owner == Some(client)).then_some(*id);
@@ -637,6 +650,7 @@ impl Store {
         let mut books = Books {
             budget: &mut self.budget,
             late: &mut self.late,
+            ledger: &mut self.ledger,
         };
         self.pools.expire(now, &mut books);
         for connection in self.waiters.late(now) {
@@ -667,7 +681,7 @@ impl Store {
         let waiting: u64 = self.waiting.iter().map(Waiting::bytes).sum();
         assert_eq!(
             self.budget.used,
-            objects + names + waiting + self.waiters.bytes() + self.pools.bytes()
+            objects + names + waiting + self.waiters.bytes() + self.pools.bytes(&self.ledger)
         );
         assert!(self.budget.used <= self.budget.max);
         for (id, object) in &self.objects {

@@ -28,6 +28,9 @@ use crate::spec::{self, Initializer};
 use crate::wire::pools::{Garbled, Head, JobOptions, Prepare, Reader, Writing, news, order};
 use crate::wire::{LINK_BYTES, REPLIES_AT, RING_CAPACITY};
 
+/// Bytes that an order may have, however short the messages of guests have to be: the name of a task is in some.
+const LEAST_ORDER: usize = 4096;
+
 /// Orders that are read in one turn.
 const IN_A_ROW: usize = 256;
 
@@ -288,7 +291,7 @@ impl Core {
 
     /// Whether there was an order.
     fn take_order(&mut self, customer: &mut Customer) -> Result<bool, Violation> {
-        let most = self.limits.result;
+        let most = self.limits.result.max(LEAST_ORDER);
         let Some((head, body)) = customer.reader.next(&mut customer.orders, most)? else {
             return Ok(false);
         };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmp_abi::Status;
+use wasmp_manager::protocol::MAX_MESSAGE as MAX_ANSWER;
 
 use super::Shared;
 use super::core::{Core, State, Terms};
@@ -141,6 +142,9 @@ impl Core {
 
     /// On which terms that runs.
     pub(super) fn terms_for(&self, wanted: Wanted) -> Terms {
+        // A manager keeps the results of its pools, and none that its clients cannot be given.
+        let serves = self.solo.as_ref().is_some_and(Solo::is_manager);
+        let most = if serves { MAX_ANSWER } else { usize::MAX };
         Terms {
             size: Size {
                 min: wanted.workers,
@@ -148,7 +152,7 @@ impl Core {
                 idle: None,
             },
             limits: Limits {
-                result: self.limits.result,
+                result: self.limits.result.min(most),
                 tasks: wanted.tasks,
                 soft_timeout: self.limits.soft_timeout,
             },

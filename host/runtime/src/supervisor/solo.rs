@@ -155,6 +155,10 @@ impl Solo {
             .unwrap_or_default()
     }
 
+    pub(super) fn is_manager(&self) -> bool {
+        self.manager.is_some()
+    }
+
     /// It will be a copy of a guest, which takes so many bytes, and may have so much memory. Returns where to write it.
     pub(super) fn set_snapshot(&mut self, bytes: u64, max_memory: u64) -> std::result::Result<OwnedFd, Status> {
         let most = max_memory.saturating_add(MAX_BESIDE);

@@ -36,6 +36,8 @@ pub(super) struct Job {
     begun: bool,
     /// There will be no more items.
     sealed: bool,
+    /// Blocks that wait for the crew.
+    waiting: usize,
     /// Blocks that the crew has: items without an outcome, and bytes. Which item an outcome is of does not matter here.
     at_work: VecDeque<(u64, u64)>,
     outcomes: VecDeque<Outcome>,
@@ -103,6 +105,7 @@ impl Job {
             terms,
             begun: false,
             sealed: false,
+            waiting: 0,
             at_work: VecDeque::new(),
             outcomes: VecDeque::new(),
             read: 0,
@@ -147,6 +150,19 @@ impl Job {
     /// There are no more items. False: that was known.
     pub(super) fn seal(&mut self) -> bool {
         !std::mem::replace(&mut self.sealed, true)
+    }
+
+    /// A block of it waits for the crew.
+    pub(super) fn block_waits(&mut self) {
+        self.waiting += 1;
+    }
+
+    pub(super) fn block_leaves(&mut self) {
+        self.waiting = self.waiting.saturating_sub(1);
+    }
+
+    pub(super) fn has_waiting(&self) -> bool {
+        self.waiting > 0
     }
 
     pub(super) fn put_to_work(&mut self, items: u64, bytes: u64) {

@@ -24,16 +24,20 @@
 //! nobody hears of the outcomes.
 
 mod job;
+mod ledger;
 #[cfg(test)]
 mod tests;
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmp_ipc::MOST_WAITABLES;
 use wasmp_manager::protocol::{FOREVER, Fields, Id, Op, POOL, Status, Writer};
 
 use self::job::{Job, Over, Terms};
+pub(super) use self::ledger::Ledger;
 use super::MAX_CLIENTS;
 use super::store::{Budget, Caller, Content, Late, OBJECT_BYTES, Object, Served, Store, malformed, new_id, refuse};
 use crate::outcome::End;
@@ -93,6 +97,8 @@ struct Pool {
     next_job: u32,
     /// What waits for the crew: that of each client in a line of its own.
     lines: VecDeque<Line>,
+    /// How many jobs wait there whose first items have not been taken.
+    unbegun: usize,
     /// What the blocks count that the crew has taken, and may still hold in this process.
     taken: u64,
     at_work: AtWork,
@@ -129,6 +135,7 @@ struct Line {
 /// Items that wait for the crew to take them.
 #[derive(Debug)]
 struct Block {
+    client: u32,
     /// The request that waits for that, too.
     waiting: Option<(Caller, u32)>,
     job: u32,
@@ -148,6 +155,7 @@ impl Block {
     /// It waits no longer. What comes of the job is said when that is asked.
     fn leave(&self, books: &mut Books<'_>) {
         books.budget.give_back(self.counts());
+        books.ledger.leaves(self);
         self.answer(books.late);
     }
 
@@ -183,6 +191,7 @@ enum What {
 pub(super) struct Books<'s> {
     pub(super) budget: &'s mut Budget,
     pub(super) late: &'s mut Vec<Late>,
+    pub(super) ledger: &'s mut Ledger,
 }
 
 /// Items as they are in a request, which is how a crew takes them: how many, and all of them.
@@ -285,6 +294,7 @@ impl Store {
                 let job = new_id()?;
                 let number = pool.number();
                 let block = Block {
+                    client: caller.client,
                     waiting: None,
                     job: number,
                     new: Some(job),
@@ -303,7 +313,8 @@ impl Store {
                 let owner = Some(caller.client);
                 self.objects.insert(job, Object { content, owner });
                 answer.id(job);
-                Ok(self.pools.line_up(id, block, (caller, sequence), &self.budget))
+                let books = (&self.budget, &mut self.ledger);
+                Ok(self.pools.line_up(id, block, (caller, sequence), books))
             }
             Op::PoolClose => {
                 if pool.state == State::Running {
@@ -315,6 +326,7 @@ impl Store {
                 let mut books = Books {
                     budget: &mut self.budget,
                     late: &mut self.late,
+                    ledger: &mut self.ledger,
                 };
                 self.pools.terminate(id, &mut books);
                 Ok(Served::Answered)
@@ -356,6 +368,7 @@ impl Store {
                     return Ok(Served::Answered);
                 }
                 let block = Block {
+                    client: caller.client,
                     waiting: None,
                     job: of.number,
                     new: None,
@@ -364,7 +377,8 @@ impl Store {
                     bytes: bytes.to_vec(),
                 };
                 self.budget.exchange(0, block.counts())?;
-                Ok(self.pools.line_up(of.pool, block, (caller, sequence), &self.budget))
+                let books = (&self.budget, &mut self.ledger);
+                Ok(self.pools.line_up(of.pool, block, (caller, sequence), books))
             }
             Op::JobOutcomes => {
                 let ((seen, all), time) = malformed(fields.u64().zip(fields.u8()).zip(fields.u64()))?;
@@ -390,6 +404,7 @@ impl Store {
                     let mut books = Books {
                         budget: &mut self.budget,
                         late: &mut self.late,
+                        ledger: &mut self.ledger,
                     };
                     self.pools.settle(of, &mut books);
                 }
@@ -404,6 +419,7 @@ impl Store {
         let mut books = Books {
             budget: &mut self.budget,
             late: &mut self.late,
+            ledger: &mut self.ledger,
         };
         let Some((id, pool)) = self.pools.by_crew(crew) else {
             return Vec::new();
@@ -422,6 +438,7 @@ impl Store {
         let mut books = Books {
             budget: &mut self.budget,
             late: &mut self.late,
+            ledger: &mut self.ledger,
         };
         let most_owed = books.budget.half();
         let Some((id, _)) = self.pools.by_crew(crew) else {
@@ -489,18 +506,26 @@ impl Pools {
     }
 
     /// Has a block wait for its crew, and with it the request if the client has many.
-    fn line_up(&mut self, id: Id, mut block: Block, (caller, sequence): (Caller, u32), budget: &Budget) -> Served {
-        let lines = self.pools.values().flat_map(|pool| &pool.lines);
-        let theirs = lines.filter(|line| line.client == caller.client);
-        let waiting: u64 = theirs.map(Line::counts).sum();
-        if waiting + block.counts() > budget.half() / 2 {
+    fn line_up(
+        &mut self,
+        id: Id,
+        mut block: Block,
+        (caller, sequence): (Caller, u32),
+        (budget, ledger): (&Budget, &mut Ledger),
+    ) -> Served {
+        if ledger.of(caller.client) + block.counts() > budget.half() / 2 {
             block.waiting = Some((caller, sequence));
         }
         let served = match block.waiting {
             Some(_) => Served::Silent,
             None => Served::Answered,
         };
+        ledger.joins(&block, id);
         if let Some(pool) = self.pools.get_mut(&id) {
+            pool.unbegun += usize::from(block.new.is_some());
+            if let Some(job) = pool.jobs.get_mut(&block.job) {
+                job.block_waits();
+            }
             let client = caller.client;
             match pool.lines.iter_mut().find(|line| line.client == client) {
                 Some(line) => line.blocks.push_back(block),
@@ -552,6 +577,8 @@ impl Pools {
 
     /// Answers those who wait for what has become true of a job.
     fn settle(&mut self, of: JobKey, books: &mut Books<'_>) {
+        // The same for all of them, and there once.
+        let written = OnceCell::<Arc<[u8]>>::new();
         self.end_waits(books, |pools, one| match one.what {
             What::Outcomes { of: awaited, all } if awaited == of => {
                 let (connection, sequence) = (one.caller.connection, one.sequence);
@@ -559,11 +586,13 @@ impl Pools {
                 let Some(job) = job.filter(|job| job.is_wanted()) else {
                     return Some(Late::refusal(connection, sequence, Status::NoSuchObject));
                 };
-                job.is_ready(all).then(|| {
+                let write = || {
                     let mut fields = Vec::new();
                     job.write(&mut Writer(&mut fields));
-                    Late::answer(connection, sequence, fields)
-                })
+                    fields.into()
+                };
+                job.is_ready(all)
+                    .then(|| Late::shared(connection, sequence, Arc::clone(written.get_or_init(write))))
             }
             _ => None,
         });
@@ -572,9 +601,7 @@ impl Pools {
     /// Nothing is kept of a job that is over, or without items, and that nobody asks about.
     fn tidy(&mut self, id: Id, number: u32) {
         let Some(pool) = self.pools.get_mut(&id) else { return };
-        let mut waiting = pool.lines.iter().flat_map(|line| &line.blocks);
-        let has_items = waiting.any(|block| block.job == number);
-        let is_of_use = |job: &Job| job.is_wanted() || (job.over().is_none() && (job.has_begun() || has_items));
+        let is_of_use = |job: &Job| job.is_wanted() || (job.over().is_none() && (job.has_begun() || job.has_waiting()));
         if pool.jobs.get(&number).is_some_and(|job| !is_of_use(job)) {
             pool.jobs.remove(&number);
         }
@@ -636,6 +663,7 @@ impl Pools {
         for block in pool.lines.drain(..).flat_map(|line| line.blocks) {
             block.leave(books);
         }
+        pool.unbegun = 0;
         if !matches!(pool.state, State::Terminated | State::Gone) {
             pool.state = State::Terminated;
             pool.orders.push((Head::new(order::TERMINATE, 0, 0), Vec::new()));
@@ -708,11 +736,8 @@ impl Pools {
         job.let_go();
         books.budget.give_back(kept);
         pay(&mut self.owed, client, kept);
-        // There will be no more items than those that wait.
-        let mut waiting = pool.lines.iter_mut().flat_map(|line| &mut line.blocks).rev();
-        if let Some(last) = waiting.find(|block| block.job == of.number) {
-            last.last = true;
-        } else if job.over().is_none() && job.has_begun() && job.seal() {
+        // There will be no more items than those that wait: the crew hears of that with the last of them.
+        if !job.has_waiting() && job.over().is_none() && job.has_begun() && job.seal() {
             pool.orders.push((Head::new(order::SEAL, of.number, 0), Vec::new()));
         }
         self.settle(of, books);
@@ -725,7 +750,13 @@ impl Pools {
             if let Some(at) = pool.lines.iter().position(|line| line.client == client)
                 && let Some(line) = pool.lines.remove(at)
             {
-                line.blocks.iter().for_each(|block| block.leave(books));
+                for block in &line.blocks {
+                    pool.unbegun -= usize::from(block.new.is_some());
+                    if let Some(job) = pool.jobs.get_mut(&block.job) {
+                        job.block_leaves();
+                    }
+                    block.leave(books);
+                }
             }
             let theirs = |(number, job): (&u32, &Job)| {
                 (job.client() == client && job.over().is_none()).then(|| (*number, job.task().to_owned()))
@@ -742,7 +773,7 @@ impl Pools {
     }
 
     /// Nobody waits any more at the other end of this connection. Returns the objects of jobs that nobody has heard of.
-    pub(super) fn give_up(&mut self, connection: u32, budget: &mut Budget) -> Vec<Id> {
+    pub(super) fn give_up(&mut self, connection: u32, budget: &mut Budget, ledger: &mut Ledger) -> Option<Id> {
         self.waiting.retain(|one| {
             let stays = one.caller.connection != connection;
             if !stays {
@@ -750,15 +781,11 @@ impl Pools {
             }
             stays
         });
-        let mut unheard = Vec::new();
-        let theirs = |block: &Block| block.waiting.is_some_and(|(caller, _)| caller.connection == connection);
-        for pool in self.pools.values_mut() {
-            pool.drop_blocks(theirs, |block| {
-                budget.give_back(block.counts());
-                unheard.extend(block.new);
-            });
-        }
-        unheard
+        let (id, client) = ledger.stalled(connection)?;
+        let block = self.pools.get_mut(&id)?.take_stalled(connection, client)?;
+        budget.give_back(block.counts());
+        ledger.leaves(&block);
+        block.new
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -775,7 +802,14 @@ impl Pools {
 
     /// What all of it counts in the budget, beside the objects.
     #[cfg(test)]
-    pub(super) fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self, ledger: &Ledger) -> u64 {
+        let lines = self.pools.values().flat_map(|pool| &pool.lines);
+        assert_eq!(ledger.bytes(), lines.map(Line::counts).sum::<u64>());
+        let unbegun = |pool: &Pool| {
+            let waiting = pool.lines.iter().flat_map(|line| &line.blocks);
+            waiting.filter(|block| block.new.is_some()).count()
+        };
+        assert!(self.pools.values().all(|pool| pool.unbegun == unbegun(pool)));
         let of_pool = |pool: &Pool| {
             let blocks: u64 = pool.lines.iter().map(Line::counts).sum();
             let kept: u64 = pool.jobs.values().map(Job::bytes).sum();
@@ -793,6 +827,7 @@ impl Pools {
     }
 }
 
+#[cfg(test)]
 impl Line {
     fn counts(&self) -> u64 {
         self.blocks.iter().map(Block::counts).sum()
@@ -808,6 +843,7 @@ impl Pool {
             jobs: HashMap::new(),
             next_job: 0,
             lines: VecDeque::new(),
+            unbegun: 0,
             taken: 0,
             at_work: AtWork::default(),
             orders: Vec::new(),
@@ -846,10 +882,16 @@ impl Pool {
             && let Some(block) = self.next_block()
         {
             self.taken += block.counts();
+            books.ledger.leaves(&block);
             block.answer(books.late);
-            let Some(job) = self.jobs.get_mut(&block.job).filter(|job| job.over().is_none()) else {
+            self.unbegun -= usize::from(block.new.is_some());
+            let Some(job) = self.jobs.get_mut(&block.job) else {
                 continue;
             };
+            job.block_leaves();
+            if job.over().is_some() {
+                continue;
+            }
             if block.items > 0 {
                 if job.begin() {
                     let options = JobOptions {
@@ -868,7 +910,8 @@ impl Pool {
                 self.orders
                     .push((Head::new(order::ITEMS, block.job, block.items), block.bytes));
             }
-            if block.last && job.seal() {
+            let is_last = block.last || (!job.is_wanted() && !job.has_waiting());
+            if is_last && job.seal() {
                 if job.has_begun() {
                     self.orders.push((Head::new(order::SEAL, block.job, 0), Vec::new()));
                 } else {
@@ -877,8 +920,7 @@ impl Pool {
                 }
             }
         }
-        let mut waiting = self.lines.iter().flat_map(|line| &line.blocks);
-        if self.state == State::Closing && !waiting.any(|block| block.new.is_some()) {
+        if self.state == State::Closing && self.unbegun == 0 {
             self.state = State::Closed;
             self.orders.push((Head::new(order::CLOSE, 0, 0), Vec::new()));
         }
@@ -899,18 +941,20 @@ impl Pool {
         block
     }
 
-    /// Those blocks wait no longer.
-    fn drop_blocks(&mut self, which: impl Fn(&Block) -> bool, mut dropped: impl FnMut(&Block)) {
-        for line in &mut self.lines {
-            line.blocks.retain(|block| {
-                let goes = which(block);
-                if goes {
-                    dropped(block);
-                }
-                !goes
-            });
+    /// The block of this client's with which that connection waits: it is one of the last.
+    fn take_stalled(&mut self, connection: u32, client: u32) -> Option<Block> {
+        let at = self.lines.iter().position(|line| line.client == client)?;
+        let blocks = &mut self.lines[at].blocks;
+        let theirs = |block: &Block| block.waiting.is_some_and(|(caller, _)| caller.connection == connection);
+        let block = blocks.remove(blocks.iter().rposition(theirs)?)?;
+        if blocks.is_empty() {
+            self.lines.remove(at);
         }
-        self.lines.retain(|line| !line.blocks.is_empty());
+        self.unbegun -= usize::from(block.new.is_some());
+        if let Some(job) = self.jobs.get_mut(&block.job) {
+            job.block_leaves();
+        }
+        Some(block)
     }
 
     fn has_room_for(&self, bytes: u64) -> bool {

@@ -330,7 +330,11 @@ fn a_crew_takes_from_everybody_in_turn_and_no_more_than_it_can_do() {
     scene.work(1, 20, 1);
     assert_eq!(scene.look(2, other, 0).over, COMPLETE);
     scene.work_off(1);
-    assert_eq!(scene.store.pools.bytes(), 65 * 20_001, "nothing but outcomes is left");
+    assert_eq!(
+        scene.store.pools.bytes(&scene.store.ledger),
+        65 * 20_001,
+        "nothing but outcomes is left"
+    );
 }
 
 #[test]
@@ -588,6 +592,6 @@ fn whatever_is_asked_and_done_the_books_are_right_and_nothing_is_left() {
             }
         }
         scene.store.audit();
-        assert_eq!(scene.store.pools.bytes(), 0);
+        assert_eq!(scene.store.pools.bytes(&scene.store.ledger), 0);
     });
 }
