@@ -45,9 +45,9 @@ pub trait Calls<F, A, R, M>: Client {
 /// `SyncManager.Pool`.
 ///
 /// The processes are the manager's: they have the limits and grants of its process, count with all that may be started where it
-/// is, and end with it; of 16 pools at most at a time. The clients take turns: nobody's items wait for all of another's. What a
-/// client has called is cancelled when the client is gone. When whoever has made the pool drops the last handle, and none has
-/// travelled, it is terminated.
+/// is, and end with it; of 16 pools at most at a time. The clients take turns, by 256 items or 64 KiB of them: nobody's items wait
+/// for all of another's, but for the 2 048 that may be at work already. What a client has called is cancelled when the client is
+/// gone. When whoever has made the pool drops the last handle, and none has travelled, it is terminated.
 ///
 /// How an item fails, by an error, a trap, or a worker that is killed, is what it is in a pool of one's own, and costs nobody
 /// else anything. Items wait in the manager for a worker: with more than a quarter of what that may hold, a client waits, too.

@@ -118,13 +118,16 @@ pub(crate) fn start(writer: Box<dyn Write + Send>, pool: u32, tasks: Vec<String>
     let (sender, receiver) = unbounded();
     let state = Arc::new(State::default());
     let shared = Arc::clone(&state);
+    // Not when the thread gets to it: items may run by then.
+    let origin = monotonic();
     std::thread::Builder::new().name("wasmp-trace".into()).spawn(move || {
         let mut ending = Ending {
             state: &shared,
             outcome: Err(io::Error::other("the writer panicked")),
             finished: None,
         };
-        ending.outcome = write(&receiver, writer, pool, &tasks, &shared, &mut ending.finished);
+        let file = File::begin(BufWriter::with_capacity(BUFFERED, writer), origin, pool, &tasks);
+        ending.outcome = file.and_then(|file| write(&receiver, file, &shared, &mut ending.finished));
     })?;
     Ok(TraceSender { sender, state })
 }
@@ -146,13 +149,10 @@ impl Drop for Ending<'_> {
 
 fn write(
     receiver: &Receiver<Message>,
-    writer: Box<dyn Write + Send>,
-    pool: u32,
-    tasks: &[String],
+    mut file: File<'_, impl Write>,
     state: &State,
     finished: &mut Option<Sender<()>>,
 ) -> io::Result<()> {
-    let mut file = File::begin(BufWriter::with_capacity(BUFFERED, writer), pool, tasks)?;
     for message in receiver {
         match message {
             Message::Events(events) => {
@@ -242,12 +242,12 @@ struct File<'t, W> {
 }
 
 impl<'t, W: Write> File<'t, W> {
-    fn begin(mut out: W, pool: u32, tasks: &'t [String]) -> io::Result<Self> {
+    fn begin(mut out: W, origin: u64, pool: u32, tasks: &'t [String]) -> io::Result<Self> {
         out.write_all(b"[")?;
         let mut file = Self {
             out,
             tasks,
-            origin: monotonic(),
+            origin,
             pid: std::process::id(),
             named: HashSet::new(),
             first: true,

@@ -14,7 +14,7 @@
 //! # What is waited for, and how much there is of it
 //!
 //! A client's items wait here until the crew takes them; those of a quarter of the budget are taken from the client at once,
-//! and with more it waits, too. The crew takes a block of each client in turn, and no more than it can have at work soon: so
+//! and with more it waits, too. The crew takes a block of each client in turn, and has some thousands of items at work at most: so
 //! nobody's items stand behind all of another's, and it hears at once that something is to end. Outcomes are kept until they
 //! are read. All of it counts in the budget, of which the outcomes of one client may take half.
 //!
