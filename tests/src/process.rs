@@ -138,7 +138,8 @@ impl Stat {
     }
 }
 
-/// The children of a process, their children, and so on, that have this name.
+/// The children of a process, their children, and so on, that have this name. One that was forked just now goes by the name of its
+/// parent, for a moment, and does not count.
 ///
 /// # Panics
 ///
@@ -153,9 +154,10 @@ pub fn descendants(of: u32, name: &str) -> Vec<Process> {
         let ancestors = std::iter::successors(stats.get(&pid), |stat| stats.get(&stat.parent));
         ancestors.take(stats.len()).any(|stat| stat.parent == of)
     };
+    let is_new = |stat: &Stat| stats.get(&stat.parent).is_some_and(|parent| parent.name == stat.name);
     let found = stats
         .iter()
-        .filter(|(pid, stat)| stat.name == name && is_descendant(**pid));
+        .filter(|(pid, stat)| stat.name == name && is_descendant(**pid) && !is_new(stat));
     found.filter_map(|(pid, _)| Process::open(*pid)).collect()
 }
 

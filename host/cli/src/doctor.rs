@@ -70,7 +70,7 @@ fn screen(platform: &Platform) -> String {
         (
             "cgroup delegation",
             yes(*cgroup_delegated),
-            "--max-total-memory; limits of this group hold in any case",
+            "--max-total-memory; the memory limit of this group holds in any case",
         ),
         (
             "user namespaces",

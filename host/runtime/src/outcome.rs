@@ -131,7 +131,8 @@ pub(crate) fn task_error(task: &str, index: u64, failure: &Failure) -> TaskError
 fn describe_kill(out_of_memory: Option<bool>) -> &'static str {
     match out_of_memory {
         Some(true) => {
-            " (SIGKILL: the system ran out of memory and killed processes; fewer workers or a smaller memory limit may help)"
+            " (SIGKILL: memory ran out, that of the system or of a control group, and the system killed processes; fewer \
+             workers or a smaller memory limit for each may help)"
         }
         Some(false) => " (SIGKILL: somebody killed it; the system was not out of memory)",
         None => " (SIGKILL: somebody killed it, or the system was out of memory)",
@@ -193,7 +194,7 @@ mod tests {
     #[test]
     fn a_kill_of_a_system_without_memory_says_so() {
         let message = killed(Some(true)).message;
-        assert!(message.contains("the system ran out of memory"), "{message}");
+        assert!(message.contains("memory ran out"), "{message}");
         let message = killed(None).message;
         assert!(message.contains("or the system was out of memory"), "{message}");
     }

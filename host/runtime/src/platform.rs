@@ -51,7 +51,8 @@ pub struct Platform {
     pub user_namespaces: bool,
     /// Whether this process may make control groups (cgroup v2) that limit memory: without them there is no
     /// [`max_total_memory`](crate::PoolBuilder::max_total_memory). Limits that you set on the group of the host hold for its
-    /// workers in any case.
+    /// workers, too; with that one, whose group is beside the host's, of those only that of memory, and for the workers by
+    /// themselves.
     pub cgroup_delegated: bool,
     /// Whether processes can ask to be killed rather than others when memory runs out, as workers do.
     pub oom_score: bool,

@@ -12,11 +12,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::Access;
+use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 
 /// What the groups in a group can limit is switched on here.
 const SWITCH: &str = "cgroup.subtree_control";
+
+/// So many names are tried of groups that somebody may have left behind and others are still in.
+const MAX_LEFT_BEHIND: usize = 100;
 
 /// A group that is to be made.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -30,12 +33,17 @@ impl Group {
     /// One that nobody else has, where this process may make some.
     pub(crate) fn new(max_memory: u64) -> Option<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let around = delegated()?;
         if !lists_memory(&around, SWITCH) {
             fs::write(around.join(SWITCH), "+memory").ok()?;
         }
-        let folder = around.join(format!("wasmp-{}-{number}", std::process::id()));
+        let name = || format!("wasmp-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        // A keeper that was killed has left its group, and its host may have had the number of this one.
+        let mut folders = std::iter::repeat_with(|| around.join(name())).take(MAX_LEFT_BEHIND);
+        let folder = folders.find(|folder| remove(folder))?;
+        // It is beside that of the host, whose limit is to hold for the workers in any case.
+        let limit = own().and_then(|own| limit(&own));
+        let max_memory = limit.map_or(max_memory, |limit| limit.min(max_memory));
         Some(Self { folder, max_memory })
     }
 
@@ -84,16 +92,24 @@ fn enter(folder: &Path) -> io::Result<()> {
 /// The group in which this process may make others that limit memory, if there is one.
 pub(crate) fn delegated() -> Option<PathBuf> {
     let (mount, own) = (mount()?, own()?);
+    // Whoever has been in another one comes back.
+    let may_return = access(own.join("cgroup.procs"), Access::WRITE_OK).is_ok();
     let around = match own == mount {
         true => own,
         false => own.parent()?.to_owned(),
     };
-    may_divide(&around).then_some(around)
+    (may_return && may_divide(&around)).then_some(around)
+}
+
+/// The memory that the processes in a group may have together, if that is limited.
+fn limit(folder: &Path) -> Option<u64> {
+    let limit = fs::read_to_string(folder.join("memory.max")).ok()?;
+    limit.trim().parse().ok()
 }
 
 /// Whether there can be groups in this one, and they can limit memory. Changes nothing.
 fn may_divide(folder: &Path) -> bool {
-    let writable = |file: &str| rustix::fs::access(folder.join(file), Access::WRITE_OK).is_ok();
+    let writable = |file: &str| access(folder.join(file), Access::WRITE_OK).is_ok();
     // Only the topmost of all has no type, and may have processes and groups in it.
     let may_switch = || {
         let members = fs::read_to_string(folder.join("cgroup.procs"));
@@ -215,6 +231,7 @@ mod tests {
         group.make().expect("made");
         let limit = fs::read_to_string(group.folder().join("memory.max"));
         assert_eq!(limit.expect("a file"), (64 << 20).to_string());
+        assert_eq!(super::limit(group.folder()), Some(64 << 20));
         group.make().expect("it is there");
     }
 }
