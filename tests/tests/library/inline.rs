@@ -34,8 +34,10 @@ fn its_workers_are_threads_of_this_process() {
     isolated(|| {
         let pool = inline(3).build().unwrap();
         assert_eq!(pool.map::<_, i64>("square", 0..1000).unwrap()[999], 998_001);
-        assert_eq!(pool.worker_pids(), [std::process::id(); 3]);
-        assert_eq!(threads().len(), 3);
+        eventually("all of its workers are there", || (threads().len() == 3).then_some(()));
+        eventually("and it knows of them", || {
+            (pool.worker_pids() == [std::process::id(); 3]).then_some(())
+        });
         close(&pool);
         goes_with_its_threads(pool);
     });
