@@ -97,6 +97,30 @@ fn sm_07_one_pool_runs_what_everybody_submits() {
 }
 
 #[test]
+fn sm_07_who_calls_one_thing_does_not_wait_for_all_that_others_have_called() {
+    isolated(|| {
+        let manager = Manager::builder().module(objects()).start().unwrap();
+        let server = manager.listen(&anywhere(), b"key").unwrap();
+        let there = Manager::connect(server.address(), b"key").unwrap();
+        let queue: Queue<i64> = Queue::new(0).unwrap();
+        // Each takes as long as this test wants.
+        let gets = vec![(&queue, 1, None::<u64>); 4000];
+        let pool = manager.named_pool("shared", 2).unwrap();
+        let slow = pool.starmap_async::<_, _, Vec<i64>, _>("queue_get", gets).unwrap();
+        let counts: Dict<String, i64> = there.named_dict("counts").unwrap();
+        let one = there.named_pool("shared", 2).unwrap();
+        let one: managed::AsyncResult<()> = one.apply_async("dict_add", (&counts, "a", 1)).unwrap();
+        for number in 0..20 {
+            queue.put(number).unwrap();
+        }
+        one.get_timeout(PATIENCE).unwrap();
+        assert_eq!((counts.get("a"), slow.ready()), (Ok(Some(1)), Ok(false)));
+        pool.terminate().unwrap();
+        assert_eq!(failed(slow.get()).kind, ErrorKind::Cancelled);
+    });
+}
+
+#[test]
 fn what_the_manager_holds_travels_to_its_pools_from_everywhere() {
     isolated(|| {
         let manager = Manager::builder().module(objects()).start().unwrap();

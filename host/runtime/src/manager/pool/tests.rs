@@ -36,6 +36,7 @@ struct Scene {
     crews: BTreeMap<u32, Crew>,
     hired: u32,
     sequence: u32,
+    now: Instant,
 }
 
 /// A client with one connection.
@@ -87,6 +88,7 @@ impl Scene {
             crews: BTreeMap::new(),
             hired: 0,
             sequence: 0,
+            now: Instant::now(),
         }
     }
 
@@ -153,7 +155,7 @@ impl Scene {
     /// Has the crews take what they are to do.
     fn give_out(&mut self) {
         for (number, crew) in &mut self.crews {
-            for (head, body) in self.store.orders_for(*number) {
+            for (head, body) in self.store.orders_for(*number, self.now) {
                 let job = crew.jobs.entry(head.job);
                 match head.kind {
                     order::JOB => {
@@ -322,11 +324,18 @@ fn a_crew_takes_from_everybody_in_turn_and_no_more_than_it_can_do() {
     for _ in 0..20 {
         scene.submit(1, pool, 1000);
     }
+    scene.give_out();
+    let at_work = |scene: &Scene| -> usize { scene.crews[&1].jobs.values().map(|work| work.waiting.len()).sum() };
+    assert_eq!(at_work(&scene), 8, "four for each process");
     let other = scene.submit(2, pool, 1);
     scene.give_out();
-    let work = &scene.crews[&1];
-    assert_eq!(work.jobs.values().map(|work| work.items).sum::<u64>(), 3001);
-    assert_eq!(work.jobs[&20].items, 1, "who came last is not behind all of the others");
+    assert_eq!(at_work(&scene), 8);
+    // Who came last stands behind those alone that the crew has, and what was taken with them.
+    for _ in 0..4 {
+        scene.work(1, 0, 1);
+        scene.give_out();
+    }
+    assert_eq!(scene.crews[&1].jobs[&20].items, 1);
     scene.work(1, 20, 1);
     assert_eq!(scene.look(2, other, 0).over, COMPLETE);
     scene.work_off(1);
@@ -335,6 +344,74 @@ fn a_crew_takes_from_everybody_in_turn_and_no_more_than_it_can_do() {
         65 * 20_001,
         "nothing but outcomes is left"
     );
+}
+
+#[test]
+fn of_items_that_take_no_time_a_crew_has_many() {
+    let mut scene = Scene::new(1 << 30);
+    let pool = scene.pool(1, b"pool");
+    scene.submit(1, pool, 2500);
+    let at_work = |scene: &Scene| scene.crews[&1].jobs[&0].waiting.len();
+    for _ in 0..1000 {
+        scene.give_out();
+        scene.work(1, 0, 1);
+    }
+    scene.now += Duration::from_millis(100);
+    scene.give_out();
+    assert!(
+        (375..=500).contains(&at_work(&scene)),
+        "what it did in half of that: {}",
+        at_work(&scene)
+    );
+    // They take long.
+    scene.now += Duration::from_secs(1);
+    while at_work(&scene) > 8 {
+        scene.work(1, 0, 1);
+    }
+    for _ in 0..20 {
+        scene.work(1, 0, 1);
+        scene.now += Duration::from_secs(1);
+        scene.give_out();
+    }
+    assert!(at_work(&scene) <= 40, "{}", at_work(&scene));
+    for _ in 0..100 {
+        scene.work(1, 0, 1);
+        scene.now += Duration::from_secs(1);
+        scene.give_out();
+    }
+    assert_eq!(at_work(&scene), 8);
+    scene.work_off(1);
+    assert_eq!(scene.crews[&1].jobs.len(), 0);
+}
+
+#[test]
+fn a_client_has_so_many_jobs_that_more_may_come_for_and_others_have_theirs() {
+    let mut scene = Scene::new(1 << 30);
+    let pool = scene.pool(1, b"pool");
+    let open = |scene: &mut Scene, number| {
+        let answer = scene.ask(number, Op::PoolSubmit, pool, |writer| {
+            writer.item(b"task");
+            writer.u32(0);
+            write_items(writer, 1, 1, false);
+        });
+        let (status, fields) = answer.expect("an answer");
+        (status, Fields(&fields).id())
+    };
+    let jobs: Vec<Id> = (0..512).map(|_| open(&mut scene, 1).1.expect("one more")).collect();
+    assert_eq!(open(&mut scene, 1), (Status::Full, None));
+    assert_eq!(open(&mut scene, 2).0, Status::Done);
+    scene.submit(1, pool, 1);
+    // What there will be no more of is not one of them, however that came.
+    scene.done(1, Op::JobCancel, jobs[0], |_| ());
+    assert_eq!(scene.ask(1, Op::Release, jobs[1], |_| ()), None);
+    scene.done(1, Op::JobSubmit, jobs[2], |writer| write_items(writer, 0, 0, true));
+    scene.work_off(1);
+    for _ in 0..3 {
+        assert_eq!(open(&mut scene, 1).0, Status::Done);
+    }
+    assert_eq!(open(&mut scene, 1).0, Status::Full);
+    scene.leave(1);
+    assert_eq!(open(&mut scene, 1).0, Status::Done);
 }
 
 #[test]
