@@ -347,6 +347,37 @@ fn a_crew_takes_from_everybody_in_turn_and_no_more_than_it_can_do() {
 }
 
 #[test]
+fn what_is_taken_in_parts_is_what_was_submitted() {
+    let mut scene = Scene::new(1 << 30);
+    let pool = scene.pool(1, b"pool");
+    let mut items = Vec::new();
+    for number in 0..200 {
+        Writer(&mut items).item(&vec![number; usize::from(number % 7)]);
+    }
+    scene.done(1, Op::PoolSubmit, pool, |writer| {
+        writer.item(b"task");
+        writer.u32(0);
+        writer.u32(200);
+        writer.0.extend_from_slice(&items);
+        writer.u8(1);
+    });
+    let (mut taken, mut parts) = (Vec::new(), 0);
+    while taken.len() < items.len() {
+        for (head, body) in scene.store.orders_for(1, scene.now) {
+            if head.kind == order::ITEMS {
+                taken.extend(body);
+                parts += 1;
+                for index in 0..head.number {
+                    let result = Vec::new();
+                    scene.hear(1, Word::Of(0, News::Done { index, result }));
+                }
+            }
+        }
+    }
+    assert_eq!((taken, parts), (items, 100));
+}
+
+#[test]
 fn of_items_that_take_no_time_a_crew_has_many() {
     let mut scene = Scene::new(1 << 30);
     let pool = scene.pool(1, b"pool");
@@ -467,6 +498,10 @@ fn what_a_client_has_called_ends_with_it_and_what_it_let_go_of_does_not() {
     let pool = scene.pool(1, b"pool");
     let before = scene.used();
     let let_go = scene.submit(2, pool, 2);
+    // Who keeps what it has made keeps no calls by that.
+    let kept = scene.submit(2, pool, 0);
+    scene.done(2, Op::Keep, kept, |_| ());
+    assert_eq!(scene.ask(2, Op::KeepAll, Id::NONE, |_| ()), None);
     assert_eq!(scene.ask(2, Op::Release, let_go, |_| ()), None);
     scene.give_out();
     let (going, waiting) = (scene.submit(2, pool, 2), scene.submit(3, pool, 2));
@@ -478,7 +513,7 @@ fn what_a_client_has_called_ends_with_it_and_what_it_let_go_of_does_not() {
     scene.give_out();
     assert_eq!(
         scene.crews[&1].jobs.keys().collect::<Vec<_>>(),
-        [&2],
+        [&3],
         "the other client's"
     );
     assert_eq!(
@@ -601,7 +636,7 @@ fn whatever_is_asked_and_done_the_books_are_right_and_nothing_is_left() {
                     }
                 }
                 1..=3 => {
-                    let (items, len, last) = (random.below(4) as u32, random.below(2000), random.below(3) > 0);
+                    let (items, len, last) = (random.below(8) as u32, random.below(1500), random.below(3) > 0);
                     let submitted = scene.ask(number, Op::PoolSubmit, id, |writer| {
                         writer.item(b"task");
                         writer.u32(0);
@@ -621,7 +656,7 @@ fn whatever_is_asked_and_done_the_books_are_right_and_nothing_is_left() {
                     scene.outcomes(number, id, seen, all, time);
                 }
                 6 => {
-                    let op = [Op::JobCancel, Op::PoolClose, Op::Release][random.below(3)];
+                    let op = [Op::JobCancel, Op::PoolClose, Op::Release, Op::Keep, Op::KeepAll][random.below(5)];
                     scene.ask(number, op, id, |_| ());
                 }
                 7 if random.below(20) == 0 => {
@@ -632,7 +667,10 @@ fn whatever_is_asked_and_done_the_books_are_right_and_nothing_is_left() {
                 }
                 8 if random.below(10) == 0 => scene.leave(number),
                 8 => scene.store.expire(Instant::now()),
-                9 => scene.give_out(),
+                9 => {
+                    scene.now += Duration::from_millis(random.below(30) as u64);
+                    scene.give_out();
+                }
                 _ if !crews.is_empty() => {
                     let at = random.below(crews.len());
                     let (crew, bytes) = (crews[at], random.below(3000));
