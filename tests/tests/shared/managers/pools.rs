@@ -163,6 +163,19 @@ fn sm_07_a_managed_pool_is_used_by_guests_and_made_by_them() {
 }
 
 #[test]
+fn however_short_its_messages_may_be_a_manager_passes_on_the_name_of_a_task() {
+    isolated(|| {
+        let own = Pool::builder(tasks()).processes(1).max_message(300).build().unwrap();
+        // Those of this host have no such limit.
+        let pool: managed::Pool = own.apply("managed_pool", ()).unwrap();
+        let unknown = |bytes| pool.apply::<_, _, i64, _>("x".repeat(bytes).as_str(), (3,));
+        assert!(matches!(unknown(1024), Err(managed::PoolError::Invalid(_))));
+        assert_eq!(unknown(1025), Err(ManagerError::TooLarge.into()));
+        assert_eq!(pool.apply("square", (3,)).ok(), Some(9));
+    });
+}
+
+#[test]
 fn one_result_is_waited_for_by_many_threads() {
     isolated(|| {
         both(2, |pool| {
