@@ -15,9 +15,6 @@ use crate::{ManagerError, told};
 /// Bytes of items that are submitted at once, but for the last.
 const BLOCK_BYTES: usize = 64 << 10;
 
-/// Items that are submitted at once: clients take turns by what they submit.
-const BLOCK_ITEMS: u64 = 256;
-
 /// Head of a CBOR array of one element.
 const ARRAY_OF_ONE: u8 = 0x81;
 
@@ -48,7 +45,7 @@ impl<I: Iterator<Item: Serialize>> Inputs<I> {
     fn write<C: Client>(&mut self, writer: &mut Writer<'_>, most: u64) -> Result<(), ManagerError> {
         writer.counted(|writer| {
             let (start, mut count) = (writer.0.len(), 0);
-            while u64::from(count) < most.min(BLOCK_ITEMS) && writer.0.len() - start < BLOCK_BYTES {
+            while u64::from(count) < most && writer.0.len() - start < BLOCK_BYTES {
                 let Some(input) = self.inputs.as_mut().and_then(Iterator::next) else {
                     self.inputs = None;
                     break;

@@ -45,14 +45,15 @@ pub trait Calls<F, A, R, M>: Client {
 /// `SyncManager.Pool`.
 ///
 /// The processes are the manager's: they have the limits and grants of its process, count with all that may be started where it
-/// is, and end with it; of 16 pools at most at a time. The clients take turns, by 256 items or 64 KiB of them: nobody's items wait
-/// for all of another's, but for the 2 048 that may be at work already. What a client has called is cancelled when the client is
-/// gone. When whoever has made the pool drops the last handle, and none has travelled, it is terminated.
+/// is, and end with it; of 16 pools at most at a time. The clients take turns: nobody's items wait for all of another's, but for
+/// those that are at work already, four for each process, or as many as are done in 50 ms. What a client has called is cancelled
+/// when the client is gone. When whoever has made the pool drops the last handle, and none has travelled, it is terminated.
 ///
 /// How an item fails, by an error, a trap, or a worker that is killed, is what it is in a pool of one's own, and costs nobody
 /// else anything. Items wait in the manager for a worker: with more than a quarter of what that may hold, a client waits, too.
 /// Outcomes wait until they are asked for: of one client, half of what it may hold; a call with more is ended with
-/// [`ManagerError::Full`]. That there is no such pool any more, as its manager is killed, is [`ManagerError::Gone`] for all.
+/// [`ManagerError::Full`], as is one whose inputs go on when the client has 512 of those. That there is no such pool any more, as
+/// its manager is killed, is [`ManagerError::Gone`] for all.
 ///
 /// What the manager itself holds can be in arguments, from wherever the call comes. Handles of this host (queues, locks, what
 /// another manager holds) can be in them, and any can be in results, where a manager and its client are on the same host. There

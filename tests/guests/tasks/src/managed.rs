@@ -57,3 +57,9 @@ fn managed_own(processes: usize) -> Result<i64> {
     assert_eq!(pool.apply(crate::square, (1,)), Err(ManagerError::Gone.into()));
     Ok(sum)
 }
+
+/// A pool of a manager of its own.
+#[task]
+fn managed_pool() -> Result<managed::Pool> {
+    Ok(Manager::new()?.named_pool("shared", 1)?)
+}

@@ -97,6 +97,30 @@ fn sm_07_one_pool_runs_what_everybody_submits() {
 }
 
 #[test]
+fn sm_07_who_calls_one_thing_does_not_wait_for_all_that_others_have_called() {
+    isolated(|| {
+        let manager = Manager::builder().module(objects()).start().unwrap();
+        let server = manager.listen(&anywhere(), b"key").unwrap();
+        let there = Manager::connect(server.address(), b"key").unwrap();
+        let queue: Queue<i64> = Queue::new(0).unwrap();
+        // Each takes as long as this test wants.
+        let gets = vec![(&queue, 1, None::<u64>); 4000];
+        let pool = manager.named_pool("shared", 2).unwrap();
+        let slow = pool.starmap_async::<_, _, Vec<i64>, _>("queue_get", gets).unwrap();
+        let counts: Dict<String, i64> = there.named_dict("counts").unwrap();
+        let one = there.named_pool("shared", 2).unwrap();
+        let one: managed::AsyncResult<()> = one.apply_async("dict_add", (&counts, "a", 1)).unwrap();
+        for number in 0..20 {
+            queue.put(number).unwrap();
+        }
+        one.get_timeout(PATIENCE).unwrap();
+        assert_eq!((counts.get("a"), slow.ready()), (Ok(Some(1)), Ok(false)));
+        pool.terminate().unwrap();
+        assert_eq!(failed(slow.get()).kind, ErrorKind::Cancelled);
+    });
+}
+
+#[test]
 fn what_the_manager_holds_travels_to_its_pools_from_everywhere() {
     isolated(|| {
         let manager = Manager::builder().module(objects()).start().unwrap();
@@ -135,6 +159,19 @@ fn sm_07_a_managed_pool_is_used_by_guests_and_made_by_them() {
         let own = Pool::builder(tasks()).processes(2).build().unwrap();
         both(2, |pool| own.apply::<_, ()>("managed_calls", (pool,)).unwrap());
         assert_eq!(own.apply::<_, i64>("managed_own", (2,)).unwrap(), 328_350);
+    });
+}
+
+#[test]
+fn however_short_its_messages_may_be_a_manager_passes_on_the_name_of_a_task() {
+    isolated(|| {
+        let own = Pool::builder(tasks()).processes(1).max_message(300).build().unwrap();
+        // Those of this host have no such limit.
+        let pool: managed::Pool = own.apply("managed_pool", ()).unwrap();
+        let unknown = |bytes| pool.apply::<_, _, i64, _>("x".repeat(bytes).as_str(), (3,));
+        assert!(matches!(unknown(1024), Err(managed::PoolError::Invalid(_))));
+        assert_eq!(unknown(1025), Err(ManagerError::TooLarge.into()));
+        assert_eq!(pool.apply("square", (3,)).ok(), Some(9));
     });
 }
 

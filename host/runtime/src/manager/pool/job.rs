@@ -1,6 +1,7 @@
 //! A call on a pool: what is to be done, and what has come of it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use wasmp_abi::ErrorKind;
 use wasmp_manager::protocol::{BROKEN, CANCELLED, COMPLETE, Id, MAX_MESSAGE, OPEN, OVERFULL, REFUSED, Status, Writer};
@@ -36,6 +37,8 @@ pub(super) struct Job {
     begun: bool,
     /// There will be no more items.
     sealed: bool,
+    /// Of those that are counted, as long as there may be.
+    open: Option<Arc<()>>,
     /// Blocks that wait for the crew.
     waiting: usize,
     /// Blocks that the crew has: items without an outcome, and bytes. Which item an outcome is of does not matter here.
@@ -98,13 +101,14 @@ impl Over {
 }
 
 impl Job {
-    pub(super) fn new(client: u32, object: Id, terms: Terms) -> Self {
+    pub(super) fn new(client: u32, object: Id, terms: Terms, open: Option<Arc<()>>) -> Self {
         Self {
             client,
             object: Some(object),
             terms,
             begun: false,
             sealed: false,
+            open,
             waiting: 0,
             at_work: VecDeque::new(),
             outcomes: VecDeque::new(),
@@ -149,6 +153,7 @@ impl Job {
 
     /// There are no more items. False: that was known.
     pub(super) fn seal(&mut self) -> bool {
+        self.open = None;
         !std::mem::replace(&mut self.sealed, true)
     }
 
@@ -185,6 +190,7 @@ impl Job {
     /// It is over. Returns what was at work: items and bytes.
     pub(super) fn end(&mut self, over: Over) -> (u64, u64) {
         self.over = Some(over);
+        self.open = None;
         let at_work = std::mem::take(&mut self.at_work);
         at_work
             .into_iter()

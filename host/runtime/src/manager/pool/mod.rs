@@ -14,17 +14,19 @@
 //! # What is waited for, and how much there is of it
 //!
 //! A client's items wait here until the crew takes them; those of a quarter of the budget are taken from the client at once,
-//! and with more it waits, too. The crew takes a block of each client in turn, and has some thousands of items at work at most: so
-//! nobody's items stand behind all of another's, and it hears at once that something is to end. Outcomes are kept until they
-//! are read. All of it counts in the budget, of which the outcomes of one client may take half.
+//! and with more it waits, too. The crew takes some items of each client in turn, and no more than it can do soon, by its
+//! [pace](Pace): so nobody's items stand behind all of another's, and it hears at once that something is to end. Outcomes are
+//! kept until they are read. All of it counts in the budget, of which the outcomes of one client may take half.
 //!
 //! # Death
 //!
 //! What a client that is gone has called is ended, wherever it is. Who has only let go of a job's handle has its items run, and
 //! nobody hears of the outcomes.
 
+mod block;
 mod job;
 mod ledger;
+mod pace;
 #[cfg(test)]
 mod tests;
 
@@ -36,8 +38,10 @@ use std::time::{Duration, Instant};
 use wasmp_ipc::MOST_WAITABLES;
 use wasmp_manager::protocol::{FOREVER, Fields, Id, Op, POOL, Status, Writer};
 
+use self::block::Block;
 use self::job::{Job, Over, Terms};
 pub(super) use self::ledger::Ledger;
+use self::pace::Pace;
 use super::MAX_CLIENTS;
 use super::store::{Budget, Caller, Content, Late, OBJECT_BYTES, Object, Served, Store, malformed, new_id, refuse};
 use crate::outcome::End;
@@ -52,12 +56,16 @@ const MAX_POOLS: usize = 16;
 // The server waits for all of them at once, and for the door.
 const _: () = assert!(MAX_CLIENTS + MAX_POOLS < MOST_WAITABLES);
 
-/// Items that a crew has before it takes no more, and their bytes. The supervisor goes on reading orders with twice as many.
-const MAX_AT_WORK: u64 = 2048;
+/// Bytes of items that a crew has before it takes no more. The supervisor goes on reading orders with twice as many.
 const MAX_BYTES_AT_WORK: u64 = 16 << 20;
 
 /// Bytes of blocks that a crew takes at once.
 const MAX_TAKEN: u64 = 256 << 10;
+
+/// Jobs of a client's that more items may come for, at a time. The supervisor takes 65 536 of a pool.
+const MAX_OPEN: usize = 512;
+
+const _: () = assert!(MAX_OPEN * MAX_CLIENTS <= 1 << 16);
 
 /// Bytes of the name of a task.
 const MAX_NAME: usize = 1024;
@@ -76,6 +84,8 @@ pub(super) struct JobKey {
 #[derive(Debug)]
 pub(super) struct Pools {
     pools: HashMap<Id, Pool>,
+    /// Those that have processes, by their crews.
+    crews: HashMap<u32, Id>,
     /// Who waits for outcomes, or for a pool's end: each connection once.
     waiting: Vec<Waiting>,
     /// Bytes of outcomes that are kept for a client.
@@ -95,6 +105,8 @@ struct Pool {
     unwanted: bool,
     jobs: HashMap<u32, Job>,
     next_job: u32,
+    /// What each client's jobs share that more items may come for: so many of them there are.
+    open: HashMap<u32, Arc<()>>,
     /// What waits for the crew: that of each client in a line of its own.
     lines: VecDeque<Line>,
     /// How many jobs wait there whose first items have not been taken.
@@ -102,6 +114,7 @@ struct Pool {
     /// What the blocks count that the crew has taken, and may still hold in this process.
     taken: u64,
     at_work: AtWork,
+    pace: Pace,
     /// What the crew is to be told beside its items.
     orders: Vec<(Head, Vec<u8>)>,
 }
@@ -130,41 +143,6 @@ struct AtWork {
 struct Line {
     client: u32,
     blocks: VecDeque<Block>,
-}
-
-/// Items that wait for the crew to take them.
-#[derive(Debug)]
-struct Block {
-    client: u32,
-    /// The request that waits for that, too.
-    waiting: Option<(Caller, u32)>,
-    job: u32,
-    /// They are the first of the job, whose id is the answer.
-    new: Option<Id>,
-    items: u64,
-    last: bool,
-    bytes: Vec<u8>,
-}
-
-impl Block {
-    /// What it counts in the budget.
-    fn counts(&self) -> u64 {
-        WAITING_BYTES + self.bytes.len() as u64
-    }
-
-    /// It waits no longer. What comes of the job is said when that is asked.
-    fn leave(&self, books: &mut Books<'_>) {
-        books.budget.give_back(self.counts());
-        books.ledger.leaves(self);
-        self.answer(books.late);
-    }
-
-    fn answer(&self, late: &mut Vec<Late>) {
-        if let Some((caller, sequence)) = self.waiting {
-            let fields = self.new.map_or_else(Vec::new, |id| id.bytes().to_vec());
-            late.push(Late::answer(caller.connection, sequence, fields));
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -227,8 +205,7 @@ impl Store {
         if self.pools.max_block.is_none() {
             return Err(Status::NoTasks);
         }
-        let running = self.pools.pools.values().filter(|pool| pool.state != State::Gone);
-        if running.count() >= MAX_POOLS {
+        if self.pools.crews.len() >= MAX_POOLS {
             return Err(Status::ProcessLimit);
         }
         self.budget
@@ -256,7 +233,7 @@ impl Store {
 
     fn make_pool(&mut self, caller: Caller, mut fields: Fields<'_>, crew: u32) -> Result<Id, Status> {
         let head = fields.u8().zip(fields.id()).and_then(|(op, _)| Op::from_code(op));
-        let (name, _) = malformed(head.and_then(|op| wanted(op, &mut fields)))?;
+        let (name, processes) = malformed(head.and_then(|op| wanted(op, &mut fields)))?;
         let id = new_id()?;
         self.budget
             .exchange(0, OBJECT_BYTES + name.map_or(0, <[u8]>::len) as u64)?;
@@ -266,7 +243,8 @@ impl Store {
         if let Some(name) = name {
             self.names.insert(name.into(), id);
         }
-        self.pools.pools.insert(id, Pool::new(crew));
+        self.pools.crews.insert(crew, id);
+        self.pools.pools.insert(id, Pool::new(crew, processes));
         Ok(id)
     }
 
@@ -291,6 +269,7 @@ impl Store {
                 if bytes.len() > max_block || task.len() > MAX_NAME {
                     return Err(Status::TooLarge);
                 }
+                let open = (last == 0).then(|| pool.open_one(caller.client)).transpose()?;
                 let job = new_id()?;
                 let number = pool.number();
                 let block = Block {
@@ -300,7 +279,8 @@ impl Store {
                     new: Some(job),
                     items,
                     last: last != 0,
-                    bytes: bytes.to_vec(),
+                    is_part: false,
+                    bytes: bytes.into(),
                 };
                 let content = Content::Job(JobKey { pool: id, number }, task.len() as u64);
                 self.budget
@@ -309,7 +289,7 @@ impl Store {
                     task: task.into(),
                     chunk,
                 };
-                pool.jobs.insert(number, Job::new(caller.client, job, terms));
+                pool.jobs.insert(number, Job::new(caller.client, job, terms, open));
                 let owner = Some(caller.client);
                 self.objects.insert(job, Object { content, owner });
                 answer.id(job);
@@ -322,6 +302,7 @@ impl Store {
                 }
                 Ok(Served::Answered)
             }
+            Op::PoolTerminate if matches!(pool.state, State::Terminated | State::Gone) => Ok(Served::Answered),
             Op::PoolTerminate => {
                 let mut books = Books {
                     budget: &mut self.budget,
@@ -374,7 +355,8 @@ impl Store {
                     new: None,
                     items,
                     last: last != 0,
-                    bytes: bytes.to_vec(),
+                    is_part: false,
+                    bytes: bytes.into(),
                 };
                 self.budget.exchange(0, block.counts())?;
                 let books = (&self.budget, &mut self.ledger);
@@ -415,7 +397,7 @@ impl Store {
     }
 
     /// What the crew is to do next, when it has passed on all that it was told before.
-    pub(crate) fn orders_for(&mut self, crew: u32) -> Vec<(Head, Vec<u8>)> {
+    pub(crate) fn orders_for(&mut self, crew: u32, now: Instant) -> Vec<(Head, Vec<u8>)> {
         let mut books = Books {
             budget: &mut self.budget,
             late: &mut self.late,
@@ -424,7 +406,7 @@ impl Store {
         let Some((id, pool)) = self.pools.by_crew(crew) else {
             return Vec::new();
         };
-        let completed = pool.give_out(&mut books);
+        let completed = pool.give_out(&mut books, now);
         let orders = std::mem::take(&mut pool.orders);
         for number in completed {
             self.pools.settle(JobKey { pool: id, number }, &mut books);
@@ -484,6 +466,7 @@ impl Pools {
     pub(super) fn new() -> Self {
         Self {
             pools: HashMap::new(),
+            crews: HashMap::new(),
             waiting: Vec::new(),
             owed: HashMap::new(),
             max_block: None,
@@ -499,10 +482,8 @@ impl Pools {
     pub(super) const KIND: u8 = POOL;
 
     fn by_crew(&mut self, crew: u32) -> Option<(Id, &mut Pool)> {
-        self.pools
-            .iter_mut()
-            .find(|(_, pool)| pool.crew == crew && pool.state != State::Gone)
-            .map(|(id, pool)| (*id, pool))
+        let id = *self.crews.get(&crew)?;
+        Some((id, self.pools.get_mut(&id)?))
     }
 
     /// Has a block wait for its crew, and with it the request if the client has many.
@@ -635,6 +616,7 @@ impl Pools {
             outcome => {
                 let done = job.one_less_at_work();
                 pool.at_work.items = pool.at_work.items.saturating_sub(1);
+                pool.pace.one_is_done();
                 pool.at_work.bytes = pool.at_work.bytes.saturating_sub(done);
                 if !job.is_wanted() {
                     return;
@@ -696,6 +678,7 @@ impl Pools {
             pool.state = State::Gone;
             pool.orders = Vec::new();
             books.budget.give_back(std::mem::take(&mut pool.taken));
+            self.crews.remove(&pool.crew);
             self.fired.push(pool.crew);
         }
         self.end_waits(books, |_, one| match one.what {
@@ -747,6 +730,7 @@ impl Pools {
     /// This client is gone: what it has called is to end.
     pub(super) fn forget(&mut self, client: u32, books: &mut Books<'_>) {
         for pool in self.pools.values_mut() {
+            pool.open.remove(&client);
             if let Some(at) = pool.lines.iter().position(|line| line.client == client)
                 && let Some(line) = pool.lines.remove(at)
             {
@@ -835,17 +819,19 @@ impl Line {
 }
 
 impl Pool {
-    fn new(crew: u32) -> Self {
+    fn new(crew: u32, processes: u32) -> Self {
         Self {
             crew,
             state: State::Running,
             unwanted: false,
             jobs: HashMap::new(),
             next_job: 0,
+            open: HashMap::new(),
             lines: VecDeque::new(),
             unbegun: 0,
             taken: 0,
             at_work: AtWork::default(),
+            pace: Pace::new(processes),
             orders: Vec::new(),
         }
     }
@@ -861,6 +847,15 @@ impl Pool {
         }
     }
 
+    /// What a job has as long as more items may come for it.
+    fn open_one(&mut self, client: u32) -> Result<Arc<()>, Status> {
+        let open = self.open.entry(client).or_default();
+        if Arc::strong_count(open) > MAX_OPEN {
+            return Err(Status::Full);
+        }
+        Ok(Arc::clone(open))
+    }
+
     /// Nothing more will come of this job.
     fn end_job(&mut self, number: u32, over: Over) {
         let Some(job) = self.jobs.get_mut(&number) else { return };
@@ -874,9 +869,10 @@ impl Pool {
     }
 
     /// Has the crew take what it can. Returns the jobs that are over thereby.
-    fn give_out(&mut self, books: &mut Books<'_>) -> Vec<u32> {
+    fn give_out(&mut self, books: &mut Books<'_>, now: Instant) -> Vec<u32> {
         // What it took before is out of this process.
         books.budget.give_back(std::mem::take(&mut self.taken));
+        self.pace.keep(now);
         let mut completed = Vec::new();
         while self.taken < MAX_TAKEN
             && let Some(block) = self.next_block()
@@ -888,7 +884,9 @@ impl Pool {
             let Some(job) = self.jobs.get_mut(&block.job) else {
                 continue;
             };
-            job.block_leaves();
+            if !block.is_part {
+                job.block_leaves();
+            }
             if job.over().is_some() {
                 continue;
             }
@@ -903,12 +901,12 @@ impl Pool {
                     self.orders
                         .push((Head::new(order::JOB, block.job, 0), encode(&options)));
                 }
-                let bytes = block.bytes.len() as u64;
+                let bytes = block.bytes.rest().len() as u64;
                 job.put_to_work(block.items, bytes);
                 self.at_work.items += block.items;
                 self.at_work.bytes += bytes;
                 self.orders
-                    .push((Head::new(order::ITEMS, block.job, block.items), block.bytes));
+                    .push((Head::new(order::ITEMS, block.job, block.items), block.bytes.into_vec()));
             }
             let is_last = block.last || (!job.is_wanted() && !job.has_waiting());
             if is_last && job.seal() {
@@ -927,14 +925,20 @@ impl Pool {
         completed
     }
 
-    /// The next block, if the crew has room for it.
+    /// The next block, or the first part of it, if the crew has room for that.
     fn next_block(&mut self) -> Option<Block> {
-        let bytes = self.lines.front()?.blocks.front()?.bytes.len() as u64;
-        if !self.has_room_for(bytes) {
+        let block = self.lines.front_mut()?.blocks.front_mut()?;
+        let chunk = self.jobs.get(&block.job).map_or(1, Job::chunk);
+        let most = self.pace.part(chunk).min(block.items);
+        let AtWork { items, bytes } = self.at_work;
+        let has_room =
+            items == 0 || (items + most <= self.pace.most() && bytes + block.first(most) as u64 <= MAX_BYTES_AT_WORK);
+        if !has_room {
             return None;
         }
+        let part = block.split(most);
         let mut line = self.lines.pop_front()?;
-        let block = line.blocks.pop_front();
+        let block = part.or_else(|| line.blocks.pop_front());
         if !line.blocks.is_empty() {
             self.lines.push_back(line);
         }
@@ -955,10 +959,5 @@ impl Pool {
             job.block_leaves();
         }
         Some(block)
-    }
-
-    fn has_room_for(&self, bytes: u64) -> bool {
-        let AtWork { items, bytes: there } = self.at_work;
-        items == 0 || (items < MAX_AT_WORK && there + bytes <= MAX_BYTES_AT_WORK)
     }
 }

@@ -36,6 +36,7 @@ struct Scene {
     crews: BTreeMap<u32, Crew>,
     hired: u32,
     sequence: u32,
+    now: Instant,
 }
 
 /// A client with one connection.
@@ -87,6 +88,7 @@ impl Scene {
             crews: BTreeMap::new(),
             hired: 0,
             sequence: 0,
+            now: Instant::now(),
         }
     }
 
@@ -153,7 +155,7 @@ impl Scene {
     /// Has the crews take what they are to do.
     fn give_out(&mut self) {
         for (number, crew) in &mut self.crews {
-            for (head, body) in self.store.orders_for(*number) {
+            for (head, body) in self.store.orders_for(*number, self.now) {
                 let job = crew.jobs.entry(head.job);
                 match head.kind {
                     order::JOB => {
@@ -322,11 +324,18 @@ fn a_crew_takes_from_everybody_in_turn_and_no_more_than_it_can_do() {
     for _ in 0..20 {
         scene.submit(1, pool, 1000);
     }
+    scene.give_out();
+    let at_work = |scene: &Scene| -> usize { scene.crews[&1].jobs.values().map(|work| work.waiting.len()).sum() };
+    assert_eq!(at_work(&scene), 8, "four for each process");
     let other = scene.submit(2, pool, 1);
     scene.give_out();
-    let work = &scene.crews[&1];
-    assert_eq!(work.jobs.values().map(|work| work.items).sum::<u64>(), 3001);
-    assert_eq!(work.jobs[&20].items, 1, "who came last is not behind all of the others");
+    assert_eq!(at_work(&scene), 8);
+    // Who came last stands behind those alone that the crew has, and what was taken with them.
+    for _ in 0..4 {
+        scene.work(1, 0, 1);
+        scene.give_out();
+    }
+    assert_eq!(scene.crews[&1].jobs[&20].items, 1);
     scene.work(1, 20, 1);
     assert_eq!(scene.look(2, other, 0).over, COMPLETE);
     scene.work_off(1);
@@ -335,6 +344,105 @@ fn a_crew_takes_from_everybody_in_turn_and_no_more_than_it_can_do() {
         65 * 20_001,
         "nothing but outcomes is left"
     );
+}
+
+#[test]
+fn what_is_taken_in_parts_is_what_was_submitted() {
+    let mut scene = Scene::new(1 << 30);
+    let pool = scene.pool(1, b"pool");
+    let mut items = Vec::new();
+    for number in 0..200 {
+        Writer(&mut items).item(&vec![number; usize::from(number % 7)]);
+    }
+    scene.done(1, Op::PoolSubmit, pool, |writer| {
+        writer.item(b"task");
+        writer.u32(0);
+        writer.u32(200);
+        writer.0.extend_from_slice(&items);
+        writer.u8(1);
+    });
+    let (mut taken, mut parts) = (Vec::new(), 0);
+    while taken.len() < items.len() {
+        for (head, body) in scene.store.orders_for(1, scene.now) {
+            if head.kind == order::ITEMS {
+                taken.extend(body);
+                parts += 1;
+                for index in 0..head.number {
+                    let result = Vec::new();
+                    scene.hear(1, Word::Of(0, News::Done { index, result }));
+                }
+            }
+        }
+    }
+    assert_eq!((taken, parts), (items, 100));
+}
+
+#[test]
+fn of_items_that_take_no_time_a_crew_has_many() {
+    let mut scene = Scene::new(1 << 30);
+    let pool = scene.pool(1, b"pool");
+    scene.submit(1, pool, 2500);
+    let at_work = |scene: &Scene| scene.crews[&1].jobs[&0].waiting.len();
+    for _ in 0..1000 {
+        scene.give_out();
+        scene.work(1, 0, 1);
+    }
+    scene.now += Duration::from_millis(100);
+    scene.give_out();
+    assert!(
+        (375..=500).contains(&at_work(&scene)),
+        "what it did in half of that: {}",
+        at_work(&scene)
+    );
+    // They take long.
+    scene.now += Duration::from_secs(1);
+    while at_work(&scene) > 8 {
+        scene.work(1, 0, 1);
+    }
+    for _ in 0..20 {
+        scene.work(1, 0, 1);
+        scene.now += Duration::from_secs(1);
+        scene.give_out();
+    }
+    assert!(at_work(&scene) <= 40, "{}", at_work(&scene));
+    for _ in 0..100 {
+        scene.work(1, 0, 1);
+        scene.now += Duration::from_secs(1);
+        scene.give_out();
+    }
+    assert_eq!(at_work(&scene), 8);
+    scene.work_off(1);
+    assert_eq!(scene.crews[&1].jobs.len(), 0);
+}
+
+#[test]
+fn a_client_has_so_many_jobs_that_more_may_come_for_and_others_have_theirs() {
+    let mut scene = Scene::new(1 << 30);
+    let pool = scene.pool(1, b"pool");
+    let open = |scene: &mut Scene, number| {
+        let answer = scene.ask(number, Op::PoolSubmit, pool, |writer| {
+            writer.item(b"task");
+            writer.u32(0);
+            write_items(writer, 1, 1, false);
+        });
+        let (status, fields) = answer.expect("an answer");
+        (status, Fields(&fields).id())
+    };
+    let jobs: Vec<Id> = (0..512).map(|_| open(&mut scene, 1).1.expect("one more")).collect();
+    assert_eq!(open(&mut scene, 1), (Status::Full, None));
+    assert_eq!(open(&mut scene, 2).0, Status::Done);
+    scene.submit(1, pool, 1);
+    // What there will be no more of is not one of them, however that came.
+    scene.done(1, Op::JobCancel, jobs[0], |_| ());
+    assert_eq!(scene.ask(1, Op::Release, jobs[1], |_| ()), None);
+    scene.done(1, Op::JobSubmit, jobs[2], |writer| write_items(writer, 0, 0, true));
+    scene.work_off(1);
+    for _ in 0..3 {
+        assert_eq!(open(&mut scene, 1).0, Status::Done);
+    }
+    assert_eq!(open(&mut scene, 1).0, Status::Full);
+    scene.leave(1);
+    assert_eq!(open(&mut scene, 1).0, Status::Done);
 }
 
 #[test]
@@ -390,6 +498,10 @@ fn what_a_client_has_called_ends_with_it_and_what_it_let_go_of_does_not() {
     let pool = scene.pool(1, b"pool");
     let before = scene.used();
     let let_go = scene.submit(2, pool, 2);
+    // Who keeps what it has made keeps no calls by that.
+    let kept = scene.submit(2, pool, 0);
+    scene.done(2, Op::Keep, kept, |_| ());
+    assert_eq!(scene.ask(2, Op::KeepAll, Id::NONE, |_| ()), None);
     assert_eq!(scene.ask(2, Op::Release, let_go, |_| ()), None);
     scene.give_out();
     let (going, waiting) = (scene.submit(2, pool, 2), scene.submit(3, pool, 2));
@@ -401,7 +513,7 @@ fn what_a_client_has_called_ends_with_it_and_what_it_let_go_of_does_not() {
     scene.give_out();
     assert_eq!(
         scene.crews[&1].jobs.keys().collect::<Vec<_>>(),
-        [&2],
+        [&3],
         "the other client's"
     );
     assert_eq!(
@@ -524,7 +636,7 @@ fn whatever_is_asked_and_done_the_books_are_right_and_nothing_is_left() {
                     }
                 }
                 1..=3 => {
-                    let (items, len, last) = (random.below(4) as u32, random.below(2000), random.below(3) > 0);
+                    let (items, len, last) = (random.below(8) as u32, random.below(1500), random.below(3) > 0);
                     let submitted = scene.ask(number, Op::PoolSubmit, id, |writer| {
                         writer.item(b"task");
                         writer.u32(0);
@@ -544,7 +656,7 @@ fn whatever_is_asked_and_done_the_books_are_right_and_nothing_is_left() {
                     scene.outcomes(number, id, seen, all, time);
                 }
                 6 => {
-                    let op = [Op::JobCancel, Op::PoolClose, Op::Release][random.below(3)];
+                    let op = [Op::JobCancel, Op::PoolClose, Op::Release, Op::Keep, Op::KeepAll][random.below(5)];
                     scene.ask(number, op, id, |_| ());
                 }
                 7 if random.below(20) == 0 => {
@@ -555,7 +667,10 @@ fn whatever_is_asked_and_done_the_books_are_right_and_nothing_is_left() {
                 }
                 8 if random.below(10) == 0 => scene.leave(number),
                 8 => scene.store.expire(Instant::now()),
-                9 => scene.give_out(),
+                9 => {
+                    scene.now += Duration::from_millis(random.below(30) as u64);
+                    scene.give_out();
+                }
                 _ if !crews.is_empty() => {
                     let at = random.below(crews.len());
                     let (crew, bytes) = (crews[at], random.below(3000));

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use wasmp_abi::Status as Refused;
 use wasmp_ipc::ring::{Consumer, Producer};
@@ -142,7 +143,7 @@ impl Crew {
         let mut busy = false;
         loop {
             if self.kept.is_empty() {
-                self.kept.extend(store.orders_for(self.id));
+                self.kept.extend(store.orders_for(self.id, Instant::now()));
                 if self.kept.is_empty() {
                     break;
                 }
