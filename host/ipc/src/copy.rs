@@ -42,12 +42,16 @@ unsafe impl Send for Duplicate {}
 unsafe impl Sync for Duplicate {}
 
 impl Duplicate {
-    /// Maps one of `len` bytes, as its creator describes it, who is trusted: also with having sealed it.
+    /// Maps one of `len` bytes.
     ///
     /// # Errors
     ///
     /// What the system has against it.
-    pub fn of_host(fd: BorrowedFd<'_>, len: usize) -> io::Result<Duplicate> {
+    ///
+    /// # Safety
+    ///
+    /// It is an [`original`] of so many bytes, and [sealed](seal). Who is locked down cannot ask the system for that.
+    pub unsafe fn of_host(fd: BorrowedFd<'_>, len: usize) -> io::Result<Duplicate> {
         // Not writable yet, so that it does not count as memory of this process.
         // SAFETY: a null hint without MAP_FIXED: the kernel picks an unused range, so that no memory in use changes.
         let start = unsafe { rustix::mm::mmap(ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, fd, 0)? };
@@ -57,7 +61,7 @@ impl Duplicate {
 
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: mapped until `self` is dropped, as long as the file, and sealed, so that nobody changes it.
+        // SAFETY: mapped until `self` is dropped, and sealed, as whoever has made this has promised: so nobody changes it.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 
@@ -117,7 +121,8 @@ mod tests {
     #[test]
     fn a_copy_has_what_was_written_and_changes_by_itself() {
         let original = written(b"rest");
-        let copies = [(); 2].map(|()| Duplicate::of_host(original.as_fd(), PAGES + 4).unwrap());
+        // SAFETY: made and sealed above, with so many bytes.
+        let copies = [(); 2].map(|()| unsafe { Duplicate::of_host(original.as_fd(), PAGES + 4) }.unwrap());
         assert_eq!(&copies[0].bytes()[PAGES..], b"rest");
         let (_, target) = Mapping::create("target", PAGES).unwrap();
         let target = Arc::new(target);
@@ -153,14 +158,16 @@ mod tests {
         assert_eq!(busy.kind(), io::ErrorKind::ResourceBusy);
         drop(mapping);
         seal(original.as_fd()).unwrap();
-        Duplicate::of_host(original.as_fd(), PAGES).unwrap();
+        // SAFETY: it has so many bytes, and is sealed now.
+        unsafe { Duplicate::of_host(original.as_fd(), PAGES) }.unwrap();
         assert!(Mapping::of_host(original.as_fd(), PAGES).is_err());
     }
 
     #[test]
     fn more_than_there_is_cannot_be_moved() {
         let original = written(b"rest");
-        let copy = Duplicate::of_host(original.as_fd(), PAGES + 4).unwrap();
+        // SAFETY: made and sealed above, with so many bytes.
+        let copy = unsafe { Duplicate::of_host(original.as_fd(), PAGES + 4) }.unwrap();
         let (_, target) = Mapping::create("target", 2 * PAGES).unwrap();
         // SAFETY: as above.
         unsafe { assert!(!copy.move_to(2 * PAGES, place_of(&target))) };

@@ -385,8 +385,14 @@ impl Core {
     /// The process loses its owner. One that was not called never will be, a daemon ends, any other goes on. Returns whether
     /// it does.
     pub(super) fn is_left_alone(&mut self) -> bool {
-        // One that is a copy of its owner can have started before the call was read.
-        self.take_orders();
+        // One that is a copy of its owner can have started before the call was read. Of any other that is there it was.
+        if self
+            .solo
+            .as_ref()
+            .is_some_and(|solo| solo.pid.is_some() && !solo.called)
+        {
+            self.take_orders();
+        }
         let Some(solo) = &self.solo else { return false };
         let runs = matches!(self.state, State::Running) && !self.family.is_over();
         let goes_on = runs && solo.called && !solo.identity.daemon;
