@@ -153,7 +153,7 @@ impl Process {
         let is_spawned = identity.method == StartMethod::Spawn;
         let solo = Solo::new(identity.clone());
         core.be(solo, task, args)?;
-        let shared = Arc::new(Shared::new(pool, Arc::clone(family), core, None));
+        let shared = Arc::new(Shared::new(pool, Arc::clone(family), core, Vec::new()));
         family.supervisor.add_pool(&shared);
         // Kept until it has ended, whoever drops this.
         family.supervisor.keep(&shared);

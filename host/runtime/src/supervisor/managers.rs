@@ -69,7 +69,7 @@ pub(crate) fn found(
         settings,
     };
     core.be(solo, MANAGER, (encode(&call), References::default()))?;
-    let process = Arc::new(Shared::new(pool, Arc::clone(family), core, None));
+    let process = Arc::new(Shared::new(pool, Arc::clone(family), core, Vec::new()));
     family.supervisor.add_pool(&process);
     // Kept until it has ended.
     family.supervisor.keep(&process);

@@ -65,8 +65,8 @@ const STREAM: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) id: u32,
-    /// The pool whose worker it belongs to.
-    parent: Option<u32>,
+    /// The pools that it is below, the one whose worker it belongs to first: each of them may wait for the last process of it.
+    ancestors: Vec<u32>,
     supervisor: &'static Supervisor,
     core: Mutex<Core>,
     /// The pool is over and its processes are gone, or a process has been started.
@@ -85,11 +85,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(id: u32, family: Arc<Family>, core: Core, parent: Option<u32>) -> Self {
+    pub(crate) fn new(id: u32, family: Arc<Family>, core: Core, ancestors: Vec<u32>) -> Self {
         let process = core.solo().is_some();
         Self {
             id,
-            parent,
+            ancestors,
             supervisor: family.supervisor,
             core: Mutex::new(core),
             changed: Condvar::new(),

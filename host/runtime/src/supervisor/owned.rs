@@ -177,7 +177,14 @@ impl Core {
         core.claim = Some(claim);
         core.solo = solo;
         core.home = self.solo.as_ref().map(Solo::manager).unwrap_or_default();
-        let shared = Arc::new(Shared::new(id, Arc::clone(&self.family), core, Some(self.pool)));
+        let mut ancestors = vec![self.pool];
+        ancestors.extend(
+            self.supervisor
+                .pool(self.pool)
+                .iter()
+                .flat_map(|own| own.ancestors.iter()),
+        );
+        let shared = Arc::new(Shared::new(id, Arc::clone(&self.family), core, ancestors));
         self.supervisor.add_pool(&shared);
         if self.family.is_over() {
             shared.act_apart(|core, _| core.end(&End::Terminated));
@@ -255,7 +262,10 @@ impl Core {
             self.family.set_over(true);
             for orphan in self.supervisor.orphans_of(&self.family, self.pool) {
                 orphan.act(|core, _| core.end(&End::Terminated));
-                self.ending.push(orphan);
+                // One without a process will never be heard of again.
+                if !orphan.is_gone() {
+                    self.ending.push(orphan);
+                }
             }
         }
     }

@@ -299,7 +299,7 @@ impl Supervisor {
             for pool in self.all_pools() {
                 if pool.timer.load(Ordering::Acquire) <= now {
                     pool.tick();
-                    if pool.parent.is_some() && pool.is_gone() {
+                    if !pool.ancestors.is_empty() && pool.is_gone() {
                         self.nudge_ancestors(&pool);
                     }
                 }
@@ -358,18 +358,21 @@ impl Supervisor {
 
     /// Whoever has a worker that made this pool may wait for its last process, and is perhaps gone with it.
     pub(super) fn nudge_ancestors(&self, pool: &Arc<Shared>) {
-        let mut last = Arc::clone(pool);
-        while last.is_gone() {
-            // Those in between may be no more; the head of the family waits for all who have nobody else.
-            let waiting = last.parent.unwrap_or_default();
-            let Some(parent) = self.pool(waiting).or_else(|| self.pool(last.family.head())) else {
-                return;
-            };
-            if parent.id == last.id {
-                return;
+        if !pool.is_gone() {
+            return;
+        }
+        let head = pool.family.head();
+        let between = pool.ancestors.iter().filter(|id| **id != head);
+        // One of them may be no more, because another thread had the one above look at it: that one looks again.
+        for above in between.filter_map(|id| self.pool(*id)) {
+            above.act(|_, _| ());
+            if !above.is_gone() {
+                break;
             }
-            parent.act(|_, _| ());
-            last = parent;
+        }
+        // It waits for all who have nobody else.
+        if let Some(head) = self.pool(head).filter(|head| head.id != pool.id) {
+            head.act(|_, _| ());
         }
     }
 }

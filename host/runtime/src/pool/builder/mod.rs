@@ -137,7 +137,7 @@ impl PoolBuilder {
         let output = family.output.clone();
         let source = family.source.clone();
         let core = Core::new(pool, &family, Terms { size, ..terms }, stdin, preparation);
-        let shared = Arc::new(Shared::new(pool, family, core, None));
+        let shared = Arc::new(Shared::new(pool, family, core, Vec::new()));
         shared.supervisor().add_pool(&shared);
         // The first turn orders the workers. The zygote may still be loading the module.
         shared.act(|_, _| ());
