@@ -7,7 +7,7 @@ use std::ptr::{self, NonNull};
 use rustix::fs::SealFlags;
 use rustix::mm::{MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 
-use crate::memory::{SIZE_SEALS, sealable_memfd};
+use crate::memory::{Mapping, SIZE_SEALS, sealable_memfd};
 
 /// A memfd of so many bytes, all zero, to be written by whoever maps it, until it is [sealed](seal).
 ///
@@ -24,7 +24,8 @@ pub fn original(name: &str, len: usize) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 ///
-/// `ResourceBusy` if somebody still has it mapped to write.
+/// `ResourceBusy` if somebody still has it mapped to write, or, after some 0.15 s, if the system itself is busy with one of its
+/// pages, as when it looks for memory that nobody uses.
 pub fn seal(original: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::fs::fcntl_add_seals(original, SealFlags::WRITE)?)
 }
@@ -42,7 +43,7 @@ unsafe impl Send for Duplicate {}
 unsafe impl Sync for Duplicate {}
 
 impl Duplicate {
-    /// Maps one of `len` bytes.
+    /// Maps one of `len` bytes. `None` if it is not [sealed](seal).
     ///
     /// # Errors
     ///
@@ -50,13 +51,19 @@ impl Duplicate {
     ///
     /// # Safety
     ///
-    /// It is an [`original`] of so many bytes, and [sealed](seal). Who is locked down cannot ask the system for that.
-    pub unsafe fn of_host(fd: BorrowedFd<'_>, len: usize) -> io::Result<Duplicate> {
+    /// It is an [`original`] of so many bytes. Who is locked down cannot ask the system for that.
+    pub unsafe fn of_host(fd: BorrowedFd<'_>, len: usize) -> io::Result<Option<Duplicate>> {
+        // Nor for its seals, but what is sealed cannot be mapped to be written.
+        match Mapping::of_host(fd, len) {
+            Ok(_) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(error),
+        }
         // Not writable yet, so that it does not count as memory of this process.
         // SAFETY: a null hint without MAP_FIXED: the kernel picks an unused range, so that no memory in use changes.
         let start = unsafe { rustix::mm::mmap(ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, fd, 0)? };
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Duplicate { start, len })
+        Ok(Some(Duplicate { start, len }))
     }
 
     /// Its bytes.
@@ -104,7 +111,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{Mapping, map_zeroes};
+    use crate::map_zeroes;
 
     const PAGES: usize = 64 << 10;
 
@@ -118,11 +125,16 @@ mod tests {
         original
     }
 
+    /// A copy of an original, which has so many bytes.
+    fn copy(original: &OwnedFd, len: usize) -> Option<Duplicate> {
+        // SAFETY: that is what it is.
+        unsafe { Duplicate::of_host(original.as_fd(), len) }.unwrap()
+    }
+
     #[test]
     fn a_copy_has_what_was_written_and_changes_by_itself() {
         let original = written(b"rest");
-        // SAFETY: made and sealed above, with so many bytes.
-        let copies = [(); 2].map(|()| unsafe { Duplicate::of_host(original.as_fd(), PAGES + 4) }.unwrap());
+        let copies = [(); 2].map(|()| copy(&original, PAGES + 4).unwrap());
         assert_eq!(&copies[0].bytes()[PAGES..], b"rest");
         let (_, target) = Mapping::create("target", PAGES).unwrap();
         let target = Arc::new(target);
@@ -156,18 +168,18 @@ mod tests {
         let mapping = Mapping::of_host(original.as_fd(), PAGES).unwrap();
         let busy = seal(original.as_fd()).unwrap_err();
         assert_eq!(busy.kind(), io::ErrorKind::ResourceBusy);
+        assert!(copy(&original, PAGES).is_none(), "it is mapped");
         drop(mapping);
+        assert!(copy(&original, PAGES).is_none(), "it can be mapped");
         seal(original.as_fd()).unwrap();
-        // SAFETY: it has so many bytes, and is sealed now.
-        unsafe { Duplicate::of_host(original.as_fd(), PAGES) }.unwrap();
+        assert!(copy(&original, PAGES).is_some());
         assert!(Mapping::of_host(original.as_fd(), PAGES).is_err());
     }
 
     #[test]
     fn more_than_there_is_cannot_be_moved() {
         let original = written(b"rest");
-        // SAFETY: made and sealed above, with so many bytes.
-        let copy = unsafe { Duplicate::of_host(original.as_fd(), PAGES + 4) }.unwrap();
+        let copy = copy(&original, PAGES + 4).unwrap();
         let (_, target) = Mapping::create("target", 2 * PAGES).unwrap();
         // SAFETY: as above.
         unsafe { assert!(!copy.move_to(2 * PAGES, place_of(&target))) };

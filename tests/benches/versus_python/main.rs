@@ -21,6 +21,10 @@
 //! a quiet machine: the median of the ratios and its spread say more. Without `python3`, rows whose bar is a ratio
 //! to it have **no peer** and no judgement.
 //!
+//! It runs from a copy of itself, as an installed program does, and Python: what a linker has just written lies in the system's
+//! cache in pages of 4 KiB, which makes each start of a process, which maps it, take up to a fifth longer than what was copied
+//! or read from a disk.
+//!
 //! Started other than by `cargo bench`, as by `cargo test --benches`, it takes only the few samples of `--quick`.
 
 #![allow(
@@ -30,6 +34,7 @@
 )]
 
 mod child;
+mod installed;
 #[path = "guest/src/kernels.rs"]
 mod kernels;
 mod machine;
@@ -102,7 +107,7 @@ impl Stage {
 fn main() -> ExitCode {
     let outcome = match child::role() {
         Some(role) => child::play(role).map(|()| true),
-        None => run(&Options::parse()),
+        None => installed::ensure().and_then(|()| run(&Options::parse())),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

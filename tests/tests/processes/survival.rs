@@ -1,9 +1,12 @@
 //! What is left when somebody is killed: nothing, in the end.
 
+use std::fs::{self, File};
 use std::io::empty;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use wasmp::Event;
+use wasmp_ipc::Mapping;
 use wasmp_tests::{Process, descendants, eventually, isolated, own_fds};
 
 use crate::{context, ended};
@@ -114,7 +117,7 @@ fn x_01_a_process_has_no_descriptors_of_its_siblings() {
     isolated(|| {
         let (context, _) = context("");
         let count = |pid: u32| {
-            std::fs::read_dir(format!("/proc/{pid}/fd"))
+            fs::read_dir(format!("/proc/{pid}/fd"))
                 .expect("its descriptors")
                 .count()
         };
@@ -148,5 +151,35 @@ fn p_17_processes_that_have_ended_leave_nothing_open() {
         eventually("as many descriptors as before", || {
             (own_fds().len() <= before).then_some(())
         });
+    });
+}
+
+/// A fork's copy of its parent, if it is being written at the moment, mapped as the parent has it.
+fn hold_a_copy() -> Option<Mapping> {
+    let fds = fs::read_dir("/proc/self/fd").expect("/proc/self/fd").flatten();
+    fds.map(|fd| fd.path()).find_map(|path| {
+        let target = fs::read_link(&path).ok()?;
+        target.to_str()?.contains("wasmp-copy").then_some(())?;
+        let copy = File::options().read(true).write(true).open(&path).ok()?;
+        let len = usize::try_from(copy.metadata().ok()?.len()).ok()?;
+        Mapping::of_host(copy.as_fd(), len).ok()
+    })
+}
+
+#[test]
+fn a_fork_has_all_of_its_parent_even_if_somebody_could_still_change_it() {
+    isolated(|| {
+        let (context, _) = context("");
+        let done = Event::new().unwrap();
+        let forks = context.process("fork_until").args((&done,)).start().unwrap();
+        let held = loop {
+            if let Some(held) = hold_a_copy() {
+                break held;
+            }
+            assert!(forks.is_alive(), "{:?}", forks.exitcode());
+        };
+        done.set();
+        assert_eq!(ended(&forks), 0);
+        drop(held);
     });
 }

@@ -1,7 +1,6 @@
 //! A process of its own, as Python's `Process` is one: a pool of one worker that is started once, runs one call, and is over
 //! with it, and of which it is known how it ended.
 
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
@@ -170,12 +169,14 @@ impl Solo {
     }
 
     /// What it is a copy of has been written, since it is called: nobody changes that any more. Takes some 5 µs for each MiB.
-    pub(super) fn seal_snapshot(&mut self) -> io::Result<()> {
+    /// What cannot be sealed (a parent may keep it mapped, and so may the system) the child does not rely on.
+    pub(super) fn seal_snapshot(&mut self) {
         if let Some((memory, _)) = &self.snapshot {
-            seal(memory.as_fd())?;
+            if let Err(error) = seal(memory.as_fd()) {
+                tracing::debug!(%error, "a copy cannot be sealed");
+            }
             self.release_snapshot();
         }
-        Ok(())
     }
 
     pub(super) fn release_snapshot(&mut self) {

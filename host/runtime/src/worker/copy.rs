@@ -6,8 +6,12 @@
 //! anew, because the child calls a task, and does not return into the parent's call. What the parent owns (locks, permits)
 //! stays the parent's; its pools and processes are unknown to the child, whose numbers begin after theirs.
 //!
-//! The child believes what it reads as far as it believes a guest: the parent may have written anything.
+//! The child believes what it reads as far as it believes a guest: the parent may have written anything. The host seals it
+//! before it passes on the call, so that it stays as it is, and the child maps the pages where they belong. Where that could
+//! not be done, as the system has been busy with one of the pages, or the parent is hostile and still has them mapped, the
+//! child takes each byte once.
 
+use std::borrow::Cow;
 use std::io;
 use std::iter;
 use std::ops::Range;
@@ -16,8 +20,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use wasmp_abi::{ObjectKind, Status};
-use wasmp_ipc::{Duplicate, Mapping};
-use wasmtime::{Instance, Store};
+use wasmp_ipc::{Duplicate, Mapping, Region};
+use wasmtime::{Instance, Memory, Store};
 
 use super::objects::OpenError;
 use super::state::State;
@@ -161,7 +165,7 @@ fn is_zero(page: &[u8]) -> bool {
     page.iter().fold(0, |all, byte| all | byte) == 0
 }
 
-/// What a process is to be a copy of. Its parent may be writing it still, until the host has sealed it and the call comes.
+/// What a process is to be a copy of. Its parent is writing it still, until the call comes.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     memory: OwnedFd,
@@ -185,22 +189,16 @@ impl Snapshot {
 
     /// Puts it in the place of what this instance began with.
     pub(super) fn restore(self, store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<()> {
-        // SAFETY: the host has made it with so many bytes, and has sealed it before it passed on the call that has come.
-        let copy = unsafe { Duplicate::of_host(self.memory.as_fd(), self.len)? };
-        let beside = beside(&copy)?;
+        let original = Original::open(self.memory.as_fd(), self.len)?;
+        let beside = original.beside()?;
         let memory = instance.get_memory(&mut *store, "memory");
         let memory = memory.ok_or_else(|| nonsense("a copy without a memory"))?;
         let (size, now) = (usize::try_from(beside.memory)?, memory.data_size(&*store));
         memory.grow(&mut *store, (size.saturating_sub(now) / PIECE) as u64)?;
+        if size != memory.data_size(&*store) || !size.is_multiple_of(PIECE) || !original.put(store, memory) {
+            return Err(nonsense("the size of its memory").into());
+        }
         let base = memory.data_ptr(&*store);
-        if size != memory.data_size(&*store) || !size.is_multiple_of(PIECE) {
-            return Err(nonsense("the size of its memory").into());
-        }
-        // SAFETY: all of the instance's memory, which nothing else looks at while it is not running. wasmtime never moves it,
-        // and unmaps whatever is there when the instance is dropped: this is the one instance of a process.
-        if !unsafe { copy.move_to(size, base) } {
-            return Err(nonsense("the size of its memory").into());
-        }
         let state = store.data_mut();
         for Copied { number, kind, token } in beside.handles {
             let kind = ObjectKind::from_code(kind).ok_or_else(|| nonsense("a handle"))?;
@@ -219,13 +217,69 @@ impl Snapshot {
     }
 }
 
-fn beside(copy: &Duplicate) -> io::Result<Beside> {
-    let beside = || {
-        let (rest, length) = copy.bytes().split_last_chunk::<LENGTH>()?;
-        let len = usize::try_from(u64::from_le_bytes(*length)).ok()?;
-        rest.get(rest.len().checked_sub(len)?..)
-    };
-    decode(beside().ok_or_else(|| nonsense("a copy"))?)
+/// What the parent has written.
+enum Original {
+    Sealed(Duplicate),
+    /// It may change at any time.
+    Open(Region),
+}
+
+impl Original {
+    fn open(memory: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        // SAFETY: the host has made it for this, with so many bytes.
+        if let Some(sealed) = unsafe { Duplicate::of_host(memory, len)? } {
+            return Ok(Self::Sealed(sealed));
+        }
+        let mapping = Arc::new(Mapping::of_host(memory, len)?);
+        mapping.region(0, len).map(Self::Open).ok_or_else(|| nonsense("a copy"))
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Sealed(copy) => copy.bytes().len(),
+            Self::Open(region) => region.len(),
+        }
+    }
+
+    /// So many bytes before the one at `end`. `None`: there are not so many.
+    fn before(&self, end: usize, len: usize) -> Option<Cow<'_, [u8]>> {
+        let start = end.checked_sub(len)?;
+        match self {
+            Self::Sealed(copy) => copy.bytes().get(start..end).map(Cow::Borrowed),
+            Self::Open(region) => {
+                let mut bytes = vec![0; len];
+                region.read(start, &mut bytes);
+                Some(Cow::Owned(bytes))
+            }
+        }
+    }
+
+    fn beside(&self) -> io::Result<Beside> {
+        let beside = || {
+            let end = self.len().checked_sub(LENGTH)?;
+            let length = self.before(self.len(), LENGTH)?;
+            let length = u64::from_le_bytes((*length).try_into().ok()?);
+            self.before(end, usize::try_from(length).ok()?)
+        };
+        decode(&beside().ok_or_else(|| nonsense("a copy"))?)
+    }
+
+    /// Puts its beginning in the place of all of an instance's memory. False if it is too short, or the system refuses.
+    fn put(self, store: &mut Store<State>, memory: Memory) -> bool {
+        let size = memory.data_size(&*store);
+        match self {
+            // SAFETY: all of the instance's memory, which nothing else looks at while it is not running. wasmtime never moves
+            // it, and unmaps whatever is there when the instance is dropped: this is the one instance of a process.
+            Self::Sealed(copy) => unsafe { copy.move_to(size, memory.data_ptr(&*store)) },
+            Self::Open(region) => {
+                let fits = size <= region.len();
+                if fits {
+                    region.read(0, memory.data_mut(store));
+                }
+                fits
+            }
+        }
+    }
 }
 
 /// Maps what the parent had mapped.

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use wasmp_guest::{
-    Array, Connection, Lock, MappedMemory, Process, Queue, Result, StartMethod, active_children, get_context, pipe,
-    task,
+    Array, Connection, Event, Lock, MappedMemory, Process, Queue, Result, StartMethod, active_children, get_context,
+    pipe, task,
 };
 
 use super::nothing;
@@ -71,7 +71,7 @@ fn copies() -> Result<()> {
     LOCK.set(Some(lock.clone()));
     let guard = lock.lock()?;
     let sibling = Process::new(super::sleeper)
-        .args((wasmp_guest::Event::new()?,))
+        .args((Event::new()?,))
         .daemon(true)
         .start()?;
 
@@ -123,6 +123,27 @@ fn kill_copy() -> Result<()> {
     if let Ok(copy) = copy.start() {
         copy.join()?;
         assert_ne!(copy.exitcode(), None);
+    }
+    Ok(())
+}
+
+/// Looks whether it has all of what its parent had.
+#[task]
+fn has_all() -> Result<()> {
+    let large = LARGE.get().map_or(0, |large| large.iter().sum());
+    assert_eq!((NUMBER.load(Ordering::Relaxed), large), (42, 31_999_996_000_000));
+    Ok(())
+}
+
+/// Forks until somebody has had a part in it.
+#[task]
+fn fork_until(done: Event) -> Result<()> {
+    NUMBER.store(42, Ordering::Relaxed);
+    LARGE.get_or_init(|| (0..8_000_000).collect());
+    while !done.is_set()? {
+        let copy = get_context(StartMethod::Fork).process(has_all).start()?;
+        copy.join()?;
+        assert_eq!(copy.exitcode(), Some(0));
     }
     Ok(())
 }
