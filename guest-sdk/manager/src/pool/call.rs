@@ -71,7 +71,7 @@ impl<'p, F, C: Client> Call<'p, F, C> {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::PoolNotRunning`] if the pool was closed or terminated, and those of every method of a manager's
+    /// [`ManagerError::PoolNotRunning`](crate::ManagerError::PoolNotRunning) if the pool was closed or terminated, and those of every method of a manager's
     /// ([`PoolError::Manager`]). That there is no such task is said by the result.
     pub fn apply_async<A, R, M>(&self, args: A) -> Result<AsyncResult<R, C>, Error<C>>
     where

@@ -1,6 +1,7 @@
 //! Pools that all clients of a manager share.
 //!
-//! `builder.rs` makes them. `call.rs` begins calls, and `job.rs` is what all of those have in common; `result.rs` and `imap.rs` are what callers get of them.
+//! `builder.rs` makes them. `call.rs` begins calls, and `job.rs` is what all of those have in common; `result.rs` and `imap.rs` are
+//! what callers get of them.
 
 mod builder;
 mod call;
@@ -58,9 +59,9 @@ pub trait Prepares<F, A, M>: Client {
 ///
 /// The processes are the manager's: they have the limits and grants of its process, count with all that may be started where it
 /// is, and end with it; of 16 pools at most at a time. The clients take turns: nobody's items wait for all of another's, but for
-/// those that are at work already, four for each process, two chunks if
-/// somebody says how long those are, or as many as are done in 50 ms. What a client has called is cancelled
-/// when the client is gone. When whoever has made the pool drops the last handle, and none has travelled, it is terminated.
+/// those that are at work already, four for each process, two chunks if somebody says how long those are, or as many as are done
+/// in 50 ms. What a client has called is cancelled when the client is gone. When whoever has made the pool drops the last handle,
+/// and none has travelled, it is terminated.
 ///
 /// How an item fails, by an error, a trap, or a worker that is killed, is what it is in a pool of one's own, and costs nobody
 /// else anything. Items wait in the manager for a worker: with more than a quarter of what that may hold, a client waits, too.
