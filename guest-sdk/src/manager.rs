@@ -10,7 +10,7 @@ use serde::{
     de::{DeserializeOwned, Error as _},
 };
 use wasmp_abi::Status;
-use wasmp_manager::pool::Calls;
+use wasmp_manager::pool::{Calls, Prepares};
 use wasmp_manager::{Client, ManagerError, Usage, answers, give_up, number, shut_down, usage};
 
 use crate::{
@@ -428,6 +428,12 @@ where
     F: Task<A, M, Returns: Gives<R, N>>,
 {
     fn task_name(task: &F) -> Result<Cow<'static, str>, String> {
+        task.task_name()
+    }
+}
+
+impl<F: Task<A, M>, A, M> Prepares<F, A, M> for Line {
+    fn initializer_name(task: &F) -> Result<Cow<'static, str>, String> {
         task.task_name()
     }
 }

@@ -45,6 +45,15 @@ pub trait Client: Clone + fmt::Debug + Serialize + DeserializeOwned {
     /// refer to. What an exchange calls is called so.
     fn within<R>(&self, work: impl FnOnce() -> R) -> R;
 
+    /// Writes a part of a request that is asked later. What it refers to is as good as what an exchange has written.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`, and [`ManagerError::Encode`].
+    fn compose(&self, write: impl FnOnce() -> Result<(), ManagerError>) -> Result<(), ManagerError> {
+        self.within(write)
+    }
+
     /// Which thread asks, among those of one program: it is the holder of what it acquires. [`Id::NONE`]: there is one.
     #[must_use]
     fn holder() -> Id {

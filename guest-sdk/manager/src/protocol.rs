@@ -224,9 +224,10 @@ numbered! {
         Names = 119,
 
         // Pools, and jobs of theirs: calls of a task, each an item with its arguments, an array. Only who has made a job knows of it.
-        /// How many processes (u32; 0: one for each CPU) → id of a new pool.
+        /// How many processes (u32; 0: one for each CPU), tasks after which each is replaced (u32; 0: never), the task that
+        /// prepares each instance (item, or none), and if there is one its arguments (item), an array → id of a new pool.
         NewPool = 128,
-        /// Name (item), how many processes (u32) → id of the pool of that name, which is new if there was none.
+        /// Name (item), and then as [`NewPool`](Self::NewPool) → id of the pool of that name, which is new if there was none.
         NamedPool = 129,
         /// Task (item), items for one call of a worker (u32; 0: the pool's choice), items, whether that was all (u8) → id of a
         /// new job, when the pool has taken the items.

@@ -1,7 +1,10 @@
 //! Pools that all clients of a manager share.
 //!
-//! `job.rs` is what all calls have in common; `result.rs` and `imap.rs` are what callers get of them.
+//! `builder.rs` makes them. `call.rs` begins calls, and `job.rs` is what all of those have in common; `result.rs` and `imap.rs` are
+//! what callers get of them.
 
+mod builder;
+mod call;
 mod error;
 mod imap;
 mod job;
@@ -14,9 +17,10 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::builder::PoolBuilder;
+pub use self::call::Call;
 pub use self::error::PoolError;
 pub use self::imap::IMap;
-use self::job::{Inputs, Job};
 pub use self::result::AsyncResult;
 use crate::client::{Client, Proxy};
 use crate::protocol::{FOREVER, Op};
@@ -25,9 +29,6 @@ use crate::{ManagerError, proxy};
 
 /// Why a call on a [`Pool`] has no result, for this client.
 pub type Error<C> = PoolError<<C as Client>::TaskError>;
-
-/// Items for one call of a worker: as many as the pool likes.
-const ANY_CHUNK: u32 = 0;
 
 /// What stands for a task that can be called with the arguments `A`, a tuple, and returns an `R`. `M` is for the compiler.
 ///
@@ -41,13 +42,26 @@ pub trait Calls<F, A, R, M>: Client {
     fn task_name(task: &F) -> Result<Cow<'static, str>, String>;
 }
 
+/// What stands for a task that can be called with the arguments `A`, a tuple, whatever it returns. `M` is for the compiler.
+///
+/// It is implemented for the clients that there are, and cannot be of use elsewhere.
+pub trait Prepares<F, A, M>: Client {
+    /// The name of the task.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with what stands for it.
+    fn initializer_name(task: &F) -> Result<Cow<'static, str>, String>;
+}
+
 /// Worker processes that run the tasks of the manager's module, for everybody who has a handle to this. CPython:
 /// `SyncManager.Pool`.
 ///
 /// The processes are the manager's: they have the limits and grants of its process, count with all that may be started where it
 /// is, and end with it; of 16 pools at most at a time. The clients take turns: nobody's items wait for all of another's, but for
-/// those that are at work already, four for each process, or as many as are done in 50 ms. What a client has called is cancelled
-/// when the client is gone. When whoever has made the pool drops the last handle, and none has travelled, it is terminated.
+/// those that are at work already, four for each process, two chunks if somebody says how long those are, or as many as are done
+/// in 50 ms. What a client has called is cancelled when the client is gone. When whoever has made the pool drops the last handle,
+/// and none has travelled, it is terminated.
 ///
 /// How an item fails, by an error, a trap, or a worker that is killed, is what it is in a pool of one's own, and costs nobody
 /// else anything. Items wait in the manager for a worker: with more than a quarter of what that may hold, a client waits, too.
@@ -65,12 +79,12 @@ pub struct Pool<C: Client> {
 
 proxy!(Pool[], proxy);
 
-/// So many processes, for the manager, which may have no more than it can count in 32 bits anyway.
-fn count(processes: usize) -> Result<u32, ManagerError> {
-    match processes {
-        0 => Err(ManagerError::Invalid),
-        processes => Ok(u32::try_from(processes).unwrap_or(u32::MAX)),
-    }
+/// What is wrong when nothing was set up but how many processes there are.
+fn plain<T, E>(made: Result<T, PoolError<E>>) -> Result<T, ManagerError> {
+    made.map_err(|error| match error {
+        PoolError::Manager(error) => error,
+        _ => ManagerError::Invalid,
+    })
 }
 
 impl<C: Client> Pool<C> {
@@ -80,12 +94,7 @@ impl<C: Client> Pool<C> {
     ///
     /// [`ManagerError::Invalid`] if there are none, [`ManagerError::ProcessLimit`] if there are too many; the others.
     pub fn new(client: &C, processes: usize) -> Result<Self, ManagerError> {
-        let processes = count(processes)?;
-        let proxy = Proxy::create(client, Op::NewPool, |writer| {
-            writer.u32(processes);
-            Ok(())
-        })?;
-        Ok(Self { proxy, of: PhantomData })
+        plain(Self::builder(client).processes(processes).build())
     }
 
     /// The one of this name, in the manager that `client` reaches: a new one with so many processes if there was none. It stays
@@ -95,21 +104,17 @@ impl<C: Client> Pool<C> {
     ///
     /// As those of [`new`](Self::new).
     pub fn named(client: &C, name: &str, processes: usize) -> Result<Self, ManagerError> {
-        let processes = count(processes)?;
-        let proxy = Proxy::named_with(client, Op::NamedPool, name, |writer| {
-            writer.u32(processes);
-            Ok(())
-        })?;
-        Ok(Self { proxy, of: PhantomData })
+        plain(Self::builder(client).processes(processes).named(name))
     }
 
-    fn begin<F, A, R, M, I>(&self, task: &F, chunk: u32, inputs: &mut Inputs<I>, most: u64) -> Result<Job<C>, Error<C>>
-    where
-        C: Calls<F, A, R, M>,
-        I: Iterator<Item: Serialize>,
-    {
-        let task = C::task_name(task).map_err(PoolError::Invalid)?;
-        Ok(Job::begin(&self.proxy, &task, chunk, inputs, most)?)
+    /// One to be set up, in the manager that `client` reaches.
+    pub fn builder(client: &C) -> PoolBuilder<C> {
+        PoolBuilder::new(client)
+    }
+
+    /// A task, and how to call it: for calls with options (CPython: the argument `chunksize`).
+    pub fn task<F>(&self, task: F) -> Call<'_, F, C> {
+        Call::new(self, task)
     }
 
     /// Calls a task with these arguments, a tuple, and waits for its result.
@@ -123,7 +128,7 @@ impl<C: Client> Pool<C> {
         A: Serialize,
         R: DeserializeOwned,
     {
-        self.apply_async(task, args)?.get()
+        self.task(task).apply(args)
     }
 
     /// Calls a task with these arguments, a tuple, and returns when the pool has taken the call.
@@ -132,17 +137,13 @@ impl<C: Client> Pool<C> {
     ///
     /// [`ManagerError::PoolNotRunning`] if the pool was closed or terminated, and those of every method of a manager's
     /// ([`PoolError::Manager`]). That there is no such task is said by the result.
-    #[expect(clippy::needless_pass_by_value, reason = "a task is named like a value")]
     pub fn apply_async<F, A, R, M>(&self, task: F, args: A) -> Result<AsyncResult<R, C>, Error<C>>
     where
         C: Calls<F, A, R, M>,
         A: Serialize,
         R: DeserializeOwned,
     {
-        let mut inputs = Inputs::new(std::iter::once(args), true);
-        let job = self.begin::<F, A, R, M, _>(&task, 1, &mut inputs, u64::MAX)?;
-        inputs.check()?;
-        Ok(AsyncResult::one(job))
+        self.task(task).apply_async(args)
     }
 
     /// Calls a task once for each input, its one argument; returns the results in the order of the inputs.
@@ -156,7 +157,7 @@ impl<C: Client> Pool<C> {
         C: Calls<F, (I::Item,), R, M>,
         R: DeserializeOwned,
     {
-        self.map_async(task, inputs)?.get()
+        self.task(task).map(inputs)
     }
 
     /// As [`map`](Self::map), but returns when the pool has taken all inputs; the one result is all results.
@@ -164,17 +165,13 @@ impl<C: Client> Pool<C> {
     /// # Errors
     ///
     /// As those of [`apply_async`](Self::apply_async).
-    #[expect(clippy::needless_pass_by_value, reason = "a task is named like a value")]
     pub fn map_async<F, I, R, M>(&self, task: F, inputs: I) -> Result<AsyncResult<Vec<R>, C>, Error<C>>
     where
         I: IntoIterator<Item: Serialize>,
         C: Calls<F, (I::Item,), R, M>,
         R: DeserializeOwned,
     {
-        let mut inputs = Inputs::new(inputs.into_iter(), false);
-        let job = self.begin::<F, (I::Item,), R, M, _>(&task, ANY_CHUNK, &mut inputs, u64::MAX)?;
-        job.submit_all(inputs)?;
-        Ok(AsyncResult::all(job))
+        self.task(task).map_async(inputs)
     }
 
     /// As [`map`](Self::map), but each input is a tuple of all arguments.
@@ -188,7 +185,7 @@ impl<C: Client> Pool<C> {
         C: Calls<F, I::Item, R, M>,
         R: DeserializeOwned,
     {
-        self.starmap_async(task, inputs)?.get()
+        self.task(task).starmap(inputs)
     }
 
     /// As [`map_async`](Self::map_async), but each input is a tuple of all arguments.
@@ -196,17 +193,13 @@ impl<C: Client> Pool<C> {
     /// # Errors
     ///
     /// As those of [`apply_async`](Self::apply_async).
-    #[expect(clippy::needless_pass_by_value, reason = "a task is named like a value")]
     pub fn starmap_async<F, I, R, M>(&self, task: F, inputs: I) -> Result<AsyncResult<Vec<R>, C>, Error<C>>
     where
         I: IntoIterator<Item: Serialize>,
         C: Calls<F, I::Item, R, M>,
         R: DeserializeOwned,
     {
-        let mut inputs = Inputs::new(inputs.into_iter(), true);
-        let job = self.begin::<F, I::Item, R, M, _>(&task, ANY_CHUNK, &mut inputs, u64::MAX)?;
-        job.submit_all(inputs)?;
-        Ok(AsyncResult::all(job))
+        self.task(task).starmap_async(inputs)
     }
 
     /// As [`map`](Self::map), without waiting for all: results come as the iterator is pulled, in the order of the inputs, which
@@ -221,7 +214,7 @@ impl<C: Client> Pool<C> {
         C: Calls<F, (I::Item,), R, M>,
         R: DeserializeOwned,
     {
-        self.stream(task, inputs, true)
+        self.task(task).imap(inputs)
     }
 
     /// As [`imap`](Self::imap), but results come as they are finished.
@@ -235,18 +228,7 @@ impl<C: Client> Pool<C> {
         C: Calls<F, (I::Item,), R, M>,
         R: DeserializeOwned,
     {
-        self.stream(task, inputs, false)
-    }
-
-    #[expect(clippy::needless_pass_by_value, reason = "a task is named like a value")]
-    fn stream<F, I, R, M>(&self, task: F, inputs: I, ordered: bool) -> Result<IMap<I::IntoIter, R, C>, Error<C>>
-    where
-        I: IntoIterator<Item: Serialize>,
-        C: Calls<F, (I::Item,), R, M>,
-    {
-        let mut inputs = Inputs::new(inputs.into_iter(), false);
-        let job = self.begin::<F, (I::Item,), R, M, _>(&task, ANY_CHUNK, &mut inputs, imap::AHEAD)?;
-        Ok(IMap::new(inputs, job, ordered))
+        self.task(task).imap_unordered(inputs)
     }
 
     /// Takes no more work; what was submitted is finished, and then the processes end.

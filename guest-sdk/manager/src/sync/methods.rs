@@ -71,6 +71,10 @@ macro_rules! managed {
             pub type Array<T> = $crate::sync::Array<T, Line>;
             /// See [`Manager::pool`](super::Manager::pool).
             pub type Pool = $crate::pool::Pool<Line>;
+            /// Sets up a [`Pool`]: see [`Manager::pool_builder`](super::Manager::pool_builder).
+            pub type PoolBuilder = $crate::pool::PoolBuilder<Line>;
+            /// A task of a [`Pool`], and how to call it.
+            pub type Call<'p, F> = $crate::pool::Call<'p, F, Line>;
             /// A result of a [`Pool`] that somebody will ask for.
             pub type AsyncResult<R> = $crate::pool::AsyncResult<R, Line>;
             /// Results of a [`Pool`] that come as they are asked for.
@@ -211,6 +215,12 @@ macro_rules! managed {
                 processes: usize,
             ) -> ::std::result::Result<managed::Pool, ManagerError> {
                 managed::Pool::named(&self.line, name, processes)
+            }
+
+            /// A pool to be set up: what prepares its workers, and when they are replaced (CPython: the arguments `initializer`,
+            /// `initargs` and `maxtasksperchild` of `SyncManager.Pool`).
+            pub fn pool_builder(&self) -> managed::PoolBuilder {
+                managed::Pool::builder(&self.line)
             }
         }
     };

@@ -19,6 +19,7 @@ use crate::module::ModuleSource;
 use crate::objects::Entry;
 use crate::pool::Pool;
 use crate::shared::Handle;
+use crate::spec::available_cpus;
 
 /// Dictionaries of managers: see [`Manager::dict`].
 pub type Dict<K, V> = wasmp_manager::Dict<K, V, Line>;
@@ -133,6 +134,7 @@ impl<'c> ManagerBuilder<'c> {
             max_bytes: self.max_bytes,
             call_timeout: self.call_timeout,
             has_module: self.module.is_some() || self.context.is_some(),
+            cpus: u32::try_from(available_cpus()).unwrap_or(u32::MAX),
         };
         let of_its_own;
         let context = match (self.module, self.context) {
@@ -445,6 +447,10 @@ wasmp_manager::managed! {
     /// let squares: Vec<i64> = pool.map("square", 0..1000)?;
     /// let later = pool.apply_async("square", (7,))?;
     /// let square: i64 = later.get()?;
+    /// // One that is set up: each instance calls `prepare` first, and each process ends after a thousand tasks.
+    /// let set_up = manager.pool_builder().processes(4).max_tasks_per_child(1000);
+    /// let pool = set_up.initializer("prepare", ("model.bin", 3)).named("prepared")?;
+    /// let squares: Vec<i64> = pool.task("square").chunksize(50).map(0..1000)?;
     /// # Ok(())
     /// # }
     /// ```

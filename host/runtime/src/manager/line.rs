@@ -16,7 +16,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use wasmp_abi::{ObjectKind, Status};
-use wasmp_manager::pool::Calls;
+use wasmp_manager::pool::{Calls, Prepares};
 use wasmp_manager::protocol::Id;
 use wasmp_manager::{Client, ManagerError, answers, give_up, number};
 
@@ -183,19 +183,23 @@ impl Line {
         buffer: &mut Vec<u8>,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), ManagerError>,
     ) -> Result<(), ManagerError> {
-        let ((), references) = collect_references(|| write(buffer))?;
-        let written = if is_elsewhere(self.manager()) && !references.is_empty() {
-            Err(ManagerError::Encode(
-                "a handle means nothing to a manager elsewhere".into(),
-            ))
-        } else {
+        self.refer(|| {
+            write(buffer)?;
             number(buffer, 0)
-        };
-        match written {
-            Ok(()) => references.keep_in(self.manager()),
-            Err(_) => references.retract(),
+        })
+    }
+
+    /// Writes what has references in it. Once all of it is written, what it refers to lives as long as the manager.
+    fn refer(&self, write: impl FnOnce() -> Result<(), ManagerError>) -> Result<(), ManagerError> {
+        let ((), references) = collect_references(write)?;
+        if is_elsewhere(self.manager()) && !references.is_empty() {
+            references.retract();
+            return Err(ManagerError::Encode(
+                "a handle means nothing to a manager elsewhere".into(),
+            ));
         }
-        written
+        references.keep_in(self.manager());
+        Ok(())
     }
 
     fn converse<R>(
@@ -283,6 +287,12 @@ impl<A, R> Calls<&str, A, R, ()> for Line {
     }
 }
 
+impl<A> Prepares<&str, A, ()> for Line {
+    fn initializer_name(task: &&str) -> Result<Cow<'static, str>, String> {
+        Ok((*task).to_owned().into())
+    }
+}
+
 impl Client for Line {
     type TaskError = TaskError;
 
@@ -300,6 +310,10 @@ impl Client for Line {
         read: impl FnOnce(&[u8]) -> Result<R, ManagerError>,
     ) -> Result<R, ManagerError> {
         self.converse(true, write, read)
+    }
+
+    fn compose(&self, write: impl FnOnce() -> Result<(), ManagerError>) -> Result<(), ManagerError> {
+        self.within(|| self.refer(write))
     }
 
     fn within<R>(&self, work: impl FnOnce() -> R) -> R {

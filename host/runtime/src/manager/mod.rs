@@ -40,6 +40,7 @@ use serde::{Deserialize, Serialize};
 pub use self::client::{Counter, Dict, List, Manager, ManagerBuilder, Namespace, Object, Set, managed};
 pub(crate) use self::custom::{Instance, Order, Refusal, Returned, Types};
 pub use self::line::Line;
+pub(crate) use self::pool::Wish;
 pub(crate) use self::reception::Reception;
 pub use self::remote::{Address, Listener, ManagerServer, PeerError};
 #[cfg(feature = "tls")]
@@ -65,6 +66,8 @@ pub(crate) struct Settings {
     pub(crate) call_timeout: Duration,
     /// Its module is one that somebody has written, and pools can run its tasks.
     pub(crate) has_module: bool,
+    /// How many processes a pool has of which nobody says it: the server cannot ask how many CPUs there are.
+    pub(crate) cpus: u32,
 }
 
 /// What a manager is called with: the door, and how it is set up.

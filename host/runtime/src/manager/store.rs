@@ -188,8 +188,8 @@ pub(crate) enum Served {
     Silent,
     /// The answer is written, and is the last.
     Last,
-    /// There is an answer when a pool of so many processes was asked for: see [`Store::hired`].
-    Hire(u32),
+    /// There is an answer when a pool was asked for: see [`Store::wish`] and [`Store::hired`].
+    Hire,
 }
 
 /// An answer for somebody who has waited.
@@ -289,9 +289,10 @@ impl Store {
         }
     }
 
-    /// The same, with pools, which take at most so many bytes of items at once.
-    pub(crate) fn with_pools(mut self, max_block: usize) -> Self {
-        self.pools.allow(max_block);
+    /// The same, with pools, which take at most so many bytes of items at once, and have a process for each of so many CPUs unless
+    /// somebody says how many.
+    pub(crate) fn with_pools(mut self, max_block: usize, cpus: u32) -> Self {
+        self.pools.allow(max_block, cpus);
         self
     }
 

@@ -31,6 +31,9 @@ use crate::wire::{LINK_BYTES, REPLIES_AT, RING_CAPACITY};
 /// Bytes that an order may have, however short the messages of guests have to be: the name of a task is in some.
 const LEAST_ORDER: usize = 4096;
 
+/// Bytes of the reason why a pool gave up, for an owner that may have no call whose end says it: one record.
+const MAX_WHY: usize = 1024;
+
 /// Orders that are read in one turn.
 const IN_A_ROW: usize = 256;
 
@@ -123,9 +126,9 @@ impl Customer {
     }
 
     /// Writes what is owed, as far as there is room.
-    fn tell(&mut self, gone: bool, solo: Option<&Solo>) -> Result<(), Violation> {
+    fn tell(&mut self, gone: Option<&str>, solo: Option<&Solo>) -> Result<(), Violation> {
         if let Some(pid) = solo.filter(|_| !self.told_pid).and_then(Solo::pid) {
-            self.told_pid = self.tell_of(Head::new(news::STARTED, 0, pid.into()))?;
+            self.told_pid = self.tell_of(Head::new(news::STARTED, 0, pid.into()), "")?;
         }
         for (job, delivery) in self.deliveries.try_iter() {
             // A process has no outcome but its end, unless it could not begin.
@@ -148,18 +151,19 @@ impl Customer {
                 return Ok(());
             }
         }
-        if gone && !self.told_gone {
+        if let Some(why) = gone.filter(|_| !self.told_gone) {
             let exit = solo.and_then(Solo::exit).unwrap_or_default();
-            self.told_gone = self.tell_of(Head::new(news::GONE, 0, u64::from(exit.cast_unsigned())))?;
+            let head = Head::new(news::GONE, 0, u64::from(exit.cast_unsigned()));
+            self.told_gone = self.tell_of(head, &why[..why.floor_char_boundary(MAX_WHY)])?;
         }
         self.publish();
         Ok(())
     }
 
-    /// Writes something without a body. False: there is no room, and the owner rings when there is.
-    fn tell_of(&mut self, head: Head) -> Result<bool, Violation> {
+    /// Writes something that is one record. False: there is no room, and the owner rings when there is.
+    fn tell_of(&mut self, head: Head, body: &str) -> Result<bool, Violation> {
         loop {
-            if Writing::new(head, &[]).write(&mut self.news)? {
+            if Writing::new(head, body.as_bytes()).write(&mut self.news)? {
                 return Ok(true);
             }
             self.publish();
@@ -263,7 +267,11 @@ impl Core {
             claim.resize(0);
         }
         if let Some(customer) = self.customer.as_mut().filter(|customer| !customer.condemned) {
-            let told = customer.tell(gone, self.solo.as_ref());
+            let why = match &self.state {
+                State::Over(End::Broken(why)) => why,
+                _ => "",
+            };
+            let told = customer.tell(gone.then_some(why), self.solo.as_ref());
             self.hold_against(told);
         }
     }

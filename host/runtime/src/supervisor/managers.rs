@@ -19,6 +19,7 @@ use crate::objects::message::Answer;
 use crate::objects::registry::{Charge, CreateError};
 use crate::process::message::encode;
 use crate::shared::{References, pipe_one_way};
+use crate::spec::available_cpus;
 use crate::wire::MANAGER;
 
 /// A manager whose process takes its first turn next.
@@ -107,6 +108,7 @@ impl Core {
                 nanoseconds => Duration::from_nanos(nanoseconds),
             },
             has_module: true,
+            cpus: u32::try_from(available_cpus()).unwrap_or(u32::MAX),
         };
         let terms = self.terms_for(Wanted::process(StartMethod::Forkserver));
         let owner = self.owner_at(at);

@@ -55,8 +55,8 @@ pub(crate) mod news {
     pub(crate) const COMPLETE: u8 = 3;
     /// The job ended before that. Body: an `End`.
     pub(crate) const ENDED: u8 = 4;
-    /// The pool is over, and none of its processes is left. Of a process: it has ended, and `number` is how, an `i32`: its
-    /// exit code, or below zero the signal.
+    /// The pool is over, and none of its processes is left. Body: why it gave up, a text; empty if it did not. Of a process: it
+    /// has ended, and `number` is how, an `i32`: its exit code, or below zero the signal.
     pub(crate) const GONE: u8 = 5;
     /// The process runs, with the id `number`.
     pub(crate) const STARTED: u8 = 6;
@@ -83,8 +83,8 @@ impl News {
 pub(crate) enum Word {
     /// Of a job.
     Of(u32, News),
-    /// None of its processes is left; of a process: how it ended.
-    Gone(i32),
+    /// None of its processes is left; of a process: how it ended, and of a pool that gave up: why.
+    Gone(i32, String),
     /// The process runs, with this id.
     Started(u32),
 }
@@ -93,7 +93,10 @@ impl Word {
     pub(crate) fn read(head: Head, body: Vec<u8>) -> io::Result<Self> {
         let index = head.number;
         let news = match head.kind {
-            news::GONE => return Ok(Self::Gone((head.number as u32).cast_signed())),
+            news::GONE => {
+                let why = String::from_utf8_lossy(&body).into_owned();
+                return Ok(Self::Gone((head.number as u32).cast_signed(), why));
+            }
             news::STARTED => return Ok(Self::Started(head.number as u32)),
             news::DONE => News::Done { index, result: body },
             news::FAILED => News::Failed {

@@ -85,7 +85,7 @@ pub(super) fn serve(
     interruption::ignore()?;
     let mut store = Store::new(settings.max_bytes).with_types(types(settings.call_timeout));
     if settings.has_module {
-        store = store.with_pools(max_block);
+        store = store.with_pools(max_block, settings.cpus);
     }
     let mut crews = Crews::new(link);
     // Of the memory of the process, what is held takes a third, and an answer that is being made as much: see `found`.
@@ -293,8 +293,11 @@ fn take_turn(
             let _ = end.send(party, 0, &[answer], Limit::after(Some(PATIENCE)));
             return Ok(Turn::ShutDown);
         }
-        if let Served::Hire(processes) = served {
-            let crew = crews.hire(objects, processes)?;
+        if served == Served::Hire {
+            let crew = match store.wish(request) {
+                Ok(wish) => crews.hire(objects, wish)?,
+                Err(status) => Err(status),
+            };
             store.hired(desk.caller, request, crew, answer);
         }
         let sent = served == Served::Silent || send(desk, party, answer, room)?;

@@ -256,7 +256,7 @@ impl Pool {
             };
             let (job, news) = match Word::read(head, body)? {
                 Word::Of(job, news) => (job, news),
-                Word::Gone(exit) => {
+                Word::Gone(exit, _) => {
                     self.gone = true;
                     self.exit = Some(exit);
                     continue;

@@ -37,6 +37,41 @@ fn managed_calls(pool: managed::Pool) -> Result<()> {
     let asleep = pool.apply_async(crate::sleep, (600_000_u64,))?;
     assert_eq!(asleep.get_timeout(MOMENT), Err(managed::PoolError::WaitTimeout(MOMENT)));
     assert!(asleep.cancel()?);
+    assert_eq!(pool.task(crate::square).chunksize(8).map(0..1000)?, squares(1000));
+    let refused = pool.task(crate::square).chunksize(0).map(0..3).unwrap_err();
+    assert!(matches!(refused, managed::PoolError::Invalid(_)), "{refused}");
+    Ok(())
+}
+
+/// Pools that are set up, from the handle of a manager.
+#[task]
+fn managed_builders() -> Result<()> {
+    let manager = Manager::new()?;
+    let set_up = || manager.pool_builder().processes(2);
+    let pool = set_up()
+        .initializer(crate::prepare, ("fine", 7_i64))
+        .max_tasks_per_child(5)
+        .build()?;
+    let prepared = pool.starmap(crate::prepared, vec![(); 40])?;
+    assert_eq!(prepared, [7; 40]);
+    let counts = pool.task(crate::count).chunksize(4).starmap(vec![(); 40])?;
+    assert!(counts.iter().all(|count| *count <= 5), "{counts:?}");
+    let broken = set_up().initializer(crate::prepare, ("error", 0_i64)).named("broken")?;
+    for _ in 0..2 {
+        let why = broken.apply(crate::square, (1,)).unwrap_err();
+        let told = managed::PoolError::Broken("the initializer failed: told to fail".into());
+        assert_eq!(why, told);
+    }
+    assert_eq!(pool.apply(crate::square, (3,))?, 9);
+    let nobody = set_up().processes(0).build().unwrap_err();
+    assert!(matches!(nobody, managed::PoolError::Invalid(_)), "{nobody}");
+    let idle = set_up().max_tasks_per_child(0).build().unwrap_err();
+    assert!(matches!(idle, managed::PoolError::Invalid(_)), "{idle}");
+    let closure = set_up().initializer(|x: i64| x, (1,)).build().unwrap_err();
+    assert!(
+        closure.to_string().starts_with("a closure cannot be a task"),
+        "{closure}"
+    );
     Ok(())
 }
 
@@ -62,4 +97,19 @@ fn managed_own(processes: usize) -> Result<i64> {
 #[task]
 fn managed_pool() -> Result<managed::Pool> {
     Ok(Manager::new()?.named_pool("shared", 1)?)
+}
+
+/// A pool of a manager of its own, whose initializer has so many bytes of arguments.
+#[task]
+fn managed_pool_prepared(bytes: usize) -> Result<managed::Pool> {
+    let words = "x".repeat(bytes);
+    let set_up = Manager::new()?.pool_builder().processes(1);
+    Ok(set_up.initializer(crate::echo, (words.as_str(),)).named("prepared")?)
+}
+
+/// Takes so many milliseconds, and tells which process that was.
+#[task]
+fn slow_pid(milliseconds: u64) -> Result<u32> {
+    std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+    Ok(wasmp_guest::current_process()?.pid())
 }

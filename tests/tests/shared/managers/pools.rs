@@ -1,5 +1,6 @@
 //! Pools that the clients of a manager share (PARITY: SM-07, and what PL-… says of pools).
 
+use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
 
@@ -429,5 +430,250 @@ fn a_manager_has_no_more_processes_than_it_may_and_keeps_no_more_than_it_can() {
             (manager.usage().unwrap().objects == 0).then_some(())
         });
         assert_eq!(manager.usage().unwrap().bytes, 0);
+    });
+}
+
+/// Has a test done with a manager of this host, and with one that is reached by a socket.
+fn both_managers(test: impl Fn(&Manager, &Manager)) {
+    let manager = manager();
+    test(&manager, &manager);
+    let server = manager.listen(&anywhere(), b"key").unwrap();
+    test(&manager, &Manager::connect(server.address(), b"key").unwrap());
+}
+
+/// Calls a task that takes no arguments so many times.
+fn calls(times: usize) -> Vec<[i64; 0]> {
+    vec![[]; times]
+}
+
+#[test]
+fn sm_07_an_initializer_prepares_each_worker_of_a_managed_pool() {
+    isolated(|| {
+        both_managers(|owner, client| {
+            let set_up = client.pool_builder().processes(2).initializer("prepare", ("fine", 7));
+            let pool = set_up.max_tasks_per_child(1).build().unwrap();
+            assert_eq!(pool.starmap("prepared", calls(30)).ok(), Some(vec![7; 30]));
+            // Also one that takes the place of one that was killed.
+            let pool = client.pool_builder().processes(1).initializer("prepare", ("fine", 8));
+            let pool = pool.named("eight").unwrap();
+            assert_eq!(pool.apply::<_, _, i64, _>("prepared", ()).ok(), Some(8));
+            for worker in workers(owner) {
+                worker.kill();
+            }
+            let later = || pool.apply::<_, _, i64, _>("prepared", ());
+            eventually("somebody else works", || {
+                later().ok().map(|prepared| assert_eq!(prepared, 8))
+            });
+            // It is there already: nobody prepares anything anew.
+            let same = client
+                .pool_builder()
+                .initializer("prepare", ("error", 0))
+                .named("eight")
+                .unwrap();
+            assert_eq!(same.apply::<_, _, i64, _>("prepared", ()).ok(), Some(8));
+        });
+    });
+}
+
+#[test]
+fn what_the_manager_holds_prepares_its_pools() {
+    isolated(|| {
+        let manager = Manager::builder().module(objects()).start().unwrap();
+        let server = manager.listen(&anywhere(), b"key").unwrap();
+        let there = Manager::connect(server.address(), b"key").unwrap();
+        for (times, client) in [(1, &manager), (2, &there)] {
+            let counts: Dict<String, i64> = client.named_dict("counts").unwrap();
+            let set_up = client
+                .pool_builder()
+                .processes(1)
+                .initializer("dict_add", (&counts, "a", 10));
+            let pool = set_up.build().unwrap();
+            let _: () = pool.apply("dict_add", (&counts, "b", 1)).unwrap();
+            assert_eq!(
+                (counts.get("a"), counts.get("b")),
+                (Ok(Some(10 * times)), Ok(Some(times)))
+            );
+        }
+        let event = Event::new().unwrap();
+        let set_up = || manager.pool_builder().processes(1).initializer("event_set", (&event,));
+        let pool = set_up().build().unwrap();
+        assert!(event.wait_timeout(PATIENCE).unwrap());
+        drop(pool);
+        let fleeting = Event::new().unwrap();
+        let set_up = manager.pool_builder().processes(1).max_tasks_per_child(1);
+        let pool = set_up.initializer("event_set", (&fleeting,)).build().unwrap();
+        drop(fleeting);
+        for _ in 0..5 {
+            let _: Event = pool.apply("event_new", ()).unwrap();
+        }
+        let elsewhere = there.pool_builder().initializer("event_set", (&event,)).build();
+        assert!(matches!(
+            elsewhere.unwrap_err(),
+            managed::PoolError::Manager(ManagerError::Encode(_))
+        ));
+    });
+}
+
+#[test]
+fn g_05_an_initializer_that_fails_is_one_clear_error_of_its_managed_pool_and_of_no_other() {
+    isolated(|| {
+        both_managers(|owner, client| {
+            let other = client.pool(1).unwrap();
+            for (how, words) in [
+                ("error", "the initializer failed: told to fail"),
+                ("exit 3", "the initializer failed: "),
+                ("unreachable", "the initializer failed: "),
+                ("talk", "the initializer failed: words words "),
+            ] {
+                let set_up = client.pool_builder().processes(2).initializer("prepare", (how, 0));
+                let pool = set_up.build().unwrap();
+                let broken = |failed: managed::PoolError| match failed {
+                    managed::PoolError::Broken(why) => assert!(why.starts_with(words), "{why}"),
+                    other => panic!("{other:?}"),
+                };
+                let many = pool.map_async::<_, _, i64, _>("square", 0..100_000).unwrap();
+                broken(many.get().unwrap_err());
+                pool.join_timeout(Duration::ZERO).ok();
+                for _ in 0..20 {
+                    broken(pool.apply::<_, _, i64, _>("square", (1,)).unwrap_err());
+                }
+                let mut streamed = pool.imap::<_, _, i64, _>("square", 0..).unwrap();
+                broken(streamed.next().unwrap().unwrap_err());
+                pool.close().unwrap();
+                pool.join().unwrap();
+                broken(pool.apply::<_, _, i64, _>("square", (1,)).unwrap_err());
+            }
+            // Nobody has called anything when it gives up.
+            let alone = client.pool_builder().processes(1).initializer("prepare", ("error", 0));
+            let alone = alone.build().unwrap();
+            eventually("its workers are gone", || (workers(owner).len() == 1).then_some(()));
+            let why = alone.apply::<_, _, i64, _>("square", (1,)).unwrap_err();
+            assert_eq!(
+                why.to_string(),
+                "the pool gave up: the initializer failed: told to fail"
+            );
+            assert_eq!(other.apply("square", (3,)).ok(), Some(9));
+            drop((alone, other));
+            eventually("nothing is kept", || (owner.usage().unwrap().bytes == 0).then_some(()));
+        });
+    });
+}
+
+#[test]
+fn a_managed_pool_that_makes_no_sense_is_refused_and_harms_nobody() {
+    isolated(|| {
+        both_managers(|owner, client| {
+            let other = client.pool(1).unwrap();
+            let set_up = || client.pool_builder().processes(1);
+            for nonsense in [set_up().processes(0), set_up().max_tasks_per_child(0)] {
+                let refused = nonsense.build().unwrap_err();
+                assert!(matches!(refused, managed::PoolError::Invalid(_)), "{refused}");
+            }
+            let stubborn = set_up().initializer("prepare", (Stubborn,)).build().unwrap_err();
+            assert!(stubborn.to_string().contains("it is stubborn"), "{stubborn}");
+            let unknown = set_up().initializer("prepar", ("fine", 7)).build().unwrap();
+            for _ in 0..2 {
+                match unknown.apply::<_, _, i64, _>("square", (1,)).unwrap_err() {
+                    managed::PoolError::Broken(why) => assert!(why.contains("did you mean `prepare`?"), "{why}"),
+                    other => panic!("{other:?}"),
+                }
+            }
+            let long = "x".repeat(1025);
+            let long = set_up().initializer(long.as_str(), ()).build().unwrap_err();
+            assert_eq!(long, ManagerError::TooLarge.into());
+            let many = set_up().processes(1000).build().unwrap_err();
+            assert_eq!(many, ManagerError::ProcessLimit.into());
+            let chunks = other.task("square").chunksize(0).map::<_, i64, _>([1]).unwrap_err();
+            assert!(matches!(chunks, managed::PoolError::Invalid(_)), "{chunks}");
+            let squares = other.task("square").chunksize(u32::MAX).map(0..10_000);
+            assert_eq!(squares.ok(), Some((0..10_000).map(|x: i64| x * x).collect::<Vec<_>>()));
+            drop((unknown, other));
+            eventually("nothing is kept", || (owner.usage().unwrap().bytes == 0).then_some(()));
+        });
+    });
+}
+
+#[test]
+fn the_arguments_of_an_initializer_are_no_longer_than_a_message() {
+    isolated(|| {
+        let own = Pool::builder(tasks()).processes(1).max_message(10_000).build().unwrap();
+        let pool: managed::Pool = own.apply("managed_pool_prepared", (9_000,)).unwrap();
+        assert_eq!(pool.apply("square", (3,)).ok(), Some(9));
+        let refused = own
+            .apply::<_, managed::Pool>("managed_pool_prepared", (10_000,))
+            .unwrap_err();
+        assert!(
+            refused.to_string().contains("longer than a message may be"),
+            "{refused}"
+        );
+    });
+}
+
+#[test]
+fn pw_01_a_worker_of_a_managed_pool_is_replaced_after_so_many_tasks() {
+    isolated(|| {
+        both_managers(|owner, client| {
+            let set_up = client.pool_builder().processes(2).max_tasks_per_child(3);
+            let pool = set_up.build().unwrap();
+            let pids = || -> Vec<u32> { workers(owner).iter().map(Process::pid).collect() };
+            eventually("both are there", || (pids().len() == 2).then_some(()));
+            let before = pids();
+            for chunksize in [1, 7] {
+                let call = pool.task("count").chunksize(chunksize);
+                let counts: Vec<i64> = call.starmap(calls(60)).unwrap();
+                assert!(counts.iter().all(|count| *count <= 3), "{counts:?}");
+            }
+            assert!(pids().iter().all(|pid| !before.contains(pid)));
+        });
+    });
+}
+
+#[test]
+fn pl_08_so_many_items_are_one_call_of_a_managed_pools_worker() {
+    isolated(|| {
+        both_managers(|_, client| {
+            let pool = client.pool(2).unwrap();
+            let chunks = |chunksize: u32| -> Vec<HashSet<u32>> {
+                let call = pool.task("slow_pid").chunksize(chunksize);
+                let pids: Vec<u32> = call.map([1_u64; 96]).unwrap();
+                pids.chunks(chunksize as usize)
+                    .map(|chunk| chunk.iter().copied().collect())
+                    .collect()
+            };
+            for chunksize in [2, 8, 24, 96] {
+                let chunks = chunks(chunksize);
+                assert!(chunks.iter().all(|pids| pids.len() == 1), "{chunksize}: {chunks:?}");
+            }
+            assert_eq!(
+                chunks(48).into_iter().flatten().collect::<HashSet<_>>().len(),
+                2,
+                "each has one of them"
+            );
+            let squares = pool.task("square").chunksize(16).imap(0..200).unwrap();
+            let squares: Vec<i64> = squares.map(Result::unwrap).collect();
+            assert_eq!(squares, (0..200).map(|x| x * x).collect::<Vec<_>>());
+        });
+    });
+}
+
+#[test]
+fn sm_07_a_managed_pool_is_set_up_by_guests() {
+    isolated(|| {
+        let own = Pool::builder(tasks()).processes(1).build().unwrap();
+        own.apply::<_, ()>("managed_builders", ()).unwrap();
+    });
+}
+
+#[test]
+fn a_managed_pool_has_a_process_for_each_cpu_unless_somebody_says_how_many() {
+    isolated(|| {
+        both_managers(|owner, client| {
+            let pool = client.pool_builder().build().unwrap();
+            assert_eq!(pool.map::<_, _, i64, _>("square", 0..100).unwrap().len(), 100);
+            let cpus = thread::available_parallelism().unwrap().get();
+            eventually("one for each", || (workers(owner).len() == cpus).then_some(()));
+            drop(pool);
+            eventually("they are gone", || workers(owner).is_empty().then_some(()));
+        });
     });
 }

@@ -15,17 +15,19 @@ use crate::retry::Retry;
 use crate::wire::pools::{Head, JobOptions, order};
 
 impl Pool {
-    pub(super) fn new(crew: u32, processes: u32) -> Self {
+    /// One whose crew has been asked for, with so many bytes of orders that are still in this process.
+    pub(super) fn new(crew: u32, processes: u32, ordered: u64) -> Self {
         Self {
             crew,
             state: State::Running,
+            broken: None,
             unwanted: false,
             jobs: HashMap::new(),
             next_job: 0,
             open: HashMap::new(),
             lines: VecDeque::new(),
             unbegun: 0,
-            taken: 0,
+            taken: ordered,
             at_work: AtWork::default(),
             pace: Pace::new(processes),
             orders: Vec::new(),
@@ -127,8 +129,8 @@ impl Pool {
         let chunk = self.jobs.get(&block.job).map_or(1, Job::chunk);
         let most = self.pace.part(chunk).min(block.items);
         let AtWork { items, bytes } = self.at_work;
-        let has_room =
-            items == 0 || (items + most <= self.pace.most() && bytes + block.first(most) as u64 <= MAX_BYTES_AT_WORK);
+        let has_room = items == 0
+            || (items + most <= self.pace.most(chunk) && bytes + block.first(most) as u64 <= MAX_BYTES_AT_WORK);
         if !has_room {
             return None;
         }

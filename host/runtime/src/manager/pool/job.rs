@@ -71,7 +71,7 @@ pub(super) enum Over {
     /// The CBOR of a task error.
     Cancelled(Vec<u8>),
     Refused(String),
-    Broken(String),
+    Broken(Arc<str>),
     Overfull,
 }
 
@@ -83,7 +83,7 @@ impl Over {
                 Self::Cancelled(encode(&error))
             }
             End::Refused(why) => Self::Refused(why.clone()),
-            End::Broken(why) => Self::Broken(why.clone()),
+            End::Broken(why) => Self::Broken(why.as_str().into()),
         }
     }
 

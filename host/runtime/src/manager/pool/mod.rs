@@ -31,6 +31,7 @@ mod pace;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
@@ -44,6 +45,7 @@ use self::block::Block;
 use self::job::{Job, Over};
 pub(super) use self::ledger::Ledger;
 use self::pace::Pace;
+pub(crate) use self::wanted::Wish;
 use super::MAX_CLIENTS;
 use super::store::{Budget, Caller, Late, Served};
 use crate::outcome::End;
@@ -69,6 +71,12 @@ const _: () = assert!(MAX_OPEN * MAX_CLIENTS <= 1 << 16);
 /// Bytes of the name of a task.
 const MAX_NAME: usize = 1024;
 
+/// What stands around the name and the arguments of an initializer in an order, at most.
+const AROUND: usize = 64;
+
+/// Bytes that an order may have, however short messages may be.
+const ALWAYS_TAKEN: usize = 4096;
+
 /// What a wait, or a block, takes beside its bytes.
 const WAITING_BYTES: u64 = 128;
 
@@ -91,6 +99,8 @@ pub(super) struct Pools {
     owed: HashMap<u32, u64>,
     /// Most bytes of items that a crew takes as one; `None`: there are no tasks, and so no pools.
     max_block: Option<usize>,
+    /// How many processes a pool has of which nobody says it.
+    cpus: u32,
     /// Crews for which there is no use any more.
     fired: Vec<u32>,
 }
@@ -100,6 +110,8 @@ struct Pool {
     /// Who works for it, by the server's number.
     crew: u32,
     state: State,
+    /// Why it gave up, if it did.
+    broken: Option<Arc<str>>,
     /// Nobody has a handle to it any more.
     unwanted: bool,
     jobs: HashMap<u32, Job>,
@@ -189,12 +201,14 @@ impl Pools {
             waiting: Vec::new(),
             owed: HashMap::new(),
             max_block: None,
+            cpus: 1,
             fired: Vec::new(),
         }
     }
 
-    pub(super) fn allow(&mut self, max_block: usize) {
+    pub(super) fn allow(&mut self, max_block: usize, cpus: u32) {
         self.max_block = Some(max_block);
+        self.cpus = cpus;
     }
 
     /// The kind of a pool, among [`Op::Names`](wasmp_manager::protocol::Op::Names).
@@ -381,7 +395,10 @@ impl Pools {
             if let Some(pool) = self.pools.get_mut(&id)
                 && let Some(job) = pool.jobs.get(&number)
             {
-                let over = Over::of(&End::Terminated, job.task());
+                let over = match &pool.broken {
+                    Some(why) => Over::Broken(Arc::clone(why)),
+                    None => Over::of(&End::Terminated, job.task()),
+                };
                 pool.end_job(number, over);
             }
             self.settle(JobKey { pool: id, number }, books);
@@ -389,8 +406,11 @@ impl Pools {
         }
     }
 
-    /// None of its processes is left.
-    fn is_gone(&mut self, id: Id, books: &mut Books<'_>) {
+    /// None of its processes is left; `why` it gave up, or nothing.
+    fn is_gone(&mut self, id: Id, why: &str, books: &mut Books<'_>) {
+        if let Some(pool) = self.pools.get_mut(&id) {
+            pool.broken = (!why.is_empty()).then(|| why.into());
+        }
         self.terminate(id, books);
         self.end_jobs(id, |_| true, books);
         if let Some(pool) = self.pools.get_mut(&id) {

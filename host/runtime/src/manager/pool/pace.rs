@@ -14,6 +14,11 @@ const FEW: u64 = 4;
 /// Items at all.
 const MAX_AT_WORK: u64 = 2048;
 
+/// Items of a chunk that stay together.
+fn whole(chunk: u32) -> u64 {
+    u64::from(chunk).clamp(1, MAX_AT_WORK)
+}
+
 #[derive(Debug)]
 pub(super) struct Pace {
     processes: u64,
@@ -49,15 +54,15 @@ impl Pace {
         }
     }
 
-    /// How many items the crew has at once.
-    pub(super) fn most(&self) -> u64 {
-        self.most
+    /// How many items the crew has at once, when it is to take more of a client whose chunks have so many: two of those for each
+    /// process, at least.
+    pub(super) fn most(&self, chunk: u32) -> u64 {
+        self.most.max(2 * self.processes * whole(chunk))
     }
 
-    /// How many it takes at once of a client whose chunks have so many: whole ones, if every process can have two.
+    /// How many it takes at once of such a client: whole chunks.
     pub(super) fn part(&self, chunk: u32) -> u64 {
-        let part = self.most / (2 * self.processes);
-        let chunk = u64::from(chunk).max(1);
-        part - if chunk <= part { part % chunk } else { 0 }
+        let (part, chunk) = (self.most / (2 * self.processes), whole(chunk));
+        if chunk <= part { part - part % chunk } else { chunk }
     }
 }

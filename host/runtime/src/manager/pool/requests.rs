@@ -1,11 +1,13 @@
 //! What clients ask of pools, and what crews say: the store's part of it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use wasmp_manager::protocol::{Fields, Id, Op, Status, Writer};
 
 use super::block::Block;
 use super::job::{Job, Over, Terms};
+use super::wanted::{Wish, requested, wanted};
 use super::{Books, JobKey, MAX_NAME, MAX_POOLS, Pool, Pools, State, What, pay};
 use crate::manager::store::{Caller, Content, OBJECT_BYTES, Object, Served, Store, malformed, new_id, refuse};
 use crate::outcome::End;
@@ -25,14 +27,14 @@ fn items<'r>(fields: &mut Fields<'r>) -> Option<(u64, &'r [u8])> {
 const _: () = assert!(ITEM_PREFIX == size_of::<u32>());
 
 impl Store {
-    /// Finds the pool of a name, or says that one is to be made: how many processes it needs.
+    /// Finds the pool of a name, or says that one is to be made.
     pub(in crate::manager) fn want_pool(
         &mut self,
         op: Op,
         mut fields: Fields<'_>,
         answer: &mut Writer<'_>,
     ) -> Result<Served, Status> {
-        let (name, processes) = malformed(wanted(op, &mut fields))?;
+        let (name, wanted) = malformed(wanted(op, &mut fields))?;
         if let Some(id) = name.and_then(|name| self.names.get(name)) {
             return match self.objects[id].content {
                 Content::Pool => {
@@ -42,27 +44,37 @@ impl Store {
                 _ => Err(Status::WrongType),
             };
         }
-        if self.pools.max_block.is_none() {
-            return Err(Status::NoTasks);
+        let max_block = self.pools.max_block.ok_or(Status::NoTasks)?;
+        if !wanted.fits(max_block) {
+            return Err(Status::TooLarge);
         }
         if self.pools.crews.len() >= MAX_POOLS {
             return Err(Status::ProcessLimit);
         }
-        self.budget
-            .has_room(OBJECT_BYTES + name.map_or(0, <[u8]>::len) as u64)?;
-        Ok(Served::Hire(processes))
+        let kept = name.map_or(0, <[u8]>::len) + wanted.ordered();
+        self.budget.has_room(OBJECT_BYTES + kept as u64)?;
+        Ok(Served::Hire)
+    }
+
+    /// The crew that a request needs for which one is to be hired.
+    pub(crate) fn wish(&self, request: &[u8]) -> Result<Wish, Status> {
+        let (_, wanted) = malformed(requested(request))?;
+        Ok(Wish {
+            processes: wanted.processes(self.pools.cpus),
+            max_tasks: wanted.max_tasks,
+            start: wanted.start(),
+        })
     }
 
     /// Makes the pool that a request wanted, now that there is a crew for it, or not.
     pub(crate) fn hired(&mut self, caller: Caller, request: &[u8], crew: Result<u32, Status>, answer: &mut Vec<u8>) {
-        let mut fields = Fields(request);
-        let sequence = fields.u32().unwrap_or_default();
+        let sequence = Fields(request).u32().unwrap_or_default();
         answer.clear();
         let mut writer = Writer(answer);
         writer.u32(sequence);
         writer.u8(Status::Done as u8);
         let made = crew.and_then(|crew| {
-            let made = self.make_pool(caller, fields, crew);
+            let made = self.make_pool(caller, request, crew);
             made.inspect_err(|_| self.pools.fired.push(crew))
         });
         match made {
@@ -71,12 +83,13 @@ impl Store {
         }
     }
 
-    fn make_pool(&mut self, caller: Caller, mut fields: Fields<'_>, crew: u32) -> Result<Id, Status> {
-        let head = fields.u8().zip(fields.id()).and_then(|(op, _)| Op::from_code(op));
-        let (name, processes) = malformed(head.and_then(|op| wanted(op, &mut fields)))?;
+    fn make_pool(&mut self, caller: Caller, request: &[u8], crew: u32) -> Result<Id, Status> {
+        let (name, wanted) = malformed(requested(request))?;
         let id = new_id()?;
+        // The first order is in this process until the crew takes it.
+        let ordered = wanted.ordered() as u64;
         self.budget
-            .exchange(0, OBJECT_BYTES + name.map_or(0, <[u8]>::len) as u64)?;
+            .exchange(0, OBJECT_BYTES + name.map_or(0, <[u8]>::len) as u64 + ordered)?;
         let owner = name.is_none().then_some(caller.client);
         let content = Content::Pool;
         self.objects.insert(id, Object { content, owner });
@@ -84,7 +97,8 @@ impl Store {
             self.names.insert(name.into(), id);
         }
         self.pools.crews.insert(crew, id);
-        self.pools.pools.insert(id, Pool::new(crew, processes));
+        let processes = wanted.processes(self.pools.cpus);
+        self.pools.pools.insert(id, Pool::new(crew, processes, ordered));
         Ok(id)
     }
 
@@ -103,11 +117,28 @@ impl Store {
                 let (task, chunk) = malformed(fields.item().zip(fields.u32()))?;
                 let task = malformed(std::str::from_utf8(task).ok())?;
                 let ((items, bytes), last) = malformed(items(&mut fields).zip(fields.u8()))?;
-                if pool.state != State::Running {
+                if pool.state != State::Running && pool.broken.is_none() {
                     return Err(Status::NotRunning);
                 }
                 if bytes.len() > max_block || task.len() > MAX_NAME {
                     return Err(Status::TooLarge);
+                }
+                if let Some(why) = &pool.broken {
+                    let (job, why) = (new_id()?, Arc::clone(why));
+                    let number = pool.number();
+                    let content = Content::Job(JobKey { pool: id, number }, task.len() as u64);
+                    self.budget.exchange(0, OBJECT_BYTES + content.bytes())?;
+                    let terms = Terms {
+                        task: task.into(),
+                        chunk,
+                    };
+                    let mut over = Job::new(caller.client, job, terms, None);
+                    over.end(Over::Broken(why));
+                    pool.jobs.insert(number, over);
+                    let owner = Some(caller.client);
+                    self.objects.insert(job, Object { content, owner });
+                    answer.id(job);
+                    return Ok(Served::Answered);
                 }
                 let open = (last == 0).then(|| pool.open_one(caller.client)).transpose()?;
                 let job = new_id()?;
@@ -271,7 +302,7 @@ impl Store {
                 self.pools
                     .hear_of(JobKey { pool: id, number }, news, most_owed, &mut books);
             }
-            Word::Gone(_) => self.pools.is_gone(id, &mut books),
+            Word::Gone(_, why) => self.pools.is_gone(id, &why, &mut books),
             // Of processes alone.
             Word::Started(_) => {}
         }
@@ -281,13 +312,4 @@ impl Store {
     pub(crate) fn take_fired(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.pools.fired)
     }
-}
-
-/// The name that a pool is to have, if any, and how many processes.
-fn wanted<'r>(op: Op, fields: &mut Fields<'r>) -> Option<(Option<&'r [u8]>, u32)> {
-    let name = match op {
-        Op::NamedPool => Some(fields.item()?),
-        _ => None,
-    };
-    Some((name, fields.u32()?))
 }

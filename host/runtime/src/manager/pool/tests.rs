@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use wasmp_abi::ErrorKind;
-use wasmp_manager::protocol::{CANCELLED, COMPLETE, FOREVER, Fields, Id, OPEN, OVERFULL, Op, Status, Writer};
+use wasmp_manager::protocol::{BROKEN, CANCELLED, COMPLETE, FOREVER, Fields, Id, OPEN, OVERFULL, Op, Status, Writer};
 
 use crate::error::TaskError;
 use crate::fuzz::fuzz_with;
 use crate::manager::store::{Caller, Served, Store};
 use crate::outcome::{End, Failure, Loss, Runner, What};
 use crate::process::message::decode;
-use crate::wire::pools::{JobOptions, News, Word, order};
+use crate::wire::pools::{JobOptions, News, Prepare, Word, order};
 
 /// A crew that does what it is told when a test wants it to.
 #[derive(Default)]
@@ -61,6 +61,15 @@ fn write_items(writer: &mut Writer<'_>, items: u32, len: usize, last: bool) {
     writer.u8(last.into());
 }
 
+fn write_wanted(writer: &mut Writer<'_>, processes: u32, max_tasks: u32, initializer: Option<(&[u8], &[u8])>) {
+    writer.u32(processes);
+    writer.u32(max_tasks);
+    writer.option(initializer.map(|(task, _)| task));
+    if let Some((_, args)) = initializer {
+        writer.item(args);
+    }
+}
+
 /// What an answer says of a job: how it is over, and the outcomes.
 #[derive(Debug, PartialEq, Eq)]
 struct Told {
@@ -84,7 +93,7 @@ fn told(fields: &[u8]) -> Told {
 impl Scene {
     fn new(max_bytes: u64) -> Self {
         Self {
-            store: Store::new(max_bytes).with_pools(1 << 20),
+            store: Store::new(max_bytes).with_pools(1 << 20, 2),
             crews: BTreeMap::new(),
             hired: 0,
             sequence: 0,
@@ -101,7 +110,7 @@ impl Scene {
         self.sequence += 1;
         request[..4].copy_from_slice(&self.sequence.to_le_bytes());
         let served = self.store.serve(client(number), &request, &mut answer, Instant::now);
-        if let Served::Hire(_) = served {
+        if served == Served::Hire {
             self.hired += 1;
             self.crews.insert(self.hired, Crew::default());
             self.store.hired(client(number), &request, Ok(self.hired), &mut answer);
@@ -120,7 +129,7 @@ impl Scene {
     fn pool(&mut self, number: u32, name: &[u8]) -> Id {
         let fields = self.done(number, Op::NamedPool, Id::NONE, |writer| {
             writer.item(name);
-            writer.u32(2);
+            write_wanted(writer, 2, 0, None);
         });
         Fields(&fields).id().unwrap()
     }
@@ -225,7 +234,7 @@ impl Scene {
         for job in std::mem::take(&mut self.crews.get_mut(&crew).unwrap().jobs).into_keys() {
             self.hear(crew, Word::Of(job, News::Ended(End::Terminated)));
         }
-        self.hear(crew, Word::Gone(0));
+        self.hear(crew, Word::Gone(0, String::new()));
         assert_eq!(self.store.take_fired(), [crew]);
         self.crews.remove(&crew);
     }
@@ -600,6 +609,120 @@ fn a_closed_pool_does_what_was_submitted_and_a_terminated_one_ends_it() {
 }
 
 #[test]
+fn what_a_crew_is_prepared_with_is_counted_until_it_has_it() {
+    let mut scene = Scene::new(1 << 20);
+    let before = scene.used();
+    let args = vec![7; 100_000];
+    let id = scene.done(1, Op::NewPool, Id::NONE, |writer| {
+        write_wanted(writer, 0, 3, Some((b"prepare", &args)));
+    });
+    let mut request = Vec::new();
+    let mut writer = Writer(&mut request);
+    writer.request(Op::NewPool, Id::NONE);
+    write_wanted(&mut writer, 0, 3, Some((b"prepare", &args)));
+    let wish = scene.store.wish(&request).unwrap();
+    assert_eq!((wish.processes, wish.max_tasks), (2, 3), "one for each CPU");
+    let prepare: Option<Prepare> = decode(&wish.start).unwrap();
+    let prepare = prepare.unwrap();
+    assert_eq!((prepare.task.as_str(), prepare.args.len()), ("prepare", 100_000));
+    assert!(scene.used() > before + 100_000);
+    scene.give_out();
+    assert!(scene.used() < before + 1000);
+    assert_eq!(scene.ask(1, Op::Release, Fields(&id).id().unwrap(), |_| ()), None);
+    scene.give_out();
+    scene.end(1);
+    assert_eq!(scene.used(), before);
+}
+
+#[test]
+fn a_request_for_a_pool_that_makes_no_sense_makes_none() {
+    let mut scene = Scene::new(1 << 30);
+    let before = scene.used();
+    let (long, longer) = (vec![b'x'; 1025], vec![0; 1 << 20]);
+    let asked: [(&[u8], &[u8], Status); 4] = [
+        (b"\xff\xfe", b"", Status::Malformed),
+        (&long, b"", Status::TooLarge),
+        (b"task", &longer, Status::TooLarge),
+        (b"task", &longer[..(1 << 20) - 4 - 64], Status::Done),
+    ];
+    for (task, args, told) in asked {
+        let answer = scene.ask(1, Op::NewPool, Id::NONE, |writer| {
+            write_wanted(writer, 1, 0, Some((task, args)));
+        });
+        assert_eq!(answer.unwrap().0, told);
+    }
+    let cut = [
+        scene.ask(1, Op::NewPool, Id::NONE, |writer| writer.u32(1)),
+        scene.ask(1, Op::NewPool, Id::NONE, |writer| {
+            writer.u32(1);
+            writer.u32(1);
+            writer.item(b"task");
+        }),
+    ];
+    assert!(cut.iter().all(|answer| answer.as_ref().unwrap().0 == Status::Malformed));
+    scene.leave(1);
+    scene.give_out();
+    scene.end(1);
+    assert_eq!(scene.used(), before);
+    let mut full = Scene::new(10_000);
+    let answer = full.ask(1, Op::NewPool, Id::NONE, |writer| {
+        write_wanted(writer, 1, 0, Some((b"task", &longer[..20_000])));
+    });
+    assert_eq!(answer.unwrap().0, Status::Full);
+}
+
+#[test]
+fn a_pool_that_gave_up_says_why_to_everybody_and_for_ever() {
+    let mut scene = Scene::new(1 << 20);
+    let pool = scene.pool(1, b"pool");
+    let (begun, waiting) = (scene.submit(1, pool, 20), {
+        scene.give_out();
+        scene.submit(2, pool, 20)
+    });
+    assert_eq!(scene.outcomes(2, waiting, 0, true, FOREVER), None);
+    scene.hear(1, Word::Gone(0, "it is so".into()));
+    let (_, status, fields) = scene.late().remove(0);
+    assert_eq!((status, told(&fields).over), (Status::Done, BROKEN));
+    let later = scene.submit(3, pool, 5);
+    for (number, job) in [(1, begun), (2, waiting), (3, later)] {
+        let told = scene.look(number, job, 0);
+        assert_eq!((told.over, told.words.as_slice()), (BROKEN, &b"it is so"[..]));
+        assert_eq!(scene.ask(number, Op::Release, job, |_| ()), None);
+    }
+    assert_eq!(scene.store.pools.bytes(&scene.store.ledger), 0);
+}
+
+#[test]
+fn chunks_stay_together_and_each_process_has_two() {
+    let mut scene = Scene::new(1 << 30);
+    let pool = scene.pool(1, b"pool");
+    let submit = |scene: &mut Scene, chunk: u32| {
+        scene.done(1, Op::PoolSubmit, pool, |writer| {
+            writer.item(b"task");
+            writer.u32(chunk);
+            write_items(writer, 10_000, 1, true);
+        });
+    };
+    for (job, chunk, whole) in [(0, 30, 30), (1, u32::MAX, 2048)] {
+        submit(&mut scene, chunk);
+        let mut blocks = Vec::new();
+        for (head, _) in scene.store.orders_for(1, scene.now) {
+            if head.kind == order::ITEMS {
+                blocks.push((head.job, head.number));
+            }
+        }
+        assert_eq!(blocks, [(job, whole); 4]);
+        for (_, items) in blocks {
+            for index in 0..items {
+                let result = Vec::new();
+                scene.hear(1, Word::Of(job, News::Done { index, result }));
+            }
+        }
+        scene.hear(1, Word::Of(job, News::Complete));
+    }
+}
+
+#[test]
 fn a_wait_ends_in_time() {
     let mut scene = Scene::new(1 << 20);
     let pool = scene.pool(1, b"pool");
@@ -629,7 +752,11 @@ fn whatever_is_asked_and_done_the_books_are_right_and_nothing_is_left() {
             let (number, id) = (1 + random.below(3) as u32, ids[random.below(ids.len())]);
             match random.below(12) {
                 0 if crews.len() < 10 => {
-                    let answer = scene.ask(number, Op::NewPool, Id::NONE, |writer| writer.u32(1));
+                    let answer = scene.ask(number, Op::NewPool, Id::NONE, |writer| {
+                        let args = vec![0; random.below(5000)];
+                        let initializer = (random.below(2) > 0).then_some((&b"task"[..], &args[..]));
+                        write_wanted(writer, 1, 0, initializer);
+                    });
                     if let Some((Status::Done, fields)) = answer {
                         ids.extend(Fields(&fields).id());
                         crews.push(scene.hired);

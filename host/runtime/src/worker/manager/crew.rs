@@ -18,10 +18,9 @@ use super::super::link::Link;
 use super::super::objects::{Objects, OpenError};
 use super::{failed, nonsense};
 use crate::identity::StartMethod;
-use crate::manager::Store;
+use crate::manager::{Store, Wish};
 use crate::objects::message::{Answer, Ask, NewPool, PoolRequest};
-use crate::process::message::encode;
-use crate::wire::pools::{Garbled, Head, Prepare, Reader, Word, Writing, order};
+use crate::wire::pools::{Garbled, Head, Reader, Word, Writing, order};
 use crate::wire::{LINK_BYTES, REPLIES_AT, RING_CAPACITY};
 
 /// Words that are heard in a row.
@@ -56,11 +55,11 @@ impl Crews {
         }
     }
 
-    /// Asks for a crew of so many; its number.
-    pub(super) fn hire(&mut self, objects: &Objects, processes: u32) -> io::Result<Result<u32, Status>> {
+    /// Asks for a crew; its number.
+    pub(super) fn hire(&mut self, objects: &Objects, wish: Wish) -> io::Result<Result<u32, Status>> {
         let request = Ask::Pool(PoolRequest::New(NewPool {
-            processes,
-            max_tasks: 0,
+            processes: wish.processes,
+            max_tasks: wish.max_tasks,
             patience: 0,
             method: StartMethod::Forkserver,
             log: 0,
@@ -73,7 +72,7 @@ impl Crews {
             Err(error) => return Err(failed(error)),
         };
         let mapping = Arc::new(Mapping::of_host(memory.as_fd(), LINK_BYTES)?);
-        let start = (Head::new(order::START, 0, 0), encode(&None::<Prepare>));
+        let start = (Head::new(order::START, 0, 0), wish.start);
         self.crews.push(Crew {
             id,
             orders: Producer::new(&mapping, 0, RING_CAPACITY)?,
