@@ -17,10 +17,15 @@ pub(crate) fn ensure() -> Result<(), Failure> {
     }
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("versus_python");
     // One that still runs keeps its file.
-    match fs::remove_file(&copy) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        _ => fs::copy(env::current_exe()?, &copy)?,
-    };
+    if let Err(error) = fs::remove_file(&copy)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error.into());
+    }
+    // Not `fs::copy`, which has the system copy page by page.
+    let program = env::current_exe()?;
+    fs::write(&copy, fs::read(&program)?)?;
+    fs::set_permissions(&copy, fs::metadata(&program)?.permissions())?;
     let error = Command::new(&copy).args(env::args_os().skip(1)).env(COPIED, "1").exec();
     Err(format!("{} cannot be run: {error}", copy.display()).into())
 }
