@@ -5,6 +5,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 
 use rustix::fs::SealFlags;
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, MremapFlags, ProtFlags};
 
 use crate::memory::{Mapping, SIZE_SEALS, sealable_memfd};
@@ -53,10 +54,11 @@ impl Duplicate {
     ///
     /// It is an [`original`] of so many bytes. Who is locked down cannot ask the system for that.
     pub unsafe fn of_host(fd: BorrowedFd<'_>, len: usize) -> io::Result<Option<Duplicate>> {
-        // Nor for its seals, but what is sealed cannot be mapped to be written.
+        // Nor for its seals, but what is sealed cannot be mapped to be written, and says so by this error and by no other: who
+        // may not map it for another reason does not learn whether it is sealed.
         match Mapping::of_host(fd, len) {
             Ok(_) => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::PERM) => {}
             Err(error) => return Err(error),
         }
         // Not writable yet, so that it does not count as memory of this process.
@@ -68,7 +70,7 @@ impl Duplicate {
 
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: mapped until `self` is dropped, and sealed, as whoever has made this has promised: so nobody changes it.
+        // SAFETY: mapped until `self` is dropped, and an original that was found to be sealed: so nobody changes it.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::empty;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use wasmp::Event;
@@ -157,10 +158,9 @@ fn p_17_processes_that_have_ended_leave_nothing_open() {
 /// A fork's copy of its parent, if it is being written at the moment, mapped as the parent has it.
 fn hold_a_copy() -> Option<Mapping> {
     let fds = fs::read_dir("/proc/self/fd").expect("/proc/self/fd").flatten();
-    fds.map(|fd| fd.path()).find_map(|path| {
-        let target = fs::read_link(&path).ok()?;
-        target.to_str()?.contains("wasmp-copy").then_some(())?;
-        let copy = File::options().read(true).write(true).open(&path).ok()?;
+    let is_copy = |path: &PathBuf| fs::read_link(path).is_ok_and(|of| of.to_string_lossy().contains("wasmp-copy"));
+    fds.map(|fd| fd.path()).filter(is_copy).find_map(|path| {
+        let copy = File::options().read(true).write(true).open(path).ok()?;
         let len = usize::try_from(copy.metadata().ok()?.len()).ok()?;
         Mapping::of_host(copy.as_fd(), len).ok()
     })

@@ -51,7 +51,8 @@ impl<C: Client> PoolBuilder<C> {
 
     /// A task of the manager's module that each instance runs before any other, with these arguments, a tuple (CPython:
     /// `initializer` and `initargs`). When three in a row fail, the pool gives up: all that is called then, and later, ends with
-    /// [`PoolError::Broken`], which says why. So it does at once if there is no such task.
+    /// [`PoolError::Broken`], which says why. So it does at once if there is no such task. One that never returns holds the pool until
+    /// somebody terminates it.
     ///
     /// What the manager itself holds can be in the arguments, wherever they come from, and handles of this host where a manager and
     /// its client are on the same one. What has travelled so from a host lives as long as the manager. From a guest, handles of this

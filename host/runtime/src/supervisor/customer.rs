@@ -25,11 +25,8 @@ use crate::outcome::End;
 use crate::process::message::encode;
 use crate::shared::References;
 use crate::spec::{self, Initializer};
-use crate::wire::pools::{Garbled, Head, JobOptions, Prepare, Reader, Writing, news, order};
+use crate::wire::pools::{Garbled, Head, JobOptions, LEAST_ORDER, Prepare, Reader, Writing, news, order};
 use crate::wire::{LINK_BYTES, REPLIES_AT, RING_CAPACITY};
-
-/// Bytes that an order may have, however short the messages of guests have to be: the name of a task is in some.
-const LEAST_ORDER: usize = 4096;
 
 /// Bytes of the reason why a pool gave up, for an owner that may have no call whose end says it: one record.
 const MAX_WHY: usize = 1024;

@@ -14,6 +14,9 @@ use crate::outcome::{End, Failure};
 use crate::process::message::decode;
 use crate::retry::Retry;
 
+/// Bytes that an order may have, however short the messages of guests have to be: the name of a task is in some.
+pub(crate) const LEAST_ORDER: usize = 4096;
+
 /// The first record of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {

@@ -71,12 +71,6 @@ const _: () = assert!(MAX_OPEN * MAX_CLIENTS <= 1 << 16);
 /// Bytes of the name of a task.
 const MAX_NAME: usize = 1024;
 
-/// What stands around the name and the arguments of an initializer in an order, at most.
-const AROUND: usize = 64;
-
-/// Bytes that an order may have, however short messages may be.
-const ALWAYS_TAKEN: usize = 4096;
-
 /// What a wait, or a block, takes beside its bytes.
 const WAITING_BYTES: u64 = 128;
 

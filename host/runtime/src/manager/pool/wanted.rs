@@ -2,9 +2,12 @@
 
 use wasmp_manager::protocol::{Fields, Op};
 
-use super::{ALWAYS_TAKEN, AROUND, MAX_NAME};
+use super::MAX_NAME;
 use crate::process::message::encode;
-use crate::wire::pools::Prepare;
+use crate::wire::pools::{LEAST_ORDER, Prepare};
+
+/// What stands around the name and the arguments of an initializer in an order, at most.
+const AROUND: usize = 64;
 
 /// A crew that is wished for.
 #[derive(Debug)]
@@ -36,7 +39,7 @@ impl Wanted<'_> {
     /// Whether the crew reads the first order, if it reads so many bytes as one: it holds a longer one against the manager.
     pub(super) fn fits(&self, max_block: usize) -> bool {
         let named = |(task, _): (&str, &[u8])| task.len() <= MAX_NAME;
-        self.initializer.is_none_or(named) && self.ordered() <= max_block.max(ALWAYS_TAKEN)
+        self.initializer.is_none_or(named) && self.ordered() <= max_block.max(LEAST_ORDER)
     }
 
     /// What the first order counts in the budget, as long as it is in this process.
