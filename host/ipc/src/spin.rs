@@ -12,6 +12,12 @@ const MAX_BUDGET: Duration = Duration::from_micros(25);
 const MIN_BUDGET: Duration = Duration::from_micros(1);
 /// A spinner that has given up looks again every so many times, because the load may have changed.
 const PROBE_EVERY: u32 = 64;
+/// How long to look before the CPU is offered to others for the first time. What another CPU is at is done by then, as a rule,
+/// and to offer the CPU takes as long as half of that, even if nobody wants it.
+const ALONE: Duration = Duration::from_micros(2);
+/// Who keeps the CPU for longer, when it is offered, has work of its own: it is not the one that is waited for, nor another
+/// one that looks.
+const LONG: Duration = Duration::from_micros(100);
 /// Looks between two looks at the clock, which takes as long as several of them.
 const LOOKS_PER_TICK: u32 = 8;
 
@@ -23,8 +29,9 @@ static ONE_CPU: OnceLock<bool> = OnceLock::new();
 /// is short, is restored by a success and shrinks to nothing while looking fails, and on one CPU it is zero. Time and
 /// not turns: how long a turn takes differs tenfold between processors.
 ///
-/// The process that is waited for may share this CPU, and then looking is what keeps it from running. So the CPU is
-/// offered to others between looks; if one of them keeps it, the time is up when it comes back.
+/// The process that is waited for may share this CPU, and then looking is what keeps it from running. So after a moment the
+/// CPU is offered to others between looks. What they do with it is not counted: one of them may be at the very thing that is
+/// waited for. But if one of them keeps it for long, the time is up when it comes back, and looking has not paid off.
 #[derive(Clone, Debug)]
 pub struct Spinner {
     budget: Duration,
@@ -62,8 +69,8 @@ impl Spinner {
         let Some(budget) = self.worth_trying() else {
             return false;
         };
-        let caught = look(budget, ready);
-        self.budget = match caught {
+        let (caught, paid_off) = look(budget, ready);
+        self.budget = match paid_off {
             true => (self.budget * 2).clamp(MIN_BUDGET * 4, MAX_BUDGET),
             false => self.budget / 2,
         };
@@ -103,19 +110,30 @@ impl Patience {
     }
 }
 
-fn look(budget: Duration, mut ready: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + budget;
+/// Whether it is ready, and whether looking has paid off.
+fn look(budget: Duration, mut ready: impl FnMut() -> bool) -> (bool, bool) {
+    let begun = Instant::now();
+    let alone = begun + ALONE;
+    let mut deadline = begun + budget;
     loop {
         for _ in 0..LOOKS_PER_TICK {
             hint::spin_loop();
             if ready() {
-                return true;
+                return (true, true);
             }
         }
-        if Instant::now() >= deadline {
-            return false;
+        let now = Instant::now();
+        if now >= deadline {
+            return (false, false);
         }
-        thread::yield_now();
+        if now >= alone {
+            thread::yield_now();
+            let away = now.elapsed();
+            if away > LONG {
+                return (ready(), false);
+            }
+            deadline += away;
+        }
     }
 }
 
