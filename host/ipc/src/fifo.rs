@@ -196,10 +196,18 @@ enum Lack {
 pub(crate) enum Flow {
     /// Anyone may put and get.
     Open,
+    /// The same, but what is put next will take a while.
+    Slow,
     /// Nothing can be put any more.
     Draining,
     /// Nor can anything be got.
     Closed,
+}
+
+impl Flow {
+    fn has_ended(self) -> bool {
+        matches!(self, Flow::Draining | Flow::Closed)
+    }
 }
 
 /// Why nothing was put, or got.

@@ -81,6 +81,11 @@ impl<B: Backend> Gate<B> {
         B::wake(&self.0, u32::MAX);
     }
 
+    /// Whether somebody may be asleep here: seen without a fence.
+    pub(crate) fn has_sleepers(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & ASLEEP != 0
+    }
+
     /// Says that the caller is about to sleep while the word is what this returns. It has to look at what it waits for
     /// once more, and to make a [`Stay`] of it if it sleeps.
     pub(crate) fn announce(&self) -> u32 {
@@ -117,16 +122,23 @@ impl<'a, B: Backend, F: Fn() -> bool> Stay<'a, B, F> {
 
     /// Waits for a while, until it is worth trying again.
     pub(crate) fn wait(&mut self, party: &Party<B>, patience: &Patience, limit: Limit) -> Result<(), WaitError> {
-        match self.look(party, patience, limit) {
+        match self.look(party, patience, limit, || true) {
             true => Ok(()),
             false => self.sleep(party, limit),
         }
     }
 
-    /// The first part of a wait: looks for a moment. False: [sleep](Self::sleep).
-    pub(crate) fn look(&self, party: &Party<B>, patience: &Patience, limit: Limit) -> bool {
+    /// The first part of a wait: looks for a moment, as long as that is `worth_it`. False: [sleep](Self::sleep).
+    pub(crate) fn look(
+        &self,
+        party: &Party<B>,
+        patience: &Patience,
+        limit: Limit,
+        worth_it: impl Fn() -> bool,
+    ) -> bool {
         // A hostile process may see to it that nothing is there whenever it is `ready`: such a wait has to end, too.
-        !limit.is_over() && !party.is_interrupted() && B::spin(patience, &self.ready)
+        let may_look = worth_it() && !limit.is_over() && !party.is_interrupted();
+        may_look && B::spin(patience, || (self.ready)() || !worth_it()) && (self.ready)()
     }
 
     /// The second part of a wait.
@@ -157,5 +169,39 @@ impl<'a, B: Backend, F: Fn() -> bool> Stay<'a, B, F> {
 impl<B: Backend, F: Fn() -> bool> Drop for Stay<'_, B, F> {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+    use crate::backend::Native;
+
+    /// How often it is looked whether something is ready that never is, and whether it was found, if that stops being worth
+    /// it after so many times.
+    fn looks(worth: u32) -> (u32, bool) {
+        let gate = Gate::<Native>(AtomicU32::new(0));
+        let looks = Cell::new(0);
+        let stay = Stay::new(&gate, || {
+            looks.set(looks.get() + 1);
+            false
+        });
+        let worth_it = || looks.get() < worth;
+        let found = stay.look(&Party::host(), &Patience::default(), Limit::Forever, worth_it);
+        (looks.get(), found)
+    }
+
+    #[test]
+    fn what_is_not_worth_a_look_gets_none() {
+        assert_eq!(looks(0), (0, false));
+    }
+
+    #[test]
+    fn a_look_that_is_not_worth_it_any_more_ends() {
+        let (looks, found) = looks(1);
+        assert!(looks <= 2 && !found, "{looks} {found}");
     }
 }

@@ -14,7 +14,8 @@
 //!
 //! # Trust
 //!
-//! As in the rings. Who can write the words about the ends can make an end look gone, or never go.
+//! As in the rings. Who can write the words about the ends can make an end look gone, or never go, and have the other one
+//! sleep rather than look, or look rather than sleep.
 
 mod holders;
 #[cfg(test)]
@@ -52,6 +53,8 @@ pub(crate) struct Header<B: Backend> {
 
 // Where things are in the mapping. The messages begin at a page.
 const LIFE: usize = LINE;
+/// In the line of the life of the same end.
+const BUSY: usize = LIFE + LINE / 2;
 const ATTACHED: usize = 3 * LINE;
 const ATTACHED_BYTES: usize = SLOTS / 8;
 const RINGS: usize = ATTACHED + 2 * ATTACHED_BYTES;
@@ -113,6 +116,7 @@ impl Connection {
         let holders = |index: usize| {
             Some(Holders {
                 life: mapping.view(LIFE + index * LINE)?,
+                busy: mapping.view(BUSY + index * LINE)?,
                 attached: mapping.array(ATTACHED + index * ATTACHED_BYTES, ATTACHED_BYTES / size_of::<u32>())?,
                 in_transit: mapping.array(IN_TRANSIT + index * IN_TRANSIT_BYTES, SLOTS)?,
             })
@@ -198,7 +202,11 @@ impl<B: Backend> Connection<B> {
         take: impl FnOnce(Message<'_, B>) -> R,
     ) -> Result<R, RecvError> {
         let incoming = self.incoming.as_ref().ok_or(RecvError::WriteOnly)?;
-        Ok(incoming.get(party, limit, || self.flow(), take)?)
+        let flow = || match self.flow() {
+            Flow::Open if self.peer.are_busy() => Flow::Slow,
+            flow => flow,
+        };
+        Ok(incoming.get(party, limit, flow, take)?)
     }
 
     /// Waits until a message can be received, or none will ever be; false: not in time. Receives nothing.
@@ -227,6 +235,20 @@ impl<B: Backend> Connection<B> {
         self.incoming
             .as_ref()
             .is_none_or(|incoming| self.flow() != Flow::Open || !incoming.is_empty())
+    }
+
+    /// Tells the other end whether it is of use to look for what this end sends, before it goes to sleep. A look keeps a CPU
+    /// from others, and who is busy with them may not be done before it is over.
+    pub fn set_busy(&self, busy: bool) {
+        self.own.set_busy(busy);
+    }
+
+    /// Whether somebody sleeps until this end sends something: seen without a lock. It may err towards true.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.outgoing
+            .as_ref()
+            .is_some_and(|outgoing| outgoing.not_empty().has_sleepers())
     }
 
     /// Whether the other end has received everything that was sent to it: seen without a lock.

@@ -342,7 +342,7 @@ impl<B: Backend> Queue<B> {
         let tail = self.fifo.tail().items;
         let dropped = match flow {
             Flow::Closed => tail.wrapping_sub(self.fifo.head().items),
-            Flow::Open | Flow::Draining => 0,
+            Flow::Open | Flow::Slow | Flow::Draining => 0,
         };
         tail.wrapping_sub(done).saturating_sub(dropped)
     }

@@ -160,6 +160,27 @@ fn po_02_messages_arrive_whole_and_in_order_under_polling() {
 }
 
 #[test]
+fn who_waits_for_one_that_is_busy_sleeps_and_hears_from_it_all_the_same() {
+    let pipe = pipe(true);
+    assert!(!pipe.second.is_awaited());
+    pipe.second.set_busy(true);
+    for busy in [true, false] {
+        let child = sleeper(|| {
+            let ours = pipe.open(End::First);
+            assert_eq!(recv(&ours, soon()).as_deref(), Ok(&b"late"[..]));
+            assert_eq!(recv(&ours, Limit::Poll), Err(RecvError::TimedOut));
+            // Sending is not for those who are busy alone.
+            send(&ours, b"thanks", Limit::Poll).unwrap();
+        });
+        assert!(pipe.second.is_awaited());
+        pipe.second.set_busy(busy);
+        send(&pipe.second, b"late", Limit::Poll).unwrap();
+        child.join();
+        assert_eq!(recv(&pipe.second, Limit::Poll).as_deref(), Ok(&b"thanks"[..]));
+    }
+}
+
+#[test]
 fn polling_takes_its_time_and_says_true_at_the_end() {
     let pipe = pipe(false);
     let started = Instant::now();

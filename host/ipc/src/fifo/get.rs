@@ -163,7 +163,8 @@ impl<B: Backend> Fifo<B> {
         find: impl Fn(&mut Contents<'_, B>) -> Result<Option<Item>, WaitError>,
         take: impl FnOnce(&mut Contents<'_, B>, Item) -> Result<R, WaitError>,
     ) -> Result<R, Refusal> {
-        let mut stay = Stay::new(&self.header.not_empty.0, || flow() != Flow::Open || ready());
+        let mut stay = Stay::new(&self.header.not_empty.0, || flow().has_ended() || ready());
+        let worth_it = || flow() != Flow::Slow;
         loop {
             let held = self.enter(&self.header.consumers.lock, party, limit)?;
             // Before looking for an item: what was put before the end is found.
@@ -186,7 +187,7 @@ impl<B: Backend> Fifo<B> {
                 return Err(Refusal::Ended);
             }
             drop(held);
-            if !stay.look(party, &self.get_patience, limit) {
+            if !stay.look(party, &self.get_patience, limit, worth_it) {
                 self.give_back(party);
                 stay.sleep(party, limit)?;
             }
@@ -200,7 +201,7 @@ impl<B: Backend> Fifo<B> {
         limit: Limit,
         flow: impl Fn() -> Flow,
     ) -> Result<(), WaitError> {
-        let ready = || flow() != Flow::Open || !self.is_empty();
+        let ready = || flow().has_ended() || !self.is_empty();
         let mut stay = Stay::new(&self.header.not_empty.0, &ready);
         while !ready() {
             stay.wait(party, &self.get_patience, limit)?;

@@ -1,10 +1,11 @@
-//! Who has one end of a pipe open.
+//! Who has one end of a pipe open, and whether they attend to it.
 //!
 //! | words | written by | what |
 //! | --- | --- | --- |
 //! | `attached` | each slot its bit; the host those of the dead | the slots that have the end open |
 //! | `in_transit` | each slot its column counts up, anyone down; the host those of the dead | how often the slot has put the end into a message that nobody has opened yet |
 //! | `life` | everyone | bit 0: the end is gone; above: how often somebody was added |
+//! | `busy` | who has the end open | a hint: what they send will take a while, and looking for it is no use |
 //!
 //! # What commits
 //!
@@ -29,6 +30,7 @@ const ADDED: u32 = 2;
 /// Those who have one end open.
 pub(super) struct Holders<B: Backend> {
     pub(super) life: B::Shared<Line<B::U32>>,
+    pub(super) busy: B::Shared<B::U32>,
     /// A bit for each slot.
     pub(super) attached: B::Shared<[B::U32]>,
     /// A number for each slot.
@@ -49,6 +51,14 @@ impl<B: Backend> Holders<B> {
     pub(super) fn are_gone(&self) -> bool {
         // Acquire: what a last one sent comes before.
         self.life.0.load(Ordering::Acquire) & GONE != 0
+    }
+
+    pub(super) fn are_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) != 0
+    }
+
+    pub(super) fn set_busy(&self, busy: bool) {
+        self.busy.store(busy.into(), Ordering::Relaxed);
     }
 
     /// False: the end is gone.

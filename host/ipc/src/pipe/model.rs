@@ -21,14 +21,18 @@ pub(super) fn pipe<C: Checker>(room: usize, senders: &[usize]) -> (Shared<C>, Sh
     let shared = [(); 2].map(|()| {
         let columns = (0..SLOTS).map(|_| FutexWord::default()).collect::<Arc<[_]>>();
         let attached: Arc<[FutexWord<C>]> = Arc::new([FutexWord::default()]);
-        (Arc::new(Line(FutexWord::default())), attached, columns)
+        let busy = Arc::new(FutexWord::default());
+        (Arc::new(Line(FutexWord::default())), busy, attached, columns)
     });
     let holders = || {
-        shared.each_ref().map(|(life, attached, columns)| Holders::<Model<C>> {
-            life: Arc::clone(life),
-            attached: Arc::clone(attached),
-            in_transit: Arc::clone(columns),
-        })
+        shared
+            .each_ref()
+            .map(|(life, busy, attached, columns)| Holders::<Model<C>> {
+                life: Arc::clone(life),
+                busy: Arc::clone(busy),
+                attached: Arc::clone(attached),
+                in_transit: Arc::clone(columns),
+            })
     };
     let [to_first, to_first_again] = rings(room, room);
     let first = Connection::over(End::First, [Some(to_first), None], holders());

@@ -2,10 +2,12 @@
 //!
 //! A client shares memory with the server, and may write anything there. It is never waited for. What cannot be received
 //! at once costs it its place; an answer that it does not take at once is kept for a moment in its [`outbox`], and nothing
-//! else that it asks for is looked at meanwhile. Nor is a [crew] of one of its pools waited for.
+//! else that it asks for is looked at meanwhile. Nor is a [crew] of one of its pools waited for. While more clients ask than
+//! there are CPUs for, they have [turns].
 
 mod crew;
 mod outbox;
+mod turns;
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -17,6 +19,7 @@ use wasmp_manager::protocol::{MAX_MESSAGE, Status};
 
 use self::crew::Crews;
 use self::outbox::{Outbox, PATIENCE, TRY_AGAIN};
+use self::turns::{Seat, Turns};
 use super::interruption;
 use super::link::Link;
 use super::objects::{Handle, Objects, OpenError};
@@ -46,6 +49,35 @@ struct Desk {
     outbox: Outbox,
     /// An answer could not be sent to it.
     refused: bool,
+    has_turn: bool,
+    told_to_sleep: bool,
+}
+
+impl Seat for Desk {
+    fn has_turn(&self) -> bool {
+        self.has_turn
+    }
+
+    fn set_turn(&mut self, turn: bool) {
+        self.has_turn = turn;
+    }
+
+    fn asks(&self) -> bool {
+        self.outbox.is_empty() && end_of(&self.pipe).is_ok_and(Connection::is_ready)
+    }
+
+    fn sleeps(&self) -> bool {
+        end_of(&self.pipe).is_ok_and(Connection::is_awaited)
+    }
+
+    fn tell_to_sleep(&mut self, sleep: bool) {
+        if self.told_to_sleep != sleep
+            && let Ok(end) = end_of(&self.pipe)
+        {
+            self.told_to_sleep = sleep;
+            end.set_busy(sleep);
+        }
+    }
 }
 
 fn end_of(pipe: &Handle) -> io::Result<&Connection> {
@@ -94,6 +126,7 @@ pub(super) fn serve(
     let mut connections = 0;
     let mut buffers = Buffers::default();
     let mut spinner = Spinner::new();
+    let mut turns = Turns::new(settings.cpus as usize);
     let mut open = true;
     while open || !desks.is_empty() {
         let mut busy = false;
@@ -114,6 +147,8 @@ pub(super) fn serve(
                             false_alarms: 0,
                             outbox: Outbox::default(),
                             refused: false,
+                            has_turn: false,
+                            told_to_sleep: false,
                         }),
                         // It has gone again.
                         Err(OpenError::Refused(_)) => {}
@@ -128,13 +163,19 @@ pub(super) fn serve(
         }
         let kept: usize = desks.iter().map(|desk| desk.outbox.bytes()).sum();
         let mut room = most_kept.saturating_sub(kept);
+        let crowded = turns.give(&mut desks);
+        let mut served = false;
         let mut at = 0;
         while at < desks.len() {
+            if crowded && !desks[at].has_turn && desks[at].outbox.is_empty() {
+                at += 1;
+                continue;
+            }
             let house = (&*objects, &mut crews);
             match take_turn(&mut store, &mut desks[at], house, &mut buffers, &mut room)? {
                 Turn::Idle => at += 1,
                 Turn::Served => {
-                    busy = true;
+                    served = true;
                     at += 1;
                 }
                 Turn::ShutDown => return Ok(()),
@@ -144,6 +185,8 @@ pub(super) fn serve(
                 }
             }
         }
+        turns.go_on(&mut desks, served, crowded);
+        busy |= served || crowded;
         if store.next_deadline().is_some_and(|deadline| deadline <= Instant::now()) {
             store.expire(Instant::now());
         }

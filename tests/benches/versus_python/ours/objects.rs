@@ -85,7 +85,8 @@ pub(crate) fn dict_16(stage: &Stage) -> Result<Sampler, Failure> {
 fn dict_of(stage: &Stage, clients: usize) -> Result<Sampler, Failure> {
     let pool = warm(Pool::builder(&stage.module).processes(clients))?;
     let dict = Manager::new()?.dict::<u64, u64>([])?;
-    let each = stage.items(100_000) / clients as u64;
+    // As long as CPython's samples take.
+    let each = stage.items(400_000) / clients as u64;
     Ok(Box::new(move || {
         let begin = Instant::now();
         let calls: Vec<_> = (0..clients)

@@ -1,0 +1,280 @@
+//! Whose turn it is, while more clients ask than there are CPUs for.
+//!
+//! With a CPU for each of them, all that ask are served in a round. With fewer, each answer would be for one who has to get a
+//! CPU first, and to give it one takes several times as long as to answer. So as many as there are CPUs for have a turn: for
+//! that long they keep their CPUs, and find the server looking for what they ask next. The others sleep, because they are
+//! [told](Seat::tell_to_sleep) to: looking, they would take turns on the CPUs of those that are served.
+//!
+//! That pays off if those who have a turn ask again at once. Where they do not, the server soon stops waiting for them, nobody
+//! is told to sleep, and turns pass from one client to the next with each request.
+
+use std::time::{Duration, Instant};
+
+use wasmp_ipc::Spinner;
+
+/// How long a turn takes: long against the change to another one, which takes some 10 µs.
+const TURN: Duration = Duration::from_micros(200);
+
+/// A client, as seen from here.
+pub(super) trait Seat {
+    /// Whether it is its turn.
+    fn has_turn(&self) -> bool;
+    /// Now it is, or no longer.
+    fn set_turn(&mut self, turn: bool);
+    /// Whether it has asked something that can be served.
+    fn asks(&self) -> bool;
+    /// Whether it sleeps until it is answered.
+    fn sleeps(&self) -> bool;
+    /// Tells it whether to sleep until it is answered, without a look.
+    fn tell_to_sleep(&mut self, sleep: bool);
+}
+
+/// See the [module](self).
+pub(super) struct Turns {
+    /// How many can have a turn at once.
+    seats: usize,
+    /// With whom to begin to look for the next.
+    next: usize,
+    /// The end of this turn.
+    until: Instant,
+    /// Those who have a turn ask again at once.
+    brisk: bool,
+    for_requests: Spinner,
+    for_sleep: Spinner,
+}
+
+impl Turns {
+    /// With so many CPUs, one of which is the server's.
+    pub(super) fn new(cpus: usize) -> Self {
+        Self {
+            seats: cpus.saturating_sub(1).max(1),
+            next: 0,
+            until: Instant::now(),
+            brisk: false,
+            for_requests: Spinner::new(),
+            for_sleep: Spinner::new(),
+        }
+    }
+
+    /// Gives a turn to those who ask, as far as there are seats, one after the other. Whether there are others who ask.
+    pub(super) fn give(&mut self, clients: &mut [impl Seat]) -> bool {
+        if clients.len() <= self.seats {
+            for client in clients {
+                client.tell_to_sleep(false);
+            }
+            return false;
+        }
+        let mut taken = having_turn(clients).count();
+        let mut crowded = false;
+        let (first, all) = (self.next, clients.len());
+        for at in (first..first + all).map(|at| at % all) {
+            let client = &mut clients[at];
+            if client.has_turn() || !client.asks() {
+                continue;
+            }
+            if taken < self.seats {
+                if taken == 0 {
+                    self.until = Instant::now() + TURN;
+                }
+                taken += 1;
+                self.next = at + 1;
+                client.set_turn(true);
+                client.tell_to_sleep(false);
+            } else {
+                crowded = true;
+                if self.brisk {
+                    client.tell_to_sleep(true);
+                }
+            }
+        }
+        crowded
+    }
+
+    /// After those who have a turn were looked at, and `served` if one of them had asked something. If others ask, too, waits a
+    /// moment for what they ask next, and ends the turn when it is over. If nobody else does, there are no turns.
+    pub(super) fn go_on(&mut self, clients: &mut [impl Seat], served: bool, crowded: bool) {
+        if !crowded {
+            end(clients);
+        } else if !served {
+            self.brisk = self
+                .for_requests
+                .spin(|| having_turn(clients).any(|client| client.asks()));
+            if !self.brisk {
+                end(clients);
+            }
+        } else if Instant::now() >= self.until {
+            if self.brisk {
+                self.see_off(clients);
+            }
+            end(clients);
+        }
+    }
+
+    /// Has those who have a turn sleep when they ask next. Who wakes while they do not is put where they are, and would stay
+    /// there beside them, or beside the server.
+    fn see_off(&mut self, clients: &mut [impl Seat]) {
+        having_turn(clients).for_each(|client| client.tell_to_sleep(true));
+        self.for_sleep
+            .spin(|| having_turn(clients).all(|client| client.asks() && client.sleeps()));
+    }
+}
+
+fn having_turn<S: Seat>(clients: &mut [S]) -> impl Iterator<Item = &mut S> {
+    clients.iter_mut().filter(|client| client.has_turn())
+}
+
+fn end(clients: &mut [impl Seat]) {
+    having_turn(clients).for_each(|client| client.set_turn(false));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// A client that asks again after it was looked at so many times.
+    #[derive(Default)]
+    struct Fake {
+        turn: bool,
+        asks_after: Cell<u32>,
+        told_to_sleep: bool,
+        served: u32,
+    }
+
+    impl Seat for Fake {
+        fn has_turn(&self) -> bool {
+            self.turn
+        }
+
+        fn set_turn(&mut self, turn: bool) {
+            self.turn = turn;
+        }
+
+        fn asks(&self) -> bool {
+            let left = self.asks_after.get();
+            self.asks_after.set(left.saturating_sub(1));
+            left == 0
+        }
+
+        fn sleeps(&self) -> bool {
+            self.told_to_sleep
+        }
+
+        fn tell_to_sleep(&mut self, sleep: bool) {
+            self.told_to_sleep = sleep;
+        }
+    }
+
+    /// Also where there is one CPU alone, looking is tried.
+    fn turns(cpus: usize) -> Turns {
+        Spinner::assume_cpus(2);
+        Turns::new(cpus)
+    }
+
+    const NEVER: u32 = u32::MAX;
+
+    fn clients(count: usize) -> Vec<Fake> {
+        (0..count).map(|_| Fake::default()).collect()
+    }
+
+    /// One round of the server, after which those who were served ask again after so many looks. Who was served.
+    fn round(turns: &mut Turns, clients: &mut [Fake], again: u32) -> Vec<usize> {
+        let crowded = turns.give(clients);
+        let mut served = Vec::new();
+        for (at, client) in clients.iter_mut().enumerate() {
+            if (!crowded || client.turn) && client.asks() {
+                client.served += 1;
+                client.asks_after.set(again);
+                served.push(at);
+            }
+        }
+        turns.go_on(clients, !served.is_empty(), crowded);
+        served
+    }
+
+    #[test]
+    fn with_a_cpu_for_each_all_are_served() {
+        let mut turns = turns(5);
+        let mut clients = clients(4);
+        for _ in 0..3 {
+            assert_eq!(round(&mut turns, &mut clients, 0), [0, 1, 2, 3]);
+        }
+        assert!(clients.iter().all(|client| !client.told_to_sleep));
+    }
+
+    #[test]
+    fn with_fewer_some_are_served_again_and_again_while_the_others_sleep() {
+        let mut turns = turns(3);
+        let mut clients = clients(4);
+        assert_eq!(round(&mut turns, &mut clients, 2), [0, 1]);
+        turns.until += Duration::from_secs(3600);
+        let later: Vec<_> = (0..10).map(|_| round(&mut turns, &mut clients, 2)).collect();
+        assert!(later.iter().flatten().all(|&at| at < 2), "{later:?}");
+        assert!(clients[0].served > 2 && clients[1].served > 2);
+        let asleep: Vec<_> = clients.iter().map(|client| client.told_to_sleep).collect();
+        assert_eq!(asleep, [false, false, true, true]);
+    }
+
+    #[test]
+    fn when_the_time_is_over_it_is_the_turn_of_the_next_and_those_who_had_it_sleep() {
+        let mut turns = turns(2);
+        let mut clients = clients(3);
+        let mut order = Vec::new();
+        for _ in 0..6 {
+            let served = round(&mut turns, &mut clients, 1);
+            order.extend(served);
+            turns.until += Duration::from_secs(3600);
+            round(&mut turns, &mut clients, 1);
+            turns.until = Instant::now();
+            round(&mut turns, &mut clients, 0);
+            let asleep = clients.iter().filter(|client| client.told_to_sleep).count();
+            assert_eq!(asleep, 3, "also the one whose turn is over");
+        }
+        assert_eq!(order, [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn who_does_not_ask_again_loses_its_turn_and_nobody_is_told_to_sleep() {
+        let mut turns = turns(2);
+        let mut clients = clients(3);
+        let mut order = Vec::new();
+        for _ in 0..5 {
+            order.extend(round(&mut turns, &mut clients, NEVER));
+            assert!(clients.iter().all(|client| !client.told_to_sleep));
+        }
+        assert_eq!(order, [0, 1, 2]);
+        assert!(clients.iter().all(|client| !client.turn));
+    }
+
+    #[test]
+    fn who_joins_does_not_make_the_turn_longer() {
+        let mut turns = turns(3);
+        let mut clients = clients(4);
+        clients[1..].iter().for_each(|client| client.asks_after.set(NEVER));
+        turns.give(&mut clients);
+        let until = turns.until;
+        clients[2].asks_after.set(0);
+        turns.give(&mut clients);
+        assert!(clients[0].turn && clients[2].turn);
+        assert_eq!(turns.until, until);
+    }
+
+    #[test]
+    fn who_was_told_to_sleep_is_told_when_there_is_room_again() {
+        let mut turns = turns(2);
+        let mut clients = clients(2);
+        clients[0].told_to_sleep = true;
+        clients.truncate(1);
+        assert_eq!(round(&mut turns, &mut clients, 0), [0]);
+        assert!(!clients[0].told_to_sleep);
+    }
+
+    #[test]
+    fn on_one_cpu_everybody_has_a_turn_too() {
+        let mut turns = turns(1);
+        let mut clients = clients(3);
+        (0..30).for_each(|_| drop(round(&mut turns, &mut clients, NEVER)));
+        assert!(clients.iter().all(|client| client.served == 1));
+    }
+}
