@@ -40,6 +40,7 @@ mod model;
 mod schedules;
 
 use std::fmt;
+use std::hint;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -55,6 +56,10 @@ const WAITERS: u32 = 1;
 pub(crate) const FREE: u32 = 0;
 /// A lock that nobody holds because its holder died.
 pub(crate) const ABANDONED: u32 = 1 << 31;
+
+/// Most pauses of the processor between two looks at a lock that is held. Each look takes the word's line away from the holder,
+/// who needs it to release: the longer it has taken, the less often it is looked at.
+const MAX_PAUSE: u32 = 15;
 
 /// The word of a lock held by `slot`.
 #[inline]
@@ -104,7 +109,10 @@ impl<B: Backend> LockWord<B> {
             return self.try_acquire(party);
         }
         let mut taken = Ok(None);
+        let mut pause = 0;
         B::spin(patience, || {
+            (0..pause).for_each(|_| hint::spin_loop());
+            pause = (2 * pause + 1).min(MAX_PAUSE);
             taken = self.take(mine);
             taken != Ok(None)
         });
