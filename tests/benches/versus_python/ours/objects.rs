@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use serde::Serialize;
-use wasmp::{Lock, Manager, Pool, Queue, Value, pipe as pipe_ends};
+use wasmp::{Lock, Manager, Pool, Queue, Value, as_completed, pipe as pipe_ends};
 
 use super::{WORKERS, seconds_since, warm, warm_pair};
 use crate::{Failure, Sampler, Stage};
@@ -110,15 +110,19 @@ fn alone(stage: &Stage, task: &'static str, object: impl Serialize + 'static, ti
     }))
 }
 
-/// Seconds until two tasks, which need each other, are done.
+/// Seconds until two tasks, which need each other, are done. If one of them fails, nobody waits for the other.
 fn together(
     pool: &Pool,
     (one, with): (&str, impl Serialize),
     (other, with_other): (&str, impl Serialize),
 ) -> Result<f64, Failure> {
     let begin = Instant::now();
-    let one = pool.apply_async::<_, ()>(one, with)?;
-    pool.apply::<_, ()>(other, with_other)?;
-    one.get()?;
+    let calls = [
+        pool.apply_async::<_, ()>(one, with)?,
+        pool.apply_async::<_, ()>(other, with_other)?,
+    ];
+    for call in as_completed(calls) {
+        call.get()?;
+    }
     Ok(seconds_since(begin))
 }
