@@ -196,7 +196,7 @@ enum Lack {
 pub(crate) enum Flow {
     /// Anyone may put and get.
     Open,
-    /// The same, but what is put next will take a while.
+    /// The same, but who puts is at something else: it is of no use to look for what comes next.
     Slow,
     /// Nothing can be put any more.
     Draining,
@@ -205,7 +205,7 @@ pub(crate) enum Flow {
 }
 
 impl Flow {
-    fn has_ended(self) -> bool {
+    pub(crate) fn has_ended(self) -> bool {
         matches!(self, Flow::Draining | Flow::Closed)
     }
 }

@@ -53,8 +53,8 @@ pub(crate) struct Header<B: Backend> {
 
 // Where things are in the mapping. The messages begin at a page.
 const LIFE: usize = LINE;
-/// In the line of the life of the same end.
-const BUSY: usize = LIFE + LINE / 2;
+/// In the line of the header, a word for each end.
+const BUSY: usize = LINE / 2;
 const ATTACHED: usize = 3 * LINE;
 const ATTACHED_BYTES: usize = SLOTS / 8;
 const RINGS: usize = ATTACHED + 2 * ATTACHED_BYTES;
@@ -116,7 +116,7 @@ impl Connection {
         let holders = |index: usize| {
             Some(Holders {
                 life: mapping.view(LIFE + index * LINE)?,
-                busy: mapping.view(BUSY + index * LINE)?,
+                busy: mapping.view(BUSY + index * size_of::<u32>())?,
                 attached: mapping.array(ATTACHED + index * ATTACHED_BYTES, ATTACHED_BYTES / size_of::<u32>())?,
                 in_transit: mapping.array(IN_TRANSIT + index * IN_TRANSIT_BYTES, SLOTS)?,
             })
@@ -176,6 +176,13 @@ impl<B: Backend> Connection<B> {
         }
     }
 
+    fn incoming_flow(&self) -> Flow {
+        match self.flow() {
+            Flow::Open if self.peer.are_busy() => Flow::Slow,
+            flow => flow,
+        }
+    }
+
     /// Sends one message, the parts one behind the other, as soon as there is room. `kind` travels with it. A message
     /// may be empty, and arrives whole.
     ///
@@ -202,11 +209,7 @@ impl<B: Backend> Connection<B> {
         take: impl FnOnce(Message<'_, B>) -> R,
     ) -> Result<R, RecvError> {
         let incoming = self.incoming.as_ref().ok_or(RecvError::WriteOnly)?;
-        let flow = || match self.flow() {
-            Flow::Open if self.peer.are_busy() => Flow::Slow,
-            flow => flow,
-        };
-        Ok(incoming.get(party, limit, flow, take)?)
+        Ok(incoming.get(party, limit, || self.incoming_flow(), take)?)
     }
 
     /// Waits until a message can be received, or none will ever be; false: not in time. Receives nothing.
@@ -234,11 +237,11 @@ impl<B: Backend> Connection<B> {
     pub fn is_ready(&self) -> bool {
         self.incoming
             .as_ref()
-            .is_none_or(|incoming| self.flow() != Flow::Open || !incoming.is_empty())
+            .is_none_or(|incoming| self.flow().has_ended() || !incoming.is_empty())
     }
 
-    /// Tells the other end whether it is of use to look for what this end sends, before it goes to sleep. A look keeps a CPU
-    /// from others, and who is busy with them may not be done before it is over.
+    /// Tells the other end that this one is busy with something else, or no longer. While it is, who [receives](Self::recv) there
+    /// goes to sleep at once, without a look at whether something comes in a moment: a look keeps a CPU from others.
     pub fn set_busy(&self, busy: bool) {
         self.own.set_busy(busy);
     }
@@ -395,3 +398,23 @@ impl fmt::Display for RecvError {
 }
 
 impl std::error::Error for RecvError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_busy_is_slow_for_the_other_end() {
+        let (_, mapping) = Mapping::create("test", Connection::bytes(true, 4096)).unwrap();
+        let (first, second) = Connection::create(&Arc::new(mapping), true).unwrap();
+        let flows = || [first.incoming_flow(), second.incoming_flow()];
+        assert_eq!(flows(), [Flow::Open, Flow::Open]);
+        second.set_busy(true);
+        assert_eq!(flows(), [Flow::Slow, Flow::Open]);
+        second.set_busy(false);
+        first.set_busy(true);
+        assert_eq!(flows(), [Flow::Open, Flow::Slow]);
+        first.detach(Slot::HOST);
+        assert_eq!(flows(), [Flow::Open, Flow::Draining], "who is gone is not busy");
+    }
+}

@@ -265,7 +265,7 @@ impl<B: Backend> Queue<B> {
 
     /// Whether a message can be got, or the queue was shut down: seen without a lock.
     pub(crate) fn is_ready(&self) -> bool {
-        self.flow() != Flow::Open || self.may_have_something_to_get()
+        self.flow().has_ended() || self.may_have_something_to_get()
     }
 
     fn may_have_something_to_get(&self) -> bool {

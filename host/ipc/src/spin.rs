@@ -13,10 +13,10 @@ const MIN_BUDGET: Duration = Duration::from_micros(1);
 /// A spinner that has given up looks again every so many times, because the load may have changed.
 const PROBE_EVERY: u32 = 64;
 /// How long to look before the CPU is offered to others for the first time. What another CPU is at is done by then, as a rule,
-/// and to offer the CPU takes as long as half of that, even if nobody wants it.
+/// and to offer the CPU takes a quarter of that, even if nobody wants it.
 const ALONE: Duration = Duration::from_micros(2);
-/// Who keeps the CPU for longer, when it is offered, has work of its own: it is not the one that is waited for, nor another
-/// one that looks.
+/// For how long others may have the CPU during a look, in all. Who keeps it for longer has work of its own: it is not the one
+/// that is waited for, nor another one that looks.
 const LONG: Duration = Duration::from_micros(100);
 /// Looks between two looks at the clock, which takes as long as several of them.
 const LOOKS_PER_TICK: u32 = 8;
@@ -31,7 +31,7 @@ static ONE_CPU: OnceLock<bool> = OnceLock::new();
 ///
 /// The process that is waited for may share this CPU, and then looking is what keeps it from running. So after a moment the
 /// CPU is offered to others between looks. What they do with it is not counted: one of them may be at the very thing that is
-/// waited for. But if one of them keeps it for long, the time is up when it comes back, and looking has not paid off.
+/// waited for. But if they keep it for long, the time is up when it comes back, and looking has not paid off.
 #[derive(Clone, Debug)]
 pub struct Spinner {
     budget: Duration,
@@ -114,7 +114,7 @@ impl Patience {
 fn look(budget: Duration, mut ready: impl FnMut() -> bool) -> (bool, bool) {
     let begun = Instant::now();
     let alone = begun + ALONE;
-    let mut deadline = begun + budget;
+    let mut others = Duration::ZERO;
     loop {
         for _ in 0..LOOKS_PER_TICK {
             hint::spin_loop();
@@ -123,16 +123,15 @@ fn look(budget: Duration, mut ready: impl FnMut() -> bool) -> (bool, bool) {
             }
         }
         let now = Instant::now();
-        if now >= deadline {
+        if now >= begun + budget + others {
             return (false, false);
         }
         if now >= alone {
             thread::yield_now();
-            let away = now.elapsed();
-            if away > LONG {
+            others += now.elapsed();
+            if others > LONG {
                 return (ready(), false);
             }
-            deadline += away;
         }
     }
 }

@@ -173,6 +173,7 @@ fn who_waits_for_one_that_is_busy_sleeps_and_hears_from_it_all_the_same() {
             send(&ours, b"thanks", Limit::Poll).unwrap();
         });
         assert!(pipe.second.is_awaited());
+        // It is not looked at by who sleeps already.
         pipe.second.set_busy(busy);
         send(&pipe.second, b"late", Limit::Poll).unwrap();
         child.join();

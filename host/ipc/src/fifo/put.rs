@@ -128,12 +128,12 @@ impl<B: Backend> Fifo<B> {
         fill: impl FnOnce(&mut Tail<'_, B>) -> R,
     ) -> Result<R, Refusal> {
         let gates = &self.header.not_full;
-        let lacks = |lack| flow() == Flow::Open && self.looks_full(need) == Some(lack);
+        let lacks = |lack| !flow().has_ended() && self.looks_full(need) == Some(lack);
         let mut for_item = Stay::new(&gates.items, || !lacks(Lack::Items));
         let mut for_bytes = Stay::new(&gates.bytes, || !lacks(Lack::Bytes));
         loop {
             let held = self.enter(&self.header.producers.lock, party, limit)?;
-            if flow() != Flow::Open {
+            if flow().has_ended() {
                 return Err(Refusal::Ended);
             }
             match self.room(party, need, limit)? {

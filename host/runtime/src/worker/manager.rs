@@ -1,6 +1,7 @@
 //! The server process: takes requests from its clients, has them served, and sends the answers.
 //!
-//! A client shares memory with the server, and may write anything there. It is never waited for. What cannot be received
+//! A client shares memory with the server, and may write anything there. It is waited for no longer than it takes to look
+//! whether it asks again, and only for as long as its turn is. What cannot be received
 //! at once costs it its place; an answer that it does not take at once is kept for a moment in its [`outbox`], and nothing
 //! else that it asks for is looked at meanwhile. Nor is a [crew] of one of its pools waited for. While more clients ask than
 //! there are CPUs for, they have [turns].
@@ -167,32 +168,35 @@ pub(super) fn serve(
         let mut served = false;
         let mut at = 0;
         while at < desks.len() {
-            if crowded && !desks[at].has_turn && desks[at].outbox.is_empty() {
+            let has_turn = !crowded || desks[at].has_turn;
+            if !has_turn && desks[at].outbox.is_empty() {
                 at += 1;
                 continue;
             }
+            let most = if has_turn { IN_A_ROW } else { 0 };
             let house = (&*objects, &mut crews);
-            match take_turn(&mut store, &mut desks[at], house, &mut buffers, &mut room)? {
+            match take_turn(&mut store, (&mut desks[at], most), house, &mut buffers, &mut room)? {
                 Turn::Idle => at += 1,
                 Turn::Served => {
-                    served = true;
+                    busy = true;
+                    served |= has_turn;
                     at += 1;
                 }
                 Turn::ShutDown => return Ok(()),
                 Turn::Over => {
                     busy = true;
-                    leave(objects, &mut store, &mut desks, at);
+                    leave(objects, &mut store, (&mut desks, &mut turns), at);
                 }
             }
         }
         turns.go_on(&mut desks, served, crowded);
-        busy |= served || crowded;
+        busy |= crowded;
         if store.next_deadline().is_some_and(|deadline| deadline <= Instant::now()) {
             store.expire(Instant::now());
         }
         busy |= crews.take_turn(objects, &mut store)?;
         // Those who leave because they do not take it may have had work for crews.
-        busy |= send_late(objects, &mut store, &mut desks, &mut buffers, &mut room)?;
+        busy |= send_late(objects, &mut store, (&mut desks, &mut turns), &mut buffers, &mut room)?;
         if !busy {
             let door = open.then_some(&door);
             rest(objects, (door, &desks, &crews), &mut spinner, store.next_deadline())?;
@@ -206,7 +210,7 @@ pub(super) fn serve(
 fn send_late(
     objects: &mut Objects,
     store: &mut Store,
-    desks: &mut Vec<Desk>,
+    (desks, turns): (&mut Vec<Desk>, &mut Turns),
     buffers: &mut Buffers,
     room: &mut usize,
 ) -> io::Result<bool> {
@@ -222,7 +226,7 @@ fn send_late(
                 let party = objects.party().ok_or_else(nonsense)?;
                 late.write(&mut buffers.answer);
                 if !send(&mut desks[at], party, &buffers.answer, room)? {
-                    leave(objects, store, desks, at);
+                    leave(objects, store, (desks, turns), at);
                 }
                 buffers.shrink();
             }
@@ -277,10 +281,10 @@ impl Buffers {
     }
 }
 
-/// Serves what one client has asked. `room`: how many more bytes of answers may be kept.
+/// Serves what one client has asked, at most so many requests. `room`: how many more bytes of answers may be kept.
 fn take_turn(
     store: &mut Store,
-    desk: &mut Desk,
+    (desk, most): (&mut Desk, usize),
     (objects, crews): (&Objects, &mut Crews),
     buffers: &mut Buffers,
     room: &mut usize,
@@ -297,7 +301,7 @@ fn take_turn(
         }
         turn = Turn::Served;
     }
-    for _ in 0..IN_A_ROW {
+    for _ in 0..most {
         let Buffers { request, answer } = buffers;
         let end = end_of(&desk.pipe)?;
         // Not to look for what is not there: whoever has locked the way to it would be waited for.
@@ -370,7 +374,7 @@ fn send(desk: &mut Desk, party: &Party, answer: &[u8], room: &mut usize) -> io::
 }
 
 /// Takes a client's place away.
-fn leave(objects: &mut Objects, store: &mut Store, desks: &mut Vec<Desk>, at: usize) {
+fn leave(objects: &mut Objects, store: &mut Store, (desks, turns): (&mut Vec<Desk>, &mut Turns), at: usize) {
     let Desk {
         caller,
         number,
@@ -378,7 +382,8 @@ fn leave(objects: &mut Objects, store: &mut Store, desks: &mut Vec<Desk>, at: us
         outbox,
         refused,
         ..
-    } = desks.swap_remove(at);
+    } = desks.remove(at);
+    turns.leave(at);
     let read = !refused && outbox.is_empty() && end_of(&pipe).is_ok_and(|end| end.is_drained());
     drop(pipe);
     objects.close(number);

@@ -6,13 +6,14 @@
 //! [told](Seat::tell_to_sleep) to: looking, they would take turns on the CPUs of those that are served.
 //!
 //! That pays off if those who have a turn ask again at once. Where they do not, the server soon stops waiting for them, nobody
-//! is told to sleep, and turns pass from one client to the next with each request.
+//! else is told to sleep, and turns pass from one client to the next with each request.
 
 use std::time::{Duration, Instant};
 
 use wasmp_ipc::Spinner;
 
-/// How long a turn takes: long against the change to another one, which takes some 10 µs.
+/// How long a turn takes: long against the change to another one, which takes some 10 µs. Who does not let the server go on
+/// has it for no longer.
 const TURN: Duration = Duration::from_micros(200);
 
 /// A client, as seen from here.
@@ -35,6 +36,7 @@ pub(super) struct Turns {
     seats: usize,
     /// With whom to begin to look for the next.
     next: usize,
+    length: Duration,
     /// The end of this turn.
     until: Instant,
     /// Those who have a turn ask again at once.
@@ -49,6 +51,7 @@ impl Turns {
         Self {
             seats: cpus.saturating_sub(1).max(1),
             next: 0,
+            length: TURN,
             until: Instant::now(),
             brisk: false,
             for_requests: Spinner::new(),
@@ -74,7 +77,7 @@ impl Turns {
             }
             if taken < self.seats {
                 if taken == 0 {
-                    self.until = Instant::now() + TURN;
+                    self.until = Instant::now() + self.length;
                 }
                 taken += 1;
                 self.next = at + 1;
@@ -95,18 +98,25 @@ impl Turns {
     pub(super) fn go_on(&mut self, clients: &mut [impl Seat], served: bool, crowded: bool) {
         if !crowded {
             end(clients);
-        } else if !served {
+        } else if Instant::now() >= self.until {
+            if served && self.brisk {
+                self.see_off(clients);
+            }
+            end(clients);
+        } else if !served || !self.brisk {
             self.brisk = self
                 .for_requests
                 .spin(|| having_turn(clients).any(|client| client.asks()));
             if !self.brisk {
                 end(clients);
             }
-        } else if Instant::now() >= self.until {
-            if self.brisk {
-                self.see_off(clients);
-            }
-            end(clients);
+        }
+    }
+
+    /// This client is gone, and those behind it have moved up.
+    pub(super) fn leave(&mut self, at: usize) {
+        if at < self.next {
+            self.next -= 1;
         }
     }
 
@@ -166,13 +176,15 @@ mod tests {
         }
     }
 
-    /// Also where there is one CPU alone, looking is tried.
-    fn turns(cpus: usize) -> Turns {
-        Spinner::assume_cpus(2);
-        Turns::new(cpus)
-    }
-
     const NEVER: u32 = u32::MAX;
+
+    /// Turns that end when it is said.
+    fn turns(cpus: usize) -> Turns {
+        Turns {
+            length: Duration::from_secs(3600),
+            ..Turns::new(cpus)
+        }
+    }
 
     fn clients(count: usize) -> Vec<Fake> {
         (0..count).map(|_| Fake::default()).collect()
@@ -193,6 +205,10 @@ mod tests {
         served
     }
 
+    fn told_to_sleep(clients: &[Fake]) -> Vec<bool> {
+        clients.iter().map(|client| client.told_to_sleep).collect()
+    }
+
     #[test]
     fn with_a_cpu_for_each_all_are_served() {
         let mut turns = turns(5);
@@ -200,20 +216,17 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(round(&mut turns, &mut clients, 0), [0, 1, 2, 3]);
         }
-        assert!(clients.iter().all(|client| !client.told_to_sleep));
+        assert_eq!(told_to_sleep(&clients), [false; 4]);
     }
 
     #[test]
     fn with_fewer_some_are_served_again_and_again_while_the_others_sleep() {
         let mut turns = turns(3);
         let mut clients = clients(4);
-        assert_eq!(round(&mut turns, &mut clients, 2), [0, 1]);
-        turns.until += Duration::from_secs(3600);
-        let later: Vec<_> = (0..10).map(|_| round(&mut turns, &mut clients, 2)).collect();
-        assert!(later.iter().flatten().all(|&at| at < 2), "{later:?}");
-        assert!(clients[0].served > 2 && clients[1].served > 2);
-        let asleep: Vec<_> = clients.iter().map(|client| client.told_to_sleep).collect();
-        assert_eq!(asleep, [false, false, true, true]);
+        for _ in 0..10 {
+            assert_eq!(round(&mut turns, &mut clients, 0), [0, 1]);
+        }
+        assert_eq!(told_to_sleep(&clients), [false, false, true, true]);
     }
 
     #[test]
@@ -222,16 +235,26 @@ mod tests {
         let mut clients = clients(3);
         let mut order = Vec::new();
         for _ in 0..6 {
-            let served = round(&mut turns, &mut clients, 1);
-            order.extend(served);
-            turns.until += Duration::from_secs(3600);
-            round(&mut turns, &mut clients, 1);
+            order.extend(round(&mut turns, &mut clients, 0));
+            round(&mut turns, &mut clients, 0);
             turns.until = Instant::now();
             round(&mut turns, &mut clients, 0);
-            let asleep = clients.iter().filter(|client| client.told_to_sleep).count();
-            assert_eq!(asleep, 3, "also the one whose turn is over");
+            assert_eq!(told_to_sleep(&clients), [true; 3], "also the one whose turn is over");
         }
         assert_eq!(order, [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn who_seems_to_ask_and_has_nothing_to_be_served_loses_its_turn_in_time_as_well() {
+        let mut turns = turns(2);
+        let mut clients = clients(3);
+        let crowded = turns.give(&mut clients);
+        turns.go_on(&mut clients, false, crowded);
+        assert!(clients[0].turn, "it may be about to");
+        turns.until = Instant::now();
+        turns.go_on(&mut clients, false, crowded);
+        assert!(!clients[0].turn);
+        assert_eq!(round(&mut turns, &mut clients, 0), [1]);
     }
 
     #[test]
@@ -239,9 +262,9 @@ mod tests {
         let mut turns = turns(2);
         let mut clients = clients(3);
         let mut order = Vec::new();
-        for _ in 0..5 {
+        for _ in 0..3 {
             order.extend(round(&mut turns, &mut clients, NEVER));
-            assert!(clients.iter().all(|client| !client.told_to_sleep));
+            assert_eq!(told_to_sleep(&clients), [false; 3]);
         }
         assert_eq!(order, [0, 1, 2]);
         assert!(clients.iter().all(|client| !client.turn));
@@ -261,13 +284,26 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_passed_over_because_somebody_leaves() {
+        let mut turns = turns(2);
+        let mut clients = clients(4);
+        for at in [0, 1] {
+            assert_eq!(round(&mut turns, &mut clients, 0), [at]);
+            turns.until = Instant::now();
+            round(&mut turns, &mut clients, 0);
+        }
+        clients.remove(1);
+        turns.leave(1);
+        assert_eq!(round(&mut turns, &mut clients, 0), [1], "who was the third");
+    }
+
+    #[test]
     fn who_was_told_to_sleep_is_told_when_there_is_room_again() {
         let mut turns = turns(2);
-        let mut clients = clients(2);
+        let mut clients = clients(1);
         clients[0].told_to_sleep = true;
-        clients.truncate(1);
         assert_eq!(round(&mut turns, &mut clients, 0), [0]);
-        assert!(!clients[0].told_to_sleep);
+        assert_eq!(told_to_sleep(&clients), [false]);
     }
 
     #[test]
