@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The longest look: what it takes to wake a sleeping process on another CPU and to hear from it.
+/// The longest look, in time of one's own: what it takes to wake a sleeping process on another CPU and to hear from it.
 const MAX_BUDGET: Duration = Duration::from_micros(25);
 /// Below this, looking is given up.
 const MIN_BUDGET: Duration = Duration::from_micros(1);
@@ -69,7 +69,7 @@ impl Spinner {
         let Some(budget) = self.worth_trying() else {
             return false;
         };
-        let (caught, paid_off) = look(budget, ready);
+        let (caught, paid_off) = look(budget, ready, thread::yield_now);
         self.budget = match paid_off {
             true => (self.budget * 2).clamp(MIN_BUDGET * 4, MAX_BUDGET),
             false => self.budget / 2,
@@ -110,8 +110,8 @@ impl Patience {
     }
 }
 
-/// Whether it is ready, and whether looking has paid off.
-fn look(budget: Duration, mut ready: impl FnMut() -> bool) -> (bool, bool) {
+/// Whether it is ready, and whether looking has paid off. `offer` gives the CPU to others for as long as they want it.
+fn look(budget: Duration, mut ready: impl FnMut() -> bool, mut offer: impl FnMut()) -> (bool, bool) {
     let begun = Instant::now();
     let alone = begun + ALONE;
     let mut others = Duration::ZERO;
@@ -127,7 +127,7 @@ fn look(budget: Duration, mut ready: impl FnMut() -> bool) -> (bool, bool) {
             return (false, false);
         }
         if now >= alone {
-            thread::yield_now();
+            offer();
             others += now.elapsed();
             if others > LONG {
                 return (ready(), false);
@@ -138,6 +138,8 @@ fn look(budget: Duration, mut ready: impl FnMut() -> bool) -> (bool, bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     fn spinner() -> Spinner {
@@ -176,6 +178,32 @@ mod tests {
         }
         let probes = (0..10 * PROBE_EVERY).filter(|_| looks(&mut spinner) > 1).count();
         assert_eq!(probes, 10);
+    }
+
+    #[test]
+    fn what_others_do_for_long_ends_the_look_and_does_not_pay_off() {
+        for ready_after in [true, false] {
+            let offered = Cell::new(0);
+            let offer = || {
+                offered.set(offered.get() + 1);
+                thread::sleep(2 * LONG);
+            };
+            let ready = || ready_after && offered.get() > 0;
+            assert_eq!(look(Duration::from_secs(3600), ready, offer), (ready_after, false));
+            assert_eq!(offered.get(), 1);
+        }
+    }
+
+    #[test]
+    fn the_time_of_others_counts_as_a_whole() {
+        let offered = Cell::new(0);
+        let offer = || {
+            offered.set(offered.get() + 1);
+            let begun = Instant::now();
+            while begun.elapsed() < LONG / 4 {}
+        };
+        assert_eq!(look(Duration::from_secs(3600), || false, offer), (false, false));
+        assert!(offered.get() <= 4, "{}", offered.get());
     }
 
     #[test]

@@ -72,6 +72,33 @@ fn words_are_counted_once_however_often_a_task_is_killed() {
 }
 
 #[test]
+fn while_more_ask_than_there_are_cpus_for_all_are_served_and_a_death_among_them_holds_nobody_up() {
+    isolated(|| {
+        const TIMES: i64 = 2_000;
+        let clients = thread::available_parallelism().unwrap().get().min(16) + 3;
+        let manager = Manager::new().unwrap();
+        let dict: Dict<String, i64> = manager.dict([]).unwrap();
+        let (clients_of, victim) = (pool(clients), pool(1));
+        let killed = start::<String>(&victim, "dict_until_error", (&dict,));
+        eventually("the one who will die has asked", || dict.get("asked").unwrap());
+        let jobs: Vec<AsyncResult<()>> = (0..clients)
+            .map(|client| start(&clients_of, "dict_add", (&dict, format!("client {client}"), TIMES)))
+            .collect();
+        eventually("all of them are at it", || {
+            (dict.len().unwrap() == clients as u64 + 1).then_some(())
+        });
+        kill(victim.worker_pids()[0]);
+        for job in jobs {
+            job.get_timeout(PATIENCE).unwrap();
+        }
+        killed.get_timeout(PATIENCE).unwrap_err();
+        for client in 0..clients {
+            assert_eq!(dict.get(&format!("client {client}")).unwrap(), Some(TIMES));
+        }
+    });
+}
+
+#[test]
 fn what_a_dead_worker_has_made_alone_goes_with_it() {
     isolated(|| {
         let pool = pool(1);
