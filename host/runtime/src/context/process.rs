@@ -213,6 +213,10 @@ impl Process {
     }
 
     /// Waits until it has ended, and what it has printed is passed on.
+    ///
+    /// One that ends by itself has ended when it has run everything that it had to run, left all that it shares, and was told to
+    /// go at once: what the system takes down after that, which can take longer than the task took, is not waited for. Until
+    /// then tools like `ps` may show it (CPython: `waitpid`, which waits for that, too).
     pub fn join(&self) {
         self.shared.wait_until_gone(None);
         self.household.family.output.flush();

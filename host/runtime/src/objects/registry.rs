@@ -391,6 +391,14 @@ impl Seat {
 }
 
 impl Seat {
+    /// The worker has said that it is gone, but may be lying: closes what it has open, and takes back what it has left. What
+    /// it leaves from now on is taken back when it is dead.
+    pub(crate) fn leave(&mut self) {
+        self.recover();
+        let open: Vec<Token> = self.open.keys().copied().collect();
+        open.into_iter().for_each(|token| self.close(token));
+    }
+
     /// Takes back whatever was left anywhere under this number.
     fn recover(&self) {
         for entry in self.open.values() {

@@ -50,6 +50,8 @@ pub(crate) enum ToZygote {
     Load,
     /// Start a worker.
     Fork(Order),
+    /// The worker that stood by has been given an order.
+    Taken,
 }
 
 /// An order to start a worker. Descriptors: ring memory, doorbell, control socket, lifeline; then, as far as the order speaks of
@@ -74,6 +76,8 @@ pub(crate) enum FromZygote {
     Ready,
     /// The module cannot be loaded; the zygote ends.
     Unusable { why: String },
+    /// A worker stands by for an [`Order`]. Descriptors: its pidfd, and where to send it.
+    StandsBy { pid: u32 },
     /// A worker runs. Descriptor: its pidfd.
     Forked { birth: u64, pid: u32 },
     /// A worker could not be started.

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::control::Channel;
 use super::message::Status;
@@ -59,6 +60,12 @@ impl ChildSignal {
         }
         Ok(Attention { order, child })
     }
+}
+
+/// A descriptor for a child of this process, which has not waited for it: so the number cannot be another's.
+pub(super) fn open_child(pid: u32) -> io::Result<OwnedFd> {
+    let child = Pid::from_raw(pid.cast_signed()).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(pidfd_open(child, PidfdFlags::empty())?)
 }
 
 /// Collects every child that has ended.

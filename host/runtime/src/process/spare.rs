@@ -2,16 +2,17 @@
 //! more than half of what it takes to start one.
 //!
 //! It is forked when the zygote has had nothing to do for a moment, so that it takes no time from the workers that were
-//! asked for. It keeps one descriptor, which closes when the zygote ends, however it ends.
+//! asked for. The host gets the other end of the one descriptor that it keeps, and gives it its order without asking the
+//! zygote, which is told afterwards. That end closes when the host ends, or has lost the zygote, and the spare ends with it.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::Timespec;
 
 use super::control::Channel;
-use super::message::MAX_MESSAGE;
-use super::reaper::fork;
+use super::message::{FromZygote, MAX_MESSAGE, encode};
+use super::reaper::{fork, open_child};
 use crate::worker::{self, Belongings, Template, Walls};
 
 /// How long a zygote has had nothing to do before it forks one: by then a worker that was asked for has begun, and who
@@ -21,10 +22,10 @@ const PAUSE: Timespec = Timespec {
     tv_nsec: 100_000,
 };
 
-/// The worker that stands by, if there is one.
+/// The worker that stands by, if there is one, as its zygote sees it.
 #[derive(Debug)]
 pub(super) struct Spare {
-    worker: Option<(u32, Channel)>,
+    pid: Option<u32>,
     /// There is to be one. Whoever has asked for a worker may ask for another; one that died by itself is not replaced.
     wanted: bool,
     /// There is never to be one.
@@ -35,7 +36,7 @@ impl Spare {
     /// None yet. With `many` false there is no use for one.
     pub(super) fn new(many: bool) -> Self {
         Self {
-            worker: None,
+            pid: None,
             wanted: many,
             useless: !many,
         }
@@ -43,44 +44,51 @@ impl Spare {
 
     /// How long to wait for an order before [`prepare`](Self::prepare) is called. `None`: it need not be.
     pub(super) fn due(&self) -> Option<Timespec> {
-        (self.wanted && self.worker.is_none()).then_some(PAUSE)
+        (self.wanted && self.pid.is_none()).then_some(PAUSE)
     }
 
-    /// Forks one. It makes its belongings of the order that it is [handed](Self::hand).
+    /// Forks one, and tells the host. It makes its belongings of the order that it gets.
     pub(super) fn prepare(
         &mut self,
+        control: &Channel,
         (template, walls): (&Template, &Walls),
         belongings: impl FnOnce(&[u8], Vec<OwnedFd>) -> io::Result<Belongings>,
-    ) {
+    ) -> io::Result<()> {
         self.wanted = false;
-        let Ok((ours, theirs)) = Channel::pair() else { return };
+        // What is not possible now is tried again after the next order.
+        let Ok((theirs, ours)) = Channel::pair() else {
+            return Ok(());
+        };
         match fork() {
             Ok(0) => {
                 let _ = rustix::thread::set_name(c"wasmp-spare");
-                worker::stand_by(template, walls, theirs.as_fd(), || {
+                worker::stand_by(template, walls, ours.as_fd(), || {
                     let mut buffer = vec![0; MAX_MESSAGE];
-                    let Some((len, fds)) = theirs.recv(&mut buffer)? else {
+                    let Some((len, fds)) = ours.recv(&mut buffer)? else {
                         return Ok(None);
                     };
                     belongings(&buffer[..len], fds).map(Some)
                 })
             }
-            Ok(pid) => self.worker = Some((pid, ours)),
-            // It is tried again after the next order.
-            Err(_) => {}
+            Ok(pid) => {
+                self.pid = Some(pid);
+                let pidfd = open_child(pid)?;
+                control.send(&encode(&FromZygote::StandsBy { pid }), &[pidfd.as_fd(), theirs.as_fd()])
+            }
+            Err(_) => Ok(()),
         }
     }
 
-    /// Hands the order on, and returns the process id of the worker that has it. `None`: nobody does.
-    pub(super) fn hand(&mut self, order: &[u8], fds: &[OwnedFd]) -> Option<u32> {
+    /// A worker was ordered: here, or from the one that stood by.
+    pub(super) fn ordered(&mut self, from_it: bool) {
         self.wanted = !self.useless;
-        let (pid, channel) = self.worker.take()?;
-        let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
-        channel.send(order, &fds).is_ok().then_some(pid)
+        if from_it {
+            self.pid = None;
+        }
     }
 
-    /// A child of the zygote has ended. Returns whether that was the one that stood by, of which nobody else knows.
-    pub(super) fn was(&mut self, pid: u32) -> bool {
-        self.worker.take_if(|(spare, _)| *spare == pid).is_some()
+    /// A child of the zygote has ended.
+    pub(super) fn ended(&mut self, pid: u32) {
+        self.pid.take_if(|spare| *spare == pid);
     }
 }

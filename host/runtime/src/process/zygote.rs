@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::control::Channel;
 use super::message::{FromZygote, MAX_MESSAGE, Order, ToZygote, decode, encode};
-use super::reaper::{ChildSignal, fork, reap};
+use super::reaper::{ChildSignal, fork, open_child, reap};
 use super::spare::Spare;
 use crate::spec::{self, Spec};
 use crate::worker::{self, Belongings, Draft, Template, Walls};
@@ -43,7 +43,8 @@ fn serve(control: &Channel) -> io::Result<()> {
         if attention.child {
             let mut lost = Ok(());
             reap(|pid, status| {
-                if lost.is_ok() && !spare.was(pid) {
+                spare.ended(pid);
+                if lost.is_ok() {
                     lost = control.send(&encode(&FromZygote::Exited { pid, status }), &[]);
                 }
             });
@@ -53,24 +54,23 @@ fn serve(control: &Channel) -> io::Result<()> {
             let Some((len, fds)) = control.recv(&mut buffer)? else {
                 return Ok(());
             };
-            let order = parse(&buffer[..len])?;
-            let birth = order.birth;
-            let worker = match spare.hand(&buffer[..len], &fds) {
-                Some(pid) => Ok(pid),
-                None => belongings(order, fds).and_then(|belongings| start_worker(&template, &walls, belongings)),
-            };
-            report(control, birth, worker)?;
+            match decode(&buffer[..len])? {
+                ToZygote::Fork(order) => {
+                    spare.ordered(false);
+                    let birth = order.birth;
+                    let worker =
+                        belongings(order, fds).and_then(|belongings| start_worker(&template, &walls, belongings));
+                    report(control, birth, worker)?;
+                }
+                ToZygote::Taken => spare.ordered(true),
+                ToZygote::Prepare { .. } | ToZygote::Load => return Err(out_of_turn()),
+            }
         }
         if !attention.child && !attention.order {
-            spare.prepare((&template, &walls), |order, fds| belongings(parse(order)?, fds));
+            spare.prepare(control, (&template, &walls), |order, fds| {
+                belongings(decode(order)?, fds)
+            })?;
         }
-    }
-}
-
-fn parse(message: &[u8]) -> io::Result<Order> {
-    match decode(message)? {
-        ToZygote::Fork(order) => Ok(order),
-        _ => Err(out_of_turn()),
     }
 }
 
@@ -115,9 +115,7 @@ fn start_worker(template: &Template, walls: &Walls, belongings: Belongings) -> i
 fn report(control: &Channel, birth: u64, worker: io::Result<u32>) -> io::Result<()> {
     match worker {
         Ok(pid) => {
-            // This process is the parent and has not waited for the child, so the number cannot be another's.
-            let child = rustix::process::Pid::from_raw(pid.cast_signed()).ok_or_else(out_of_turn)?;
-            let pidfd = rustix::process::pidfd_open(child, rustix::process::PidfdFlags::empty())?;
+            let pidfd = open_child(pid)?;
             control.send(&encode(&FromZygote::Forked { birth, pid }), &[pidfd.as_fd()])
         }
         Err(error) => {

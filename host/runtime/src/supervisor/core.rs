@@ -346,6 +346,7 @@ impl Core {
         let mut collected = self.take_orders();
         for at in 0..self.slots.len() {
             collected += self.collect(at, now).records;
+            self.release(at, now);
         }
         self.settle_mourned(now);
         self.settle_solo(now);

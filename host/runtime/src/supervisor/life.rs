@@ -3,7 +3,8 @@
 //! A death is seen on the worker's [body](Body): a pidfd, which becomes readable when the process can no longer write
 //! anything. Then its reply ring is read to the end: what it committed stands. The one item that it was running is charged,
 //! every other goes back to the backlog as if nothing had happened, and a replacement is ordered at once. How the process
-//! ended comes a moment later, from whoever is its parent; only the charged item waits for that.
+//! ended comes a moment later, from whoever is its parent; only the charged item waits for that. The worker of a process that
+//! has said that it ends is not waited for: it is [released](Core::release).
 
 use std::io;
 use std::os::fd::AsFd;
@@ -82,7 +83,11 @@ impl Core {
                 .unwrap_or(self.source())
                 .order(order, &fds)
         });
-        let Err(error) = ordered else { return };
+        let error = match ordered {
+            Ok(Some((pid, body))) => return self.on_forked(at, birth, pid, body),
+            Ok(None) => return,
+            Err(error) => error,
+        };
         self.supervisor.forget_birth(birth);
         if error.kind() == io::ErrorKind::WouldBlock {
             // The zygote has more orders than its socket holds.
@@ -153,6 +158,30 @@ impl Core {
     /// A worker is dead.
     pub(super) fn on_death(&mut self, at: usize, now: Instant) {
         self.bury(at, now, "a worker died before it had done anything");
+    }
+
+    /// Buries the worker of a process as soon as it has said that it ends. All that is left of it is what the system takes
+    /// down, which takes longer than many a task, and whoever waits for the end need not wait for that.
+    ///
+    /// It may be lying, so it is killed. Its seat is cleared now, and once more when it is dead.
+    pub(super) fn release(&mut self, at: usize, now: Instant) {
+        let slot = &mut self.slots[at];
+        let pid = slot.pid();
+        if slot.exit.is_none() || slot.condemned || !matches!(slot.process, Process::Running { .. }) {
+            return;
+        }
+        if let Process::Running { body, .. } = std::mem::replace(&mut slot.process, Process::Released { pid }) {
+            body.kill();
+            if let Some(mut seat) = slot.seat.take() {
+                seat.leave();
+                self.supervisor.bury(body, seat);
+            }
+        }
+        self.bury(at, now, "a process ended");
+        let of_a_guest = self.owner.as_ref().is_some_and(|owner| owner.life.is_some());
+        if let Some(solo) = self.solo.as_mut().filter(|_| of_a_guest) {
+            solo.released = Some(now);
+        }
     }
 
     /// It is known how a worker ended.

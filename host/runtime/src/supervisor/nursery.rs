@@ -44,6 +44,16 @@ pub(super) struct Zygote {
     changed: Condvar,
     /// Workers that were ordered and have not been heard of.
     ordered: Mutex<HashSet<u64>>,
+    /// The worker that stands by.
+    spare: Mutex<Option<Spare>>,
+}
+
+/// A worker that waits for its order. It ends when this is dropped without one.
+#[derive(Debug)]
+pub(super) struct Spare {
+    pub(super) pid: u32,
+    pub(super) pidfd: OwnedFd,
+    pub(super) channel: Channel,
 }
 
 impl Zygote {
@@ -76,8 +86,18 @@ impl Zygote {
             _ => None,
         };
         *state = State::Gone(said.clone());
+        lock(&self.spare).take();
         self.changed.notify_all();
         said.unwrap_or_else(|| "the zygote process ended".into())
+    }
+
+    pub(super) fn stands_by(&self, spare: Spare) {
+        *lock(&self.spare) = Some(spare);
+    }
+
+    /// A worker of it has ended.
+    pub(super) fn ended(&self, pid: u32) {
+        lock(&self.spare).take_if(|spare| spare.pid == pid);
     }
 
     pub(super) fn answered(&self, birth: u64) {
@@ -221,16 +241,28 @@ impl Nursery {
         Arc::ptr_eq(&self.keeper, keeper)
     }
 
-    /// Orders a worker. It is heard of through the supervisor.
-    pub(super) fn fork(&self, order: Order, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    /// Orders a worker. One that has stood by is returned; any other is heard of through the supervisor.
+    pub(super) fn fork(&self, order: Order, fds: &[BorrowedFd<'_>]) -> io::Result<Option<(u32, OwnedFd)>> {
         let birth = order.birth;
+        let zygote = self.zygote()?;
+        let spare = lock(&zygote.spare).take();
+        if let Some(Spare { pid, pidfd, channel }) = spare {
+            // Before it can end.
+            self.supervisor.know_pid(birth, pid);
+            let handed = channel.try_send(&encode(&order), fds);
+            // If the zygote cannot be told now, it makes no other until it hears of the next order.
+            let _ = zygote.control.try_send(&encode(&ToZygote::Taken), &[]);
+            if handed.is_ok() {
+                return Ok(Some((pid, pidfd)));
+            }
+            self.supervisor.forget_pid(pid);
+        }
         let message = encode(&ToZygote::Fork(order));
         if message.len() > MAX_MESSAGE {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let zygote = self.zygote()?;
         lock(&zygote.ordered).insert(birth);
-        zygote.control.try_send(&message, fds).map_err(|error| {
+        zygote.control.try_send(&message, fds).map(|()| None).map_err(|error| {
             zygote.answered(birth);
             match Errno::from_io_error(&error) {
                 // It died a moment ago: until the supervisor has noticed, and told those who still wait for it, it is
@@ -252,6 +284,7 @@ impl Nursery {
             state: Mutex::new(State::Loading),
             changed: Condvar::new(),
             ordered: Mutex::default(),
+            spare: Mutex::default(),
         });
         let fds: Vec<BorrowedFd<'_>> = self.fds.iter().map(|fd| fd.as_fd()).collect();
         let (spec_len, once) = (self.spec_len, self.once);

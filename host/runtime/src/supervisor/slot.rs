@@ -99,6 +99,10 @@ pub(super) enum Process {
         pid: u32,
         body: Body,
     },
+    /// It has said that it ends, and is none of the pool's any more.
+    Released {
+        pid: u32,
+    },
 }
 
 /// Why the supervisor ended a worker.
@@ -302,7 +306,7 @@ impl Slot {
     /// The process id, 0 if it is not known.
     pub(super) fn pid(&self) -> u32 {
         match self.process {
-            Process::Running { pid, .. } => pid,
+            Process::Running { pid, .. } | Process::Released { pid } => pid,
             Process::Absent { .. } | Process::Ordered => 0,
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustix::fs::fstat;
 
 use super::Supervisor;
+use super::body::Body;
 use super::nursery::Nursery;
 use super::threads::Threads;
 use crate::compile::{self, CompileLimits};
@@ -80,11 +81,15 @@ impl Source {
         })))
     }
 
-    /// Orders a worker. It is heard of through the supervisor.
-    pub(super) fn order(&self, order: Order, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    /// Orders a worker. One that is there already is returned, with its process id; any other is heard of through the
+    /// supervisor.
+    pub(super) fn order(&self, order: Order, fds: &[BorrowedFd<'_>]) -> io::Result<Option<(u32, Body)>> {
         match self {
-            Self::Processes(nursery) => nursery.fork(order, fds),
-            Self::Threads(threads) => threads.start(order, fds),
+            Self::Processes(nursery) => {
+                let there = nursery.fork(order, fds)?;
+                Ok(there.map(|(pid, pidfd)| (pid, Body::Process(pidfd))))
+            }
+            Self::Threads(threads) => threads.start(order, fds).map(|()| None),
         }
     }
 

@@ -87,6 +87,10 @@ impl Slot {
             return Ok(());
         }
         for _ in 0..DRAIN_LIMIT {
+            // Whatever it says after its last word is none.
+            if self.exit.is_some() {
+                return Ok(());
+            }
             let Some(link) = &mut self.link else { return Ok(()) };
             let Some(record) = link.replies.peek()? else {
                 return Ok(());
@@ -147,7 +151,7 @@ impl Slot {
                     self.pace.began(now);
                 }
                 ReplyKind::Ending => {
-                    if !self.flights.is_empty() || self.exit.is_some() {
+                    if !self.flights.is_empty() {
                         return Err(Violation("it ends in the middle of something".into()));
                     }
                     self.exit = Some((seq & 0xff) as i32);

@@ -13,7 +13,7 @@ use crate::process::control::Channel;
 use crate::process::launcher::Keeper;
 use crate::process::message::{FromKeeper, FromZygote, Status, decode};
 use crate::supervisor::body::Body;
-use crate::supervisor::nursery::Zygote;
+use crate::supervisor::nursery::{Spare, Zygote};
 
 /// Who is at the other end of a control socket.
 #[derive(Clone, Debug)]
@@ -74,6 +74,19 @@ impl Supervisor {
 
     pub(in crate::supervisor) fn expect_birth(&self, birth: u64, pool: u32, slot: usize) {
         lock(&self.births).places.insert(birth, Place { pool, slot });
+    }
+
+    /// Which process a worker is that is about to be born.
+    pub(in crate::supervisor) fn know_pid(&self, birth: u64, pid: u32) {
+        let mut births = lock(&self.births);
+        if births.places.contains_key(&birth) {
+            births.by_pid.insert(pid, birth);
+        }
+    }
+
+    /// It is none of them.
+    pub(in crate::supervisor) fn forget_pid(&self, pid: u32) {
+        lock(&self.births).by_pid.remove(&pid);
     }
 
     /// A worker that is dead, and of which nobody asks how it ended.
@@ -177,18 +190,22 @@ impl Supervisor {
                 zygote.answered(birth);
                 self.on_not_forked(birth, &why);
             }
-            FromZygote::Exited { pid, status } => self.on_exited(pid, status),
+            FromZygote::StandsBy { pid } => {
+                let [pidfd, channel] = <[OwnedFd; 2]>::try_from(fds).map_err(|_| io::ErrorKind::InvalidData)?;
+                let channel = channel.into();
+                zygote.stands_by(Spare { pid, pidfd, channel });
+            }
+            FromZygote::Exited { pid, status } => {
+                zygote.ended(pid);
+                self.on_exited(pid, status);
+            }
         }
         Ok(())
     }
 
     fn on_forked(&self, birth: u64, pid: u32, fds: Vec<OwnedFd>) {
         let Some(pidfd) = fds.into_iter().next() else { return };
-        let mut births = lock(&self.births);
-        if births.places.contains_key(&birth) {
-            births.by_pid.insert(pid, birth);
-        }
-        drop(births);
+        self.know_pid(birth, pid);
         self.on_born(birth, pid, Body::Process(pidfd));
     }
 
