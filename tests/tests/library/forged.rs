@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 use wasmp::{AsyncResult, Error, Pool, Result};
-use wasmp_tests::{fuzz_time, isolated};
+use wasmp_tests::{Process, fuzz_time, isolated};
 
 use crate::chaos::Random;
-use crate::common::{builder, close, worker};
+use crate::common::{builder, close, listen, worker};
 
 /// How long the host waits for an outcome that has a deadline of [`DEADLINE`].
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,6 +26,9 @@ const DEADLINE: Duration = Duration::from_millis(200);
 /// Where things stand in a ring: see `host/ipc/src/ring.rs`.
 const LINE: usize = 128;
 const DATA: usize = 4 * LINE;
+
+/// Where the ring with a worker's replies begins, behind that with its calls.
+const REPLIES: usize = DATA + 256 * 1024;
 
 /// A mapping of memory with this name in this process: where it is, how long, and of which file.
 #[derive(Clone, Copy, Debug)]
@@ -99,8 +102,7 @@ unsafe impl Sync for Stolen {}
 
 /// Writes something that is meant to hurt: any word anywhere, positions that are nearly right, or frames that are.
 fn scribble(stolen: &Stolen, random: &mut Random) {
-    let half = stolen.0.len / 2;
-    let ring = [0, half & !(LINE - 1)][random.below(2) as usize];
+    let ring = [0, REPLIES][random.below(2) as usize];
     match random.below(8) {
         0 => stolen.write(random.below(stolen.0.len as u64) as usize, random.below(u64::MAX)),
         // A position of either side, a little further or back.
@@ -225,5 +227,45 @@ fn an_owner_of_pools_that_forges_orders_harms_its_own_pools_only() {
             }
         });
         close(&neighbour);
+    });
+}
+
+/// Wakes whoever waits for one of this process's doorbells.
+fn ring_all() {
+    let open = fs::read_dir("/proc/self/fd").unwrap();
+    let paths = open.map(|entry| entry.unwrap().path());
+    let bells = paths.filter(|path| fs::read_link(path).is_ok_and(|file| file.as_os_str() == "anon_inode:[eventfd]"));
+    for bell in bells {
+        let bell: i32 = bell.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        // SAFETY: eight bytes that live until it returns.
+        unsafe { libc::write(bell, (&raw const ONE).cast(), size_of_val(&ONE)) };
+    }
+    static ONE: u64 = 1;
+}
+
+#[test]
+fn a_process_that_only_says_that_it_ends_is_ended() {
+    isolated(|| {
+        let (builder, lines) = listen(builder(1));
+        let context = builder.context().unwrap();
+        let liar = context.process("sleep").args((600_000,)).start().unwrap();
+        let running = Process::open(liar.pid()).expect("it runs");
+        let stolen = Stolen::take(rings().remove(0), &HashSet::new()).expect("what it shares with the host");
+        // From now on it writes nothing.
+        lines.wait_for_begun();
+        let (done, ending) = (2, 8);
+        let mut tail = stolen.read(REPLIES);
+        for (kind, number) in [(done, 0), (ending, 7)] {
+            let at = REPLIES + DATA + usize::try_from(tail).unwrap();
+            stolen.write(at, (1 << 32) | 16);
+            stolen.write(at + 8, kind);
+            stolen.write(at + 16, number);
+            tail += 24;
+        }
+        stolen.write(REPLIES, tail);
+        ring_all();
+        assert!(liar.join_timeout(PATIENCE));
+        assert_eq!(liar.exitcode(), Some(7), "it is believed");
+        running.wait_until_gone();
     });
 }

@@ -121,6 +121,17 @@ fn a_worker_is_ready_once() {
 }
 
 #[test]
+fn nothing_is_heard_after_the_last_word() {
+    let mut stage = Stage::new();
+    stage.reply(ReplyKind::Ready, false, 0, b"");
+    stage.reply(ReplyKind::Ending, false, 3, b"");
+    stage.reply(ReplyKind::Ready, false, 0, b"");
+    assert_eq!(stage.drain(), Ok(0));
+    assert_eq!(stage.slot.exit, Some(3));
+    assert_eq!(stage.drain(), Ok(0), "it does not say twice that it is ready");
+}
+
+#[test]
 fn only_the_outcome_of_the_running_item_may_be_long() {
     for (kind, seq) in [(ReplyKind::Stdout, 0), (ReplyKind::Done, 1), (ReplyKind::Ready, 0)] {
         let mut stage = Stage::new();
