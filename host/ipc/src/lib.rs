@@ -63,7 +63,7 @@ pub use gauges::{Gauges, monotonic};
 pub use lock::{Acquired, Lock, ReleaseError};
 pub use memory::{Mapping, Region, map_zeroes};
 pub use party::{Interrupt, Limit, Party, SLOTS, Slot, WaitError};
-pub use pipe::{Connection, End, RecvError, SendError};
+pub use pipe::{Advice, Connection, End, RecvError, SendError};
 pub use queue::{GetError, PutError, Queue, QueueOptions, TaskDoneError};
 pub use ring::{Consumer, Corrupt, Producer, Record, Ticket, ring_bytes};
 pub use rlock::RLock;

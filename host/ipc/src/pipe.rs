@@ -33,6 +33,7 @@ use crate::fifo::{self, Fifo, Flow, Message, Refusal};
 use crate::gate::Gate;
 use crate::memory::{LINE, Mapping};
 use crate::party::{Limit, Party, SLOTS, Slot, WaitError};
+pub use holders::Advice;
 use holders::Holders;
 
 /// One of the two ends of a pipe.
@@ -54,7 +55,7 @@ pub(crate) struct Header<B: Backend> {
 // Where things are in the mapping. The messages begin at a page.
 const LIFE: usize = LINE;
 /// In the line of the header, a word for each end.
-const BUSY: usize = LINE / 2;
+const ADVICE: usize = LINE / 2;
 const ATTACHED: usize = 3 * LINE;
 const ATTACHED_BYTES: usize = SLOTS / 8;
 const RINGS: usize = ATTACHED + 2 * ATTACHED_BYTES;
@@ -116,7 +117,7 @@ impl Connection {
         let holders = |index: usize| {
             Some(Holders {
                 life: mapping.view(LIFE + index * LINE)?,
-                busy: mapping.view(BUSY + index * size_of::<u32>())?,
+                advice: mapping.view(ADVICE + index * size_of::<u32>())?,
                 attached: mapping.array(ATTACHED + index * ATTACHED_BYTES, ATTACHED_BYTES / size_of::<u32>())?,
                 in_transit: mapping.array(IN_TRANSIT + index * IN_TRANSIT_BYTES, SLOTS)?,
             })
@@ -178,7 +179,7 @@ impl<B: Backend> Connection<B> {
 
     fn incoming_flow(&self) -> Flow {
         match self.flow() {
-            Flow::Open if self.peer.are_busy() => Flow::Slow,
+            Flow::Open if self.peer.advice() == Advice::Sleep => Flow::Slow,
             flow => flow,
         }
     }
@@ -240,10 +241,17 @@ impl<B: Backend> Connection<B> {
             .is_none_or(|incoming| self.flow().has_ended() || !incoming.is_empty())
     }
 
-    /// Tells the other end that this one is busy with something else, or no longer. While it is, who [receives](Self::recv) there
-    /// goes to sleep at once, without a look at whether something comes in a moment: a look keeps a CPU from others.
-    pub fn set_busy(&self, busy: bool) {
-        self.own.set_busy(busy);
+    /// Tells the other end how to wait for what this one sends, until it is told something else. While that is to
+    /// [sleep](Advice::Sleep), who [receives](Self::recv) there goes to sleep at once. To be on another CPU is up to its process.
+    pub fn advise(&self, advice: Advice) {
+        self.own.advise(advice);
+    }
+
+    /// What the other end advises.
+    #[inline]
+    #[must_use]
+    pub fn advice(&self) -> Advice {
+        self.peer.advice()
     }
 
     /// Whether somebody sleeps until this end sends something: seen without a lock. It may err towards true.
@@ -404,17 +412,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_busy_is_slow_for_the_other_end() {
+    fn who_advises_to_sleep_is_slow_for_the_other_end() {
         let (_, mapping) = Mapping::create("test", Connection::bytes(true, 4096)).unwrap();
         let (first, second) = Connection::create(&Arc::new(mapping), true).unwrap();
         let flows = || [first.incoming_flow(), second.incoming_flow()];
-        assert_eq!(flows(), [Flow::Open, Flow::Open]);
-        second.set_busy(true);
-        assert_eq!(flows(), [Flow::Slow, Flow::Open]);
-        second.set_busy(false);
-        first.set_busy(true);
+        assert_eq!((flows(), first.advice()), ([Flow::Open, Flow::Open], Advice::Look));
+        second.advise(Advice::Sleep);
+        assert_eq!((flows(), first.advice()), ([Flow::Slow, Flow::Open], Advice::Sleep));
+        for cpu in [0, 7] {
+            second.advise(Advice::LookElsewhere(cpu));
+            assert_eq!(
+                (flows(), first.advice()),
+                ([Flow::Open, Flow::Open], Advice::LookElsewhere(cpu))
+            );
+        }
+        first.advise(Advice::Sleep);
         assert_eq!(flows(), [Flow::Open, Flow::Slow]);
         first.detach(Slot::HOST);
-        assert_eq!(flows(), [Flow::Open, Flow::Draining], "who is gone is not busy");
+        assert_eq!(flows(), [Flow::Open, Flow::Draining], "who is gone advises nothing");
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::{Child, PATIENCE, Random, fill, number_from_env};
 use proptest::prelude::*;
-use wasmp_ipc::{Connection, End, Interrupt, Limit, Mapping, Party, RecvError, SendError, Slot};
+use wasmp_ipc::{Advice, Connection, End, Interrupt, Limit, Mapping, Party, RecvError, SendError, Slot};
 
 const QUOTA: usize = 4096;
 
@@ -160,21 +160,21 @@ fn po_02_messages_arrive_whole_and_in_order_under_polling() {
 }
 
 #[test]
-fn who_waits_for_one_that_is_busy_sleeps_and_hears_from_it_all_the_same() {
+fn who_is_advised_to_sleep_does_and_hears_all_the_same() {
     let pipe = pipe(true);
     assert!(!pipe.second.is_awaited());
-    pipe.second.set_busy(true);
-    for busy in [true, false] {
+    pipe.second.advise(Advice::Sleep);
+    for advice in [Advice::Sleep, Advice::Look] {
         let child = sleeper(|| {
             let ours = pipe.open(End::First);
             assert_eq!(recv(&ours, soon()).as_deref(), Ok(&b"late"[..]));
             assert_eq!(recv(&ours, Limit::Poll), Err(RecvError::TimedOut));
-            // Sending is not for those who are busy alone.
+            // It is about what comes from there alone.
             send(&ours, b"thanks", Limit::Poll).unwrap();
         });
         assert!(pipe.second.is_awaited());
         // It is not looked at by who sleeps already.
-        pipe.second.set_busy(busy);
+        pipe.second.advise(advice);
         send(&pipe.second, b"late", Limit::Poll).unwrap();
         child.join();
         assert_eq!(recv(&pipe.second, Limit::Poll).as_deref(), Ok(&b"thanks"[..]));

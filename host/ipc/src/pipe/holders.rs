@@ -5,7 +5,7 @@
 //! | `attached` | each slot its bit; the host those of the dead | the slots that have the end open |
 //! | `in_transit` | each slot its column counts up, anyone down; the host those of the dead | how often the slot has put the end into a message that nobody has opened yet |
 //! | `life` | everyone | bit 0: the end is gone; above: how often somebody was added |
-//! | `busy` | who has the end open | a hint: what they send will take a while, and looking for it is no use |
+//! | `advice` | who has the end open | a hint: how to wait for what they send, an [`Advice`] |
 //!
 //! # What commits
 //!
@@ -27,10 +27,28 @@ const GONE: u32 = 1;
 /// In `life`: somebody was added.
 const ADDED: u32 = 2;
 
+/// What one end of a pipe tells the other one about waiting for it. It is a hint, and whoever has the end open may say
+/// anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Advice {
+    /// What comes next may come in a moment.
+    #[default]
+    Look,
+    /// It takes a while: a look would keep a CPU from others.
+    Sleep,
+    /// It comes in a moment, and is being made on the CPU with this number, where whoever looks for it would hold it up.
+    LookElsewhere(u32),
+}
+
+/// In `advice`: these, or the number of a CPU above them.
+const LOOK: u32 = 0;
+const SLEEP: u32 = 1;
+const ELSEWHERE: u32 = 2;
+
 /// Those who have one end open.
 pub(super) struct Holders<B: Backend> {
     pub(super) life: B::Shared<Line<B::U32>>,
-    pub(super) busy: B::Shared<B::U32>,
+    pub(super) advice: B::Shared<B::U32>,
     /// A bit for each slot.
     pub(super) attached: B::Shared<[B::U32]>,
     /// A number for each slot.
@@ -53,12 +71,21 @@ impl<B: Backend> Holders<B> {
         self.life.0.load(Ordering::Acquire) & GONE != 0
     }
 
-    pub(super) fn are_busy(&self) -> bool {
-        self.busy.load(Ordering::Relaxed) != 0
+    pub(super) fn advice(&self) -> Advice {
+        match self.advice.load(Ordering::Relaxed) {
+            LOOK => Advice::Look,
+            SLEEP => Advice::Sleep,
+            elsewhere => Advice::LookElsewhere(elsewhere - ELSEWHERE),
+        }
     }
 
-    pub(super) fn set_busy(&self, busy: bool) {
-        self.busy.store(busy.into(), Ordering::Relaxed);
+    pub(super) fn advise(&self, advice: Advice) {
+        let word = match advice {
+            Advice::Look => LOOK,
+            Advice::Sleep => SLEEP,
+            Advice::LookElsewhere(cpu) => cpu.saturating_add(ELSEWHERE),
+        };
+        self.advice.store(word, Ordering::Relaxed);
     }
 
     /// False: the end is gone.

@@ -21,15 +21,15 @@ pub(super) fn pipe<C: Checker>(room: usize, senders: &[usize]) -> (Shared<C>, Sh
     let shared = [(); 2].map(|()| {
         let columns = (0..SLOTS).map(|_| FutexWord::default()).collect::<Arc<[_]>>();
         let attached: Arc<[FutexWord<C>]> = Arc::new([FutexWord::default()]);
-        let busy = Arc::new(FutexWord::default());
-        (Arc::new(Line(FutexWord::default())), busy, attached, columns)
+        let advice = Arc::new(FutexWord::default());
+        (Arc::new(Line(FutexWord::default())), advice, attached, columns)
     });
     let holders = || {
         shared
             .each_ref()
-            .map(|(life, busy, attached, columns)| Holders::<Model<C>> {
+            .map(|(life, advice, attached, columns)| Holders::<Model<C>> {
                 life: Arc::clone(life),
-                busy: Arc::clone(busy),
+                advice: Arc::clone(advice),
                 attached: Arc::clone(attached),
                 in_transit: Arc::clone(columns),
             })

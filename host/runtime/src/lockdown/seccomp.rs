@@ -133,6 +133,7 @@ fn common() -> Calls {
         libc::SYS_exit,
         libc::SYS_exit_group,
         libc::SYS_futex_waitv,
+        libc::SYS_getcpu,
         libc::SYS_getpid,
         libc::SYS_getrandom,
         libc::SYS_gettid,

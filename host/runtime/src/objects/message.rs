@@ -97,6 +97,10 @@ pub(crate) struct NewProcess {
 pub(crate) enum Ask {
     Object(Request),
     Pool(PoolRequest),
+    /// To go on on another CPU than this one. There is no answer.
+    AnotherCpu {
+        not: u32,
+    },
 }
 
 /// Host to worker.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
 
 use wasmp_abi::{HOME_TOKEN, ObjectKind};
 
@@ -67,6 +68,7 @@ impl Core {
                     reply(link, &answer, &memories)?;
                 }
             }
+            Ask::AnotherCpu { not } => slot.change_cpu(not, Instant::now()),
         }
         Ok(true)
     }

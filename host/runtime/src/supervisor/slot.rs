@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use wasmp_ipc::ring::{Consumer, Corrupt, Producer, Ticket};
 use wasmp_ipc::{Doorbell, Gauges, Mapping};
 
@@ -35,6 +37,7 @@ use crate::output::{Stream, Writer};
 use crate::process::control::Channel;
 use crate::process::lifeline::Lifeline;
 use crate::wire::{Call, GAUGES_AT, LINK_BYTES, REPLIES_AT, RING_CAPACITY, TaskHead};
+use crate::worker::cpu;
 
 /// A worker did what no honest worker does.
 #[derive(Debug)]
@@ -213,6 +216,8 @@ pub(super) struct Slot {
     pub(super) cause: Option<Cause>,
     /// The worker has said that it is up.
     pub(super) ready: bool,
+    /// When it was last put on another CPU.
+    moved: Option<Instant>,
     /// It has said with which code it is about to exit.
     pub(super) exit: Option<i32>,
     /// It has said that it cannot take tasks, and why.
@@ -271,6 +276,7 @@ impl Slot {
             life: Arc::default(),
             cause: None,
             ready: false,
+            moved: None,
             exit: None,
             unable: None,
             surplus: false,
@@ -308,6 +314,33 @@ impl Slot {
         match self.process {
             Process::Running { pid, .. } | Process::Released { pid } => pid,
             Process::Absent { .. } | Process::Ordered => 0,
+        }
+    }
+
+    /// Has the worker go on on another CPU than this one; which ones it may use stays as it was. Where that does not work, nothing
+    /// is lost but time, and so it is if the worker is dead by now and its number another's.
+    pub(super) fn change_cpu(&mut self, not: u32, now: Instant) {
+        let Process::Running {
+            pid,
+            body: Body::Process(_),
+        } = &self.process
+        else {
+            return;
+        };
+        let Some(pid) = Pid::from_raw(pid.cast_signed()) else {
+            return;
+        };
+        if self.moved.is_some_and(|moved| now - moved < cpu::INTERVAL / 2) {
+            return;
+        }
+        self.moved = Some(now);
+        let Ok(all) = sched_getaffinity(Some(pid)) else { return };
+        let mut others = all;
+        if (not as usize) < CpuSet::MAX_CPU {
+            others.unset(not as usize);
+        }
+        if others.count() > 0 && sched_setaffinity(Some(pid), &others).is_ok() {
+            let _ = sched_setaffinity(Some(pid), &all);
         }
     }
 

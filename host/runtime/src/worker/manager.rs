@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use wasmp_abi::ObjectKind;
-use wasmp_ipc::{Connection, Limit, Party, RecvError, Spinner, WaitError, Waitable, wait_any};
+use wasmp_ipc::{Advice, Connection, Limit, Party, RecvError, Spinner, WaitError, Waitable, wait_any};
 use wasmp_manager::protocol::{MAX_MESSAGE, Status};
 
 use self::crew::Crews;
@@ -51,7 +51,8 @@ struct Desk {
     /// An answer could not be sent to it.
     refused: bool,
     has_turn: bool,
-    told_to_sleep: bool,
+    /// What it was told last.
+    advice: Advice,
 }
 
 impl Seat for Desk {
@@ -71,12 +72,12 @@ impl Seat for Desk {
         end_of(&self.pipe).is_ok_and(Connection::is_awaited)
     }
 
-    fn tell_to_sleep(&mut self, sleep: bool) {
-        if self.told_to_sleep != sleep
+    fn advise(&mut self, advice: Advice) {
+        if self.advice != advice
             && let Ok(end) = end_of(&self.pipe)
         {
-            self.told_to_sleep = sleep;
-            end.set_busy(sleep);
+            self.advice = advice;
+            end.advise(advice);
         }
     }
 }
@@ -149,7 +150,7 @@ pub(super) fn serve(
                             outbox: Outbox::default(),
                             refused: false,
                             has_turn: false,
-                            told_to_sleep: false,
+                            advice: Advice::Look,
                         }),
                         // It has gone again.
                         Err(OpenError::Refused(_)) => {}

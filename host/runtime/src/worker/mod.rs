@@ -7,6 +7,7 @@
 //! guest that failed.
 
 mod copy;
+pub(crate) mod cpu;
 mod custom;
 mod fault;
 mod fuel;

@@ -12,6 +12,7 @@ use wasmp_abi::ErrorKind;
 use wasmtime::{Func, Instance, Store, TypedFunc, Val};
 use wasmtime_wasi::I32Exit;
 
+use super::cpu::Moves;
 use super::interruption;
 use super::link::Link;
 use super::pools::Pools;
@@ -254,6 +255,7 @@ impl<'t> Session<'t> {
         let state = State {
             link,
             objects,
+            moves: Moves::default(),
             all_memory: template.spec.all_memory,
             pools: Pools::default(),
             processes: Processes::default(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmp_ipc::Gauges;
 use wasmtime::{Memory, ResourceLimiter};
 
+use super::cpu::Moves;
 use super::link::Link;
 use super::objects::Objects;
 use super::pools::Pools;
@@ -21,6 +22,7 @@ const MAX_TABLE_ELEMENTS: usize = 10_000_000;
 pub(super) struct State {
     pub(super) link: Link,
     pub(super) objects: Objects,
+    pub(super) moves: Moves,
     /// Whether an instance can be copied by copying its memory.
     pub(super) all_memory: bool,
     pub(super) pools: Pools,

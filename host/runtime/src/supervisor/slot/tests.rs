@@ -269,3 +269,80 @@ fn a_long_outcome_has_its_time_in_its_first_record() {
     assert_eq!(stage.jobs.get(stage.key).unwrap().batch().bytes, b"beginend");
     assert_eq!(stage.slot.log.slowest().len(), 1);
 }
+
+/// A process that is busy, and ends with this.
+struct Busy(std::process::Child);
+
+impl Busy {
+    fn start() -> Self {
+        let mut command = std::process::Command::new("sh");
+        Self(command.args(["-c", "while :; do :; done"]).spawn().unwrap())
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.0)
+    }
+
+    /// The CPU that it is on.
+    fn cpu(&self) -> u32 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
+        let behind_its_name = stat.rsplit_once(')').unwrap().1;
+        behind_its_name.split_whitespace().nth(36).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_worker_goes_on_on_another_cpu_and_may_use_the_same_ones_as_before() {
+    let busy = Busy::start();
+    let mut stage = Stage::new();
+    let pidfd = rustix::process::pidfd_open(busy.pid(), rustix::process::PidfdFlags::empty()).unwrap();
+    stage.slot.process = Process::Running {
+        pid: busy.0.id(),
+        body: Body::Process(pidfd),
+    };
+    let all = sched_getaffinity(Some(busy.pid())).unwrap();
+    let now = Instant::now();
+    // The system may put it back at any time.
+    let moves = |at: u32| {
+        let before = busy.cpu();
+        stage.slot.change_cpu(before, now + at * cpu::INTERVAL);
+        assert_eq!(sched_getaffinity(Some(busy.pid())).unwrap(), all);
+        busy.cpu() != before
+    };
+    assert!(all.count() == 1 || (0..100).any(moves));
+    stage.slot.change_cpu(u32::MAX, now + 101 * cpu::INTERVAL);
+    assert_eq!(
+        sched_getaffinity(Some(busy.pid())).unwrap(),
+        all,
+        "there is no such CPU"
+    );
+
+    let mut one = CpuSet::new();
+    one.set(busy.cpu() as usize);
+    sched_setaffinity(Some(busy.pid()), &one).unwrap();
+    stage.slot.change_cpu(busy.cpu(), now + 102 * cpu::INTERVAL);
+    assert_eq!(sched_getaffinity(Some(busy.pid())).unwrap(), one, "it has no other");
+}
+
+#[test]
+fn a_worker_that_asks_for_another_cpu_again_and_again_gets_one_now_and_then() {
+    let busy = Busy::start();
+    let mut stage = Stage::new();
+    let pidfd = rustix::process::pidfd_open(busy.pid(), rustix::process::PidfdFlags::empty()).unwrap();
+    stage.slot.process = Process::Running {
+        pid: busy.0.id(),
+        body: Body::Process(pidfd),
+    };
+    let now = Instant::now();
+    for at in 0..100 {
+        stage.slot.change_cpu(0, now + at * cpu::INTERVAL / 100);
+    }
+    assert_eq!(stage.slot.moved, Some(now + cpu::INTERVAL / 2));
+}

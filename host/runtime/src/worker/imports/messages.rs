@@ -300,6 +300,7 @@ fn connection_receive(
     let target = slice(bytes, &state.objects, buffer, capacity as usize)?;
     let mut parked = Vec::new();
     let (connection, party) = connection(&state.objects, number)?;
+    state.moves.heed(&state.objects, connection);
     let received = connection.recv(party, limit(timeout), |message| deliver(&message, target, &mut parked));
     if !parked.is_empty() {
         state.objects.parked = parked;

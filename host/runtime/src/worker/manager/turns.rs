@@ -3,18 +3,23 @@
 //! With a CPU for each of them, all that ask are served in a round. With fewer, each answer would be for one who has to get a
 //! CPU first, and to give it one takes several times as long as to answer. So as many as there are CPUs for have a turn: for
 //! that long they keep their CPUs, and find the server looking for what they ask next. The others sleep, because they are
-//! [told](Seat::tell_to_sleep) to: looking, they would take turns on the CPUs of those that are served.
+//! [told](Seat::advise) to: looking, they would take turns on the CPUs of those that are served.
+//!
+//! Who has a turn may have been put on the server's CPU. The system leaves it there, as both seem to be busy all the time, and
+//! each request takes ten times as long: so it is told which CPU that is, and [asks](crate::worker::cpu) to be put on another.
 //!
 //! That pays off if those who have a turn ask again at once. Where they do not, the server soon stops waiting for them, nobody
 //! else is told to sleep, and turns pass from one client to the next with each request.
 
 use std::time::{Duration, Instant};
 
-use wasmp_ipc::Spinner;
+use wasmp_ipc::{Advice, Spinner};
 
-/// How long a turn takes: long against the change to another one, which takes some 10 µs. Who does not let the server go on
+use crate::worker::cpu;
+
+/// How long a turn takes: long against the change to another one, which takes some 15 µs. Who does not let the server go on
 /// has it for no longer.
-const TURN: Duration = Duration::from_micros(200);
+const TURN: Duration = Duration::from_micros(500);
 
 /// A client, as seen from here.
 pub(super) trait Seat {
@@ -26,8 +31,8 @@ pub(super) trait Seat {
     fn asks(&self) -> bool;
     /// Whether it sleeps until it is answered.
     fn sleeps(&self) -> bool;
-    /// Tells it whether to sleep until it is answered, without a look.
-    fn tell_to_sleep(&mut self, sleep: bool);
+    /// Tells it how to wait for its answer.
+    fn advise(&mut self, advice: Advice);
 }
 
 /// See the [module](self).
@@ -63,7 +68,7 @@ impl Turns {
     pub(super) fn give(&mut self, clients: &mut [impl Seat]) -> bool {
         if clients.len() <= self.seats {
             for client in clients {
-                client.tell_to_sleep(false);
+                client.advise(Advice::Look);
             }
             return false;
         }
@@ -82,11 +87,14 @@ impl Turns {
                 taken += 1;
                 self.next = at + 1;
                 client.set_turn(true);
-                client.tell_to_sleep(false);
+                client.advise(match cpu::current() {
+                    Some(cpu) if self.brisk => Advice::LookElsewhere(cpu),
+                    _ => Advice::Look,
+                });
             } else {
                 crowded = true;
                 if self.brisk {
-                    client.tell_to_sleep(true);
+                    client.advise(Advice::Sleep);
                 }
             }
         }
@@ -123,7 +131,7 @@ impl Turns {
     /// Has those who have a turn sleep when they ask next. Who wakes while they do not is put where they are, and would stay
     /// there beside them, or beside the server.
     fn see_off(&mut self, clients: &mut [impl Seat]) {
-        having_turn(clients).for_each(|client| client.tell_to_sleep(true));
+        having_turn(clients).for_each(|client| client.advise(Advice::Sleep));
         self.for_sleep
             .spin(|| having_turn(clients).all(|client| client.asks() && client.sleeps()));
     }
@@ -148,7 +156,7 @@ mod tests {
     struct Fake {
         turn: bool,
         asks_after: Cell<u32>,
-        told_to_sleep: bool,
+        advice: Advice,
         served: u32,
     }
 
@@ -168,11 +176,11 @@ mod tests {
         }
 
         fn sleeps(&self) -> bool {
-            self.told_to_sleep
+            self.advice == Advice::Sleep
         }
 
-        fn tell_to_sleep(&mut self, sleep: bool) {
-            self.told_to_sleep = sleep;
+        fn advise(&mut self, advice: Advice) {
+            self.advice = advice;
         }
     }
 
@@ -206,7 +214,7 @@ mod tests {
     }
 
     fn told_to_sleep(clients: &[Fake]) -> Vec<bool> {
-        clients.iter().map(|client| client.told_to_sleep).collect()
+        clients.iter().map(|client| client.advice == Advice::Sleep).collect()
     }
 
     #[test]
@@ -227,6 +235,32 @@ mod tests {
             assert_eq!(round(&mut turns, &mut clients, 0), [0, 1]);
         }
         assert_eq!(told_to_sleep(&clients), [false, false, true, true]);
+    }
+
+    #[test]
+    fn who_has_a_turn_is_told_where_the_server_is_once_they_ask_again_at_once() {
+        let mut turns = turns(2);
+        let mut clients = clients(2);
+        turns.give(&mut clients);
+        assert_eq!(
+            clients[0].advice,
+            Advice::Look,
+            "who thinks between two requests can do so anywhere"
+        );
+        turns.brisk = true;
+        end(&mut clients);
+        turns.give(&mut clients);
+        assert!(
+            matches!(clients[1].advice, Advice::LookElsewhere(_)),
+            "{:?}",
+            clients[1].advice
+        );
+        turns.give(&mut clients[..1]);
+        assert_eq!(
+            clients[0].advice,
+            Advice::Look,
+            "with a CPU for each the system does it"
+        );
     }
 
     #[test]
@@ -301,7 +335,7 @@ mod tests {
     fn who_was_told_to_sleep_is_told_when_there_is_room_again() {
         let mut turns = turns(2);
         let mut clients = clients(1);
-        clients[0].told_to_sleep = true;
+        clients[0].advice = Advice::Sleep;
         assert_eq!(round(&mut turns, &mut clients, 0), [0]);
         assert_eq!(told_to_sleep(&clients), [false]);
     }
