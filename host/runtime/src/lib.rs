@@ -122,7 +122,8 @@
 //! executable; the `wasmp` command will do. Other constructors of the program may run in the keeper before it takes
 //! over.
 //!
-//! The zygote keeps one worker forked ahead, `wasmp-spare`, which is the next one that is needed. Once a process or a worker has
+//! The zygote keeps one worker forked ahead, `wasmp-spare`, which is the next one that is needed: your program has its end of a
+//! socket through which it gets its order. Once a process or a worker has
 //! been spawned, which takes a keeper of its own, there is a spare one of those, too.
 //!
 //! The workers of an [inline](PoolBuilder::inline) pool are threads of your program instead: for debugging.

@@ -216,7 +216,7 @@ impl Process {
     ///
     /// One that ends by itself has ended when it has run everything that it had to run, left all that it shares, and was told to
     /// go at once: what the system takes down after that, which can take longer than the task took, is not waited for. Until
-    /// then tools like `ps` may show it (CPython: `waitpid`, which waits for that, too).
+    /// then tools like `ps` may show it, and what memory it had may count (CPython: `waitpid`, which waits for that, too).
     pub fn join(&self) {
         self.shared.wait_until_gone(None);
         self.household.family.output.flush();

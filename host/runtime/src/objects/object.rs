@@ -173,7 +173,7 @@ impl Object {
         }
     }
 
-    /// Takes back whatever the process in this slot held, which is dead.
+    /// Takes back whatever the process in this slot held, which is dead or [says so](super::registry::Seat::leave).
     pub(crate) fn recover(&self, slot: Slot) {
         match self {
             Self::Lock(lock) => lock.recover(slot),

@@ -391,8 +391,9 @@ impl Seat {
 }
 
 impl Seat {
-    /// The worker has said that it is gone, but may be lying: closes what it has open, and takes back what it has left. What
-    /// it leaves from now on is taken back when it is dead.
+    /// The worker has said that it is gone: closes what it has open, and takes back what it has left. An honest one touches
+    /// nothing after that. One that is lying could have done before whatever it does now, and it is all taken back once more when
+    /// it is dead.
     pub(crate) fn leave(&mut self) {
         self.recover();
         let open: Vec<Token> = self.open.keys().copied().collect();

@@ -50,8 +50,8 @@ pub(crate) enum ToZygote {
     Load,
     /// Start a worker.
     Fork(Order),
-    /// The worker that stood by has been given an order.
-    Taken,
+    /// The worker with this process id does not stand by any more: it has been given an order, or could not be.
+    Taken { pid: u32 },
 }
 
 /// An order to start a worker. Descriptors: ring memory, doorbell, control socket, lifeline; then, as far as the order speaks of
@@ -76,7 +76,7 @@ pub(crate) enum FromZygote {
     Ready,
     /// The module cannot be loaded; the zygote ends.
     Unusable { why: String },
-    /// A worker stands by for an [`Order`]. Descriptors: its pidfd, and where to send it.
+    /// A worker stands by for a [`Fork`](ToZygote::Fork). Descriptors: its pidfd, and where to send that.
     StandsBy { pid: u32 },
     /// A worker runs. Descriptor: its pidfd.
     Forked { birth: u64, pid: u32 },

@@ -53,12 +53,10 @@ impl Spare {
         control: &Channel,
         (template, walls): (&Template, &Walls),
         belongings: impl FnOnce(&[u8], Vec<OwnedFd>) -> io::Result<Belongings>,
-    ) -> io::Result<()> {
+    ) {
         self.wanted = false;
         // What is not possible now is tried again after the next order.
-        let Ok((theirs, ours)) = Channel::pair() else {
-            return Ok(());
-        };
+        let Ok((theirs, ours)) = Channel::pair() else { return };
         match fork() {
             Ok(0) => {
                 let _ = rustix::thread::set_name(c"wasmp-spare");
@@ -71,24 +69,23 @@ impl Spare {
                 })
             }
             Ok(pid) => {
-                self.pid = Some(pid);
-                let pidfd = open_child(pid)?;
-                control.send(&encode(&FromZygote::StandsBy { pid }), &[pidfd.as_fd(), theirs.as_fd()])
+                let told = open_child(pid).and_then(|pidfd| {
+                    control.send(&encode(&FromZygote::StandsBy { pid }), &[pidfd.as_fd(), theirs.as_fd()])
+                });
+                // If nobody has the other end, it ends.
+                self.pid = told.is_ok().then_some(pid);
             }
-            Err(_) => Ok(()),
+            Err(_) => {}
         }
     }
 
-    /// A worker was ordered: here, or from the one that stood by.
-    pub(super) fn ordered(&mut self, from_it: bool) {
+    /// A worker was ordered, and another may be.
+    pub(super) fn wish(&mut self) {
         self.wanted = !self.useless;
-        if from_it {
-            self.pid = None;
-        }
     }
 
-    /// A child of the zygote has ended.
-    pub(super) fn ended(&mut self, pid: u32) {
+    /// This worker has an order, or has ended.
+    pub(super) fn leave(&mut self, pid: u32) {
         self.pid.take_if(|spare| *spare == pid);
     }
 }

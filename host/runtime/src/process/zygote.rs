@@ -43,7 +43,7 @@ fn serve(control: &Channel) -> io::Result<()> {
         if attention.child {
             let mut lost = Ok(());
             reap(|pid, status| {
-                spare.ended(pid);
+                spare.leave(pid);
                 if lost.is_ok() {
                     lost = control.send(&encode(&FromZygote::Exited { pid, status }), &[]);
                 }
@@ -56,20 +56,24 @@ fn serve(control: &Channel) -> io::Result<()> {
             };
             match decode(&buffer[..len])? {
                 ToZygote::Fork(order) => {
-                    spare.ordered(false);
+                    spare.wish();
                     let birth = order.birth;
                     let worker =
                         belongings(order, fds).and_then(|belongings| start_worker(&template, &walls, belongings));
                     report(control, birth, worker)?;
                 }
-                ToZygote::Taken => spare.ordered(true),
+                ToZygote::Taken { pid } => {
+                    spare.leave(pid);
+                    spare.wish();
+                }
                 ToZygote::Prepare { .. } | ToZygote::Load => return Err(out_of_turn()),
             }
         }
         if !attention.child && !attention.order {
-            spare.prepare(control, (&template, &walls), |order, fds| {
-                belongings(decode(order)?, fds)
-            })?;
+            spare.prepare(control, (&template, &walls), |message, fds| match decode(message)? {
+                ToZygote::Fork(order) => belongings(order, fds),
+                _ => Err(out_of_turn()),
+            });
         }
     }
 }

@@ -125,7 +125,8 @@ impl Customer {
     /// Writes what is owed, as far as there is room.
     fn tell(&mut self, gone: Option<&str>, solo: Option<&Solo>) -> Result<(), Violation> {
         // A copy of its owner may be there before it is called, and what it is called with can be wrong.
-        if let Some(pid) = solo.filter(|solo| solo.called && !self.told_pid).and_then(Solo::pid) {
+        let is_told = |solo: &&Solo| (solo.called || solo.exit().is_some()) && !self.told_pid;
+        if let Some(pid) = solo.filter(is_told).and_then(Solo::pid) {
             self.told_pid = self.tell_of(Head::new(news::STARTED, 0, pid.into()), "")?;
         }
         for (job, delivery) in self.deliveries.try_iter() {

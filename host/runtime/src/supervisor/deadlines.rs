@@ -29,7 +29,7 @@ impl Core {
         let mourned = self.mourned.iter().map(|mourned| mourned.until);
         let delayed = self.delayed.last().map(|(due, _)| *due);
         let solo = self.solo.as_ref().and_then(Solo::timer);
-        let released = self.solo.as_ref().and_then(|solo| solo.released);
+        let released = self.solo.as_ref().and_then(Solo::released);
         slots
             .chain(mourned)
             .chain(self.ask_at)
@@ -42,9 +42,6 @@ impl Core {
 
     /// Kills the workers whose item has used up its time.
     pub(super) fn enforce_deadlines(&mut self, now: Instant) {
-        if let Some(solo) = &mut self.solo {
-            solo.released = None;
-        }
         for at in 0..self.slots.len() {
             let overdue = |core: &mut Self| {
                 let (deadline, verdict) = ultimatum(&core.slots[at], &mut core.jobs, core.patience)?;

@@ -178,9 +178,9 @@ impl Core {
             }
         }
         self.bury(at, now, "a process ended");
-        let of_a_guest = self.owner.as_ref().is_some_and(|owner| owner.life.is_some());
-        if let Some(solo) = self.solo.as_mut().filter(|_| of_a_guest) {
-            solo.released = Some(now);
+        // Those above are told by the supervisor's thread: this may be any, with one of them locked.
+        if let Some(solo) = &mut self.solo {
+            solo.set_released(now);
         }
     }
 

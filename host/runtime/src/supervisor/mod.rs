@@ -202,9 +202,13 @@ impl Shared {
         found.or_else(ready)
     }
 
-    /// A turn of the supervisor thread.
-    fn tick(&self) {
-        self.act(Core::enforce_deadlines);
+    /// A turn of the supervisor thread. Whether those above may wait for what has happened since the last one.
+    fn tick(&self) -> bool {
+        let released = self.act(|core, now| {
+            core.enforce_deadlines(now);
+            core.solo.as_mut().is_some_and(solo::Solo::take_released)
+        });
+        released || !self.ancestors.is_empty()
     }
 
     /// Lives on without its owner until its work is done, if it is a pool.

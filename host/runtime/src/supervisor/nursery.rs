@@ -46,6 +46,8 @@ pub(super) struct Zygote {
     ordered: Mutex<HashSet<u64>>,
     /// The worker that stands by.
     spare: Mutex<Option<Spare>>,
+    /// One that has stood by and was given an order, of which the zygote has not been told.
+    taken: Mutex<Option<u32>>,
 }
 
 /// A worker that waits for its order. It ends when this is dropped without one.
@@ -93,6 +95,16 @@ impl Zygote {
 
     pub(super) fn stands_by(&self, spare: Spare) {
         *lock(&self.spare) = Some(spare);
+    }
+
+    /// Tells the zygote that nobody stands by any more, if it does not know. Where that does not work now, it does before the
+    /// next order.
+    fn tell_taken(&self) {
+        lock(&self.taken).take_if(|pid| {
+            self.control
+                .try_send(&encode(&ToZygote::Taken { pid: *pid }), &[])
+                .is_ok()
+        });
     }
 
     /// A worker of it has ended.
@@ -244,22 +256,21 @@ impl Nursery {
     /// Orders a worker. One that has stood by is returned; any other is heard of through the supervisor.
     pub(super) fn fork(&self, order: Order, fds: &[BorrowedFd<'_>]) -> io::Result<Option<(u32, OwnedFd)>> {
         let birth = order.birth;
-        let zygote = self.zygote()?;
-        let spare = lock(&zygote.spare).take();
-        if let Some(Spare { pid, pidfd, channel }) = spare {
-            // Before it can end.
-            self.supervisor.know_pid(birth, pid);
-            let handed = channel.try_send(&encode(&order), fds);
-            // If the zygote cannot be told now, it makes no other until it hears of the next order.
-            let _ = zygote.control.try_send(&encode(&ToZygote::Taken), &[]);
-            if handed.is_ok() {
-                return Ok(Some((pid, pidfd)));
-            }
-            self.supervisor.forget_pid(pid);
-        }
         let message = encode(&ToZygote::Fork(order));
         if message.len() > MAX_MESSAGE {
             return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let zygote = self.zygote()?;
+        zygote.tell_taken();
+        let spare = lock(&zygote.spare).take();
+        if let Some(Spare { pid, pidfd, channel }) = spare {
+            let handed = self.supervisor.hand(birth, pid, || channel.try_send(&message, fds));
+            *lock(&zygote.taken) = Some(pid);
+            zygote.tell_taken();
+            // One that has died meanwhile has got nothing.
+            if handed.is_ok() {
+                return Ok(Some((pid, pidfd)));
+            }
         }
         lock(&zygote.ordered).insert(birth);
         zygote.control.try_send(&message, fds).map(|()| None).map_err(|error| {
@@ -285,6 +296,7 @@ impl Nursery {
             changed: Condvar::new(),
             ordered: Mutex::default(),
             spare: Mutex::default(),
+            taken: Mutex::default(),
         });
         let fds: Vec<BorrowedFd<'_>> = self.fds.iter().map(|fd| fd.as_fd()).collect();
         let (spec_len, once) = (self.spec_len, self.once);

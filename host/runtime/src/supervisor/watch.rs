@@ -37,7 +37,7 @@ pub(crate) enum Watched {
     Control { id: u32 },
     /// The worker in this slot asks about an object.
     Request { pool: u32, slot: usize },
-    /// A worker has ended whose pool is no more.
+    /// A worker has ended that its pool has buried before, or whose pool is no more.
     Grave { id: u32 },
 }
 
@@ -220,10 +220,10 @@ impl Supervisor {
         let _ = epoll::delete(&self.epoll, fd);
     }
 
-    /// Clears the seat of a worker whose pool is no more, once it is dead.
+    /// Clears the seat of a worker that is none of its pool's any more, once it is dead.
     pub(super) fn bury(&self, body: Body, seat: Seat) {
         let id = self.next_control.fetch_add(1, Ordering::Relaxed);
-        // Known before it can be reported. It was watched for its pool, which nobody hears about any more.
+        // Known before it can be reported. It was watched for its pool, which has nothing to do with it any more.
         let mut graves = lock(&self.graves);
         let watched = epoll::delete(&self.epoll, &body).and_then(|()| {
             let event = EventData::new_u64(Watched::Grave { id }.token());
@@ -297,11 +297,8 @@ impl Supervisor {
             }
             let now = self.clock(Instant::now());
             for pool in self.all_pools() {
-                if pool.timer.load(Ordering::Acquire) <= now {
-                    pool.tick();
-                    if !pool.ancestors.is_empty() && pool.is_gone() {
-                        self.nudge_ancestors(&pool);
-                    }
+                if pool.timer.load(Ordering::Acquire) <= now && pool.tick() {
+                    self.nudge_ancestors(&pool);
                 }
             }
         }

@@ -76,17 +76,18 @@ impl Supervisor {
         lock(&self.births).places.insert(birth, Place { pool, slot });
     }
 
-    /// Which process a worker is that is about to be born.
-    pub(in crate::supervisor) fn know_pid(&self, birth: u64, pid: u32) {
+    /// Hands an order to the process that is to be this worker, and knows it by then if that has worked. That it has ended is
+    /// heard of after that, or has been: then nobody is there to take the order.
+    pub(in crate::supervisor) fn hand(
+        &self,
+        birth: u64,
+        pid: u32,
+        send: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut births = lock(&self.births);
-        if births.places.contains_key(&birth) {
-            births.by_pid.insert(pid, birth);
-        }
-    }
-
-    /// It is none of them.
-    pub(in crate::supervisor) fn forget_pid(&self, pid: u32) {
-        lock(&self.births).by_pid.remove(&pid);
+        send()?;
+        births.by_pid.insert(pid, birth);
+        Ok(())
     }
 
     /// A worker that is dead, and of which nobody asks how it ended.
@@ -205,7 +206,11 @@ impl Supervisor {
 
     fn on_forked(&self, birth: u64, pid: u32, fds: Vec<OwnedFd>) {
         let Some(pidfd) = fds.into_iter().next() else { return };
-        self.know_pid(birth, pid);
+        let mut births = lock(&self.births);
+        if births.places.contains_key(&birth) {
+            births.by_pid.insert(pid, birth);
+        }
+        drop(births);
         self.on_born(birth, pid, Body::Process(pidfd));
     }
 
