@@ -291,6 +291,19 @@ impl Busy {
     }
 }
 
+impl Stage {
+    /// The same, whose worker is this process.
+    fn of(busy: &Busy) -> Self {
+        let mut stage = Self::new();
+        let pidfd = rustix::process::pidfd_open(busy.pid(), rustix::process::PidfdFlags::empty()).unwrap();
+        stage.slot.process = Process::Running {
+            pid: busy.0.id(),
+            body: Body::Process(pidfd),
+        };
+        stage
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.kill().unwrap();
@@ -301,12 +314,7 @@ impl Drop for Busy {
 #[test]
 fn a_worker_goes_on_on_another_cpu_and_may_use_the_same_ones_as_before() {
     let busy = Busy::start();
-    let mut stage = Stage::new();
-    let pidfd = rustix::process::pidfd_open(busy.pid(), rustix::process::PidfdFlags::empty()).unwrap();
-    stage.slot.process = Process::Running {
-        pid: busy.0.id(),
-        body: Body::Process(pidfd),
-    };
+    let mut stage = Stage::of(&busy);
     let all = sched_getaffinity(Some(busy.pid())).unwrap();
     let now = Instant::now();
     // The system may put it back at any time.
@@ -334,12 +342,7 @@ fn a_worker_goes_on_on_another_cpu_and_may_use_the_same_ones_as_before() {
 #[test]
 fn a_worker_that_asks_for_another_cpu_again_and_again_gets_one_now_and_then() {
     let busy = Busy::start();
-    let mut stage = Stage::new();
-    let pidfd = rustix::process::pidfd_open(busy.pid(), rustix::process::PidfdFlags::empty()).unwrap();
-    stage.slot.process = Process::Running {
-        pid: busy.0.id(),
-        body: Body::Process(pidfd),
-    };
+    let mut stage = Stage::of(&busy);
     let now = Instant::now();
     for at in 0..100 {
         stage.slot.change_cpu(0, now + at * cpu::INTERVAL / 100);
