@@ -24,4 +24,4 @@ mod process;
 pub use certificates::Certified;
 pub use guests::{objects, processes, program, tasks};
 pub use isolated::{chaos_time, fuzz_time, isolated};
-pub use process::{Process, descendants, eventually, own_fds};
+pub use process::{FDS_OF_A_SPARE, Process, descendants, eventually, own_fds};

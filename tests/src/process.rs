@@ -178,6 +178,9 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Descriptors that a host has for the worker that stands by, if one does: it may be about to come, or have been killed.
+pub const FDS_OF_A_SPARE: usize = 2;
+
 /// What the descriptors of this process are open on.
 ///
 /// # Panics

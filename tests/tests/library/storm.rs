@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_bytes::{ByteBuf, Bytes};
 use wasmp::{AsyncResult, Error, ErrorKind, Pool};
-use wasmp_tests::{Process, chaos_time, descendants, eventually, isolated, own_fds};
+use wasmp_tests::{FDS_OF_A_SPARE, Process, chaos_time, descendants, eventually, isolated, own_fds};
 
 use crate::chaos::Random;
 use crate::common::{builder, close};
@@ -247,7 +247,11 @@ fn everything_at_once() {
             "{done} pieces of work, {killed} kills: that was no storm"
         );
         let (fds_after, after) = quiet();
-        assert_eq!(fds_after, fds, "descriptors are left: {:?}", own_fds());
+        assert!(
+            fds_after <= fds + FDS_OF_A_SPARE,
+            "descriptors are left, {fds_after} instead of {fds}: {:?}",
+            own_fds()
+        );
         assert!(after < before + MARGIN, "memory has grown from {before} to {after} KiB");
         assert_eq!(pool.apply::<_, i64>("square", (3,)).unwrap(), 9);
         close(&pool);
