@@ -232,15 +232,15 @@ fn an_owner_of_pools_that_forges_orders_harms_its_own_pools_only() {
 
 /// Wakes whoever waits for one of this process's doorbells.
 fn ring_all() {
+    let one = 1_u64;
     let open = fs::read_dir("/proc/self/fd").unwrap();
     let paths = open.map(|entry| entry.unwrap().path());
     let bells = paths.filter(|path| fs::read_link(path).is_ok_and(|file| file.as_os_str() == "anon_inode:[eventfd]"));
     for bell in bells {
         let bell: i32 = bell.file_name().unwrap().to_str().unwrap().parse().unwrap();
         // SAFETY: eight bytes that live until it returns.
-        unsafe { libc::write(bell, (&raw const ONE).cast(), size_of_val(&ONE)) };
+        unsafe { libc::write(bell, (&raw const one).cast(), size_of_val(&one)) };
     }
-    static ONE: u64 = 1;
 }
 
 #[test]

@@ -180,7 +180,7 @@ impl Core {
         self.bury(at, now, "a process ended");
         // Those above are told by the supervisor's thread: this may be any, with one of them locked.
         if let Some(solo) = &mut self.solo {
-            solo.set_released(now);
+            solo.released = Some(now);
         }
     }
 

@@ -206,7 +206,7 @@ impl Shared {
     fn tick(&self) -> bool {
         let released = self.act(|core, now| {
             core.enforce_deadlines(now);
-            core.solo.as_mut().is_some_and(solo::Solo::take_released)
+            core.solo.as_mut().is_some_and(|solo| solo.released.take().is_some())
         });
         released || !self.ancestors.is_empty()
     }

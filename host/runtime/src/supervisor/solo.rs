@@ -89,7 +89,7 @@ pub(crate) struct Solo {
     /// With which code it was about to exit.
     said: Option<i32>,
     /// When it was released, until the supervisor's thread has had those above it look whether that was what they wait for.
-    released: Option<Instant>,
+    pub(super) released: Option<Instant>,
     /// What it was killed for, as Python counts. SIGTERM is sent as SIGKILL: no guest can do anything about the one, and one
     /// that has escaped could.
     sentence: Option<i32>,
@@ -205,20 +205,6 @@ impl Solo {
 
     pub(crate) fn pid(&self) -> Option<u32> {
         self.pid
-    }
-
-    /// See [`Core::release`].
-    pub(super) fn set_released(&mut self, now: Instant) {
-        self.released = Some(now);
-    }
-
-    pub(super) fn released(&self) -> Option<Instant> {
-        self.released
-    }
-
-    /// Whether it was released since this was asked last.
-    pub(super) fn take_released(&mut self) -> bool {
-        self.released.take().is_some()
     }
 
     /// Until when its end may be unknown.

@@ -5,11 +5,11 @@
 //! that long they keep their CPUs, and find the server looking for what they ask next. The others sleep, because they are
 //! [told](Seat::advise) to: looking, they would take turns on the CPUs of those that are served.
 //!
-//! Who has a turn may have been put on the server's CPU. The system leaves it there, as both seem to be busy all the time, and
-//! each request takes ten times as long: so it is told which CPU that is, and [asks](crate::worker::cpu) to be put on another.
-//!
 //! That pays off if those who have a turn ask again at once. Where they do not, the server soon stops waiting for them, nobody
 //! else is told to sleep, and turns pass from one client to the next with each request.
+//!
+//! Who has a turn may have been put on the server's CPU. The system leaves it there, as both seem to be busy all the time, and
+//! each request takes ten times as long: so it is told which CPU that is, and [asks](crate::worker::cpu) to be put on another.
 
 use std::time::{Duration, Instant};
 
