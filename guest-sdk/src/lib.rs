@@ -201,7 +201,7 @@ pub use host::memory::AtomicNumber;
 pub use logging::{Level, Logger, get_logger, log_to_stderr};
 pub use manager::{Counter, Dict, Line, List, Manager, ManagerBuilder, Namespace, Object, Set, managed};
 pub use object::New;
-pub use pool::{AsyncResult, Call, Cause, IMap, Pool, PoolBuilder, PoolError, Retry, TaskError, as_completed};
+pub use pool::{AsyncResult, Call, Cause, IMap, Pool, PoolBuilder, PoolError, TaskError, as_completed};
 pub use process::{
     Context, CurrentProcess, ParentProcess, Process, ProcessBuilder, ProcessError, StartMethod, active_children,
     cpu_count, current_process, get_all_start_methods, get_context, get_start_method, parent_process, set_start_method,
@@ -213,7 +213,7 @@ pub use shared::{
     SimpleQueue, Synchronized, TaskDoneError, Value, Waitable, pipe, pipe_one_way, try_wait, wait, wait_timeout,
 };
 pub use task::{Fits, Gives, Named, Task};
-pub use wasmp_abi::{ErrorKind, Integer, ListItem, Plain};
+pub use wasmp_abi::{ErrorKind, Integer, ListItem, Plain, Retry};
 pub use wasmp_macros::{main, managed, task};
 pub use wasmp_manager::{CallError, ManagerError, Usage};
 

@@ -9,6 +9,7 @@ mod error_kind;
 pub mod list;
 mod object_kind;
 mod plain;
+mod retry;
 mod status;
 
 pub use atomic::Atomic;
@@ -18,6 +19,7 @@ pub use object_kind::ObjectKind;
 pub use plain::{Integer, Plain};
 #[doc(hidden)]
 pub use plain::{store_all, with_bytes};
+pub use retry::Retry;
 pub use status::Status;
 
 /// The module that every wasmp import comes from. A change of meaning gets a new module beside it (`wasmp_v2`); new

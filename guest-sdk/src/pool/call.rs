@@ -3,10 +3,10 @@
 use std::{borrow::Cow, rc::Rc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
-use wasmp_abi::pool::{RETRY_ON_ERROR, RETRY_ON_TIMEOUT};
+use wasmp_abi::Retry;
 
 use super::{
-    Pool, PoolError, Retry,
+    Pool, PoolError,
     imap::IMap,
     job::Job,
     result::{AsyncResult, open_all, open_one},
@@ -97,13 +97,12 @@ impl<'p> Call<'p> {
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let mut options = Vec::with_capacity(32);
         options.extend_from_slice(&chunksize.unwrap_or(0).to_le_bytes());
-        options.extend_from_slice(&self.retry.times.to_le_bytes());
-        let timeout = u32::from(self.retry.timeout) * RETRY_ON_TIMEOUT;
-        let error = u32::from(self.retry.error) * RETRY_ON_ERROR;
-        options.extend_from_slice(&(timeout | error).to_le_bytes());
+        let (retries, retry_on, backoff) = self.retry.parts();
+        options.extend_from_slice(&retries.to_le_bytes());
+        options.extend_from_slice(&retry_on.to_le_bytes());
         options.extend_from_slice(&[0; 4]);
         options.extend_from_slice(&nanoseconds(self.timeout).to_le_bytes());
-        options.extend_from_slice(&nanoseconds(self.retry.backoff).to_le_bytes());
+        options.extend_from_slice(&backoff.to_le_bytes());
         Job::begin(&self.pool.inner, task, &options)
     }
 

@@ -12,7 +12,7 @@ mod result;
 use std::{fmt, rc::Rc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
-use wasmp_abi::Status;
+use wasmp_abi::{Retry, Status};
 
 use self::job::{Inner, deadline};
 pub use self::{
@@ -60,44 +60,6 @@ pub struct Pool {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").finish_non_exhaustive()
-    }
-}
-
-/// When an item that failed is tried again: by default when its worker process was lost under it, and then at once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[must_use = "a policy does nothing until a pool or a call gets it"]
-pub struct Retry {
-    times: u32,
-    timeout: bool,
-    error: bool,
-    backoff: Duration,
-}
-
-impl Retry {
-    /// An item whose worker died under it is tried again up to `times` times.
-    pub fn times(times: u32) -> Self {
-        Self {
-            times,
-            ..Self::default()
-        }
-    }
-
-    /// Also one that ran longer than it may.
-    pub fn on_timeout(mut self) -> Self {
-        self.timeout = true;
-        self
-    }
-
-    /// Also one that failed by itself: by an error, a panic, a trap or an exit.
-    pub fn on_error(mut self) -> Self {
-        self.error = true;
-        self
-    }
-
-    /// Waits so long before the second attempt, and twice as long before each further one, up to 1024 times as long.
-    pub fn backoff(mut self, pause: Duration) -> Self {
-        self.backoff = pause;
-        self
     }
 }
 

@@ -29,8 +29,11 @@ fn p_07_arguments_and_name_arrive_and_the_exit_code_comes_back() {
         assert_eq!(parent, Some(("MainProcess".to_owned(), std::process::id())));
         assert_eq!((ended(&process), process.is_alive()), (0, false));
         process.join();
+        let named = |bytes: usize| context.process("nothing").name("x".repeat(bytes)).start();
+        assert!(matches!(named(256), Err(Error::Invalid(why)) if why.contains("at most 255 bytes")));
+        assert_eq!(named(255).unwrap().name().len(), 255);
         let other = context.process("nothing").start().unwrap();
-        assert_eq!((other.name(), other.daemon(), ended(&other)), ("Process-2", false, 0));
+        assert_eq!((other.name(), other.daemon(), ended(&other)), ("Process-3", false, 0));
     });
 }
 

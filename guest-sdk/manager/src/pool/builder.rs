@@ -1,13 +1,15 @@
 //! Pools that are set up.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use serde::Serialize;
+use wasmp_abi::Retry;
 
 use super::{Error, Pool, PoolError, Prepares};
 use crate::ManagerError;
 use crate::client::{Client, Proxy};
-use crate::protocol::{Op, Writer};
+use crate::protocol::{Op, Policy, Writer};
 
 /// What each instance runs before anything else, or what is wrong with it.
 #[derive(Clone, Debug)]
@@ -23,7 +25,13 @@ pub struct PoolBuilder<C: Client> {
     client: C,
     processes: Option<u32>,
     max_tasks: Option<u32>,
+    policy: Policy,
     initializer: Option<Initializer>,
+}
+
+/// So many processes, for a manager, which may have no more than it can count in 32 bits anyway.
+pub(super) fn count(processes: usize) -> u32 {
+    u32::try_from(processes).unwrap_or(u32::MAX)
 }
 
 impl<C: Client> PoolBuilder<C> {
@@ -32,14 +40,14 @@ impl<C: Client> PoolBuilder<C> {
             client: client.clone(),
             processes: None,
             max_tasks: None,
+            policy: Policy::default(),
             initializer: None,
         }
     }
 
     /// How many workers. Default: as many as the manager's machine has CPUs.
     pub fn processes(mut self, processes: usize) -> Self {
-        // A manager may have no more than it can count in 32 bits anyway.
-        self.processes = Some(u32::try_from(processes).unwrap_or(u32::MAX));
+        self.processes = Some(count(processes));
         self
     }
 
@@ -52,7 +60,7 @@ impl<C: Client> PoolBuilder<C> {
     /// A task of the manager's module that each instance runs before any other, with these arguments, a tuple (CPython:
     /// `initializer` and `initargs`). When three in a row fail, the pool gives up: all that is called then, and later, ends with
     /// [`PoolError::Broken`], which says why. So it does at once if there is no such task. One that never returns holds the pool until
-    /// somebody terminates it.
+    /// somebody terminates it, unless there is a [`timeout`](Self::timeout).
     ///
     /// What the manager itself holds can be in the arguments, wherever they come from, and handles of this host where a manager and
     /// its client are on the same one. What has travelled so from a host lives as long as the manager. From a guest, handles of this
@@ -68,6 +76,19 @@ impl<C: Client> PoolBuilder<C> {
             task: C::initializer_name(&task).map(Into::into),
             args: encoded.map(|()| bytes),
         });
+        self
+    }
+
+    /// Kills an item that runs longer than this, and an initializer, whoever has called it. Calls may [say
+    /// otherwise](super::Call::timeout). Default: no limit.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.policy.timeout = Some(timeout);
+        self
+    }
+
+    /// When an item that failed is tried again. Calls may [say otherwise](super::Call::retry). Default: never.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.policy.retry = Some(retry);
         self
     }
 
@@ -117,6 +138,7 @@ impl<C: Client> PoolBuilder<C> {
     fn write(&self, writer: &mut Writer<'_>) -> Result<(), ManagerError> {
         writer.u32(self.processes.unwrap_or(0));
         writer.u32(self.max_tasks.unwrap_or(0));
+        self.policy.write(writer);
         match &self.initializer {
             Some(Initializer {
                 task: Ok(task),

@@ -1,15 +1,21 @@
 //! One call on a pool, with its options.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use wasmp_abi::Retry;
 
-use super::imap::AHEAD;
-use super::job::{Inputs, Job};
+use super::job::{Inputs, Job, Terms};
 use super::{AsyncResult, Calls, Error, IMap, Pool, PoolError};
 use crate::client::Client;
+use crate::protocol::Policy;
 
 /// Items for one call of a worker: as many as the pool likes.
 const ANY_CHUNK: u32 = 0;
+
+/// How many inputs of `imap` are ahead of whoever takes the results, unless somebody says otherwise.
+const AHEAD: u64 = 64;
 
 /// A task of a pool and how to call it; from [`Pool::task`].
 #[derive(Clone, Debug)]
@@ -18,6 +24,8 @@ pub struct Call<'p, F, C: Client> {
     pool: &'p Pool<C>,
     task: F,
     chunksize: Option<u32>,
+    policy: Policy,
+    buffersize: u64,
 }
 
 impl<'p, F, C: Client> Call<'p, F, C> {
@@ -26,6 +34,8 @@ impl<'p, F, C: Client> Call<'p, F, C> {
             pool,
             task,
             chunksize: None,
+            policy: Policy::default(),
+            buffersize: AHEAD,
         }
     }
 
@@ -33,9 +43,30 @@ impl<'p, F, C: Client> Call<'p, F, C> {
     /// take.
     ///
     /// A chunk is no longer than what is submitted at once: 2048 items, with 64 KiB of arguments, or for `imap` the inputs that are
-    /// pulled together, 64 at most. Other clients wait for whole chunks, of which each process has two.
+    /// pulled together, as many as [`buffersize`](Self::buffersize) says at most. Other clients wait for whole chunks, of which each
+    /// process has two.
     pub fn chunksize(mut self, items: u32) -> Self {
         self.chunksize = Some(items);
+        self
+    }
+
+    /// Kills an item that runs longer than this. Its worker is replaced, which costs about a millisecond. Default: what the
+    /// pool's [builder](super::PoolBuilder::timeout) was told.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.policy.timeout = Some(timeout);
+        self
+    }
+
+    /// When an item that failed is tried again. Default: what the pool's [builder](super::PoolBuilder::retry) was told.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.policy.retry = Some(retry);
+        self
+    }
+
+    /// For `imap`: how many inputs may be ahead of whoever takes the results (CPython: `buffersize`, of `Executor.map`); it is at
+    /// least 1. Default: 64.
+    pub fn buffersize(mut self, items: usize) -> Self {
+        self.buffersize = items.max(1) as u64;
         self
     }
 
@@ -49,8 +80,12 @@ impl<'p, F, C: Client> Call<'p, F, C> {
             return Err(PoolError::Invalid(why.to_owned()));
         }
         let task = C::task_name(&self.task).map_err(PoolError::Invalid)?;
-        let chunk = chunksize.unwrap_or(ANY_CHUNK);
-        Ok(Job::begin(&self.pool.proxy, &task, chunk, inputs, most)?)
+        let terms = Terms {
+            task: &task,
+            chunk: chunksize.unwrap_or(ANY_CHUNK),
+            policy: self.policy,
+        };
+        Ok(Job::begin(&self.pool.proxy, &terms, inputs, most)?)
     }
 
     /// Calls the task with these arguments, a tuple, and waits for its result.
@@ -148,7 +183,7 @@ impl<'p, F, C: Client> Call<'p, F, C> {
     }
 
     /// As [`map`](Self::map), without waiting for all: results come as the iterator is pulled, in the order of the inputs, which
-    /// are pulled 64 ahead of them at most.
+    /// are pulled so far ahead of them as [`buffersize`](Self::buffersize) says: so they may be endless.
     ///
     /// # Errors
     ///
@@ -182,7 +217,7 @@ impl<'p, F, C: Client> Call<'p, F, C> {
         C: Calls<F, (I::Item,), R, M>,
     {
         let mut inputs = Inputs::new(inputs.into_iter(), false);
-        let job = self.begin::<(I::Item,), R, M, _>(self.chunksize, &mut inputs, AHEAD)?;
-        Ok(IMap::new(inputs, job, ordered))
+        let job = self.begin::<(I::Item,), R, M, _>(self.chunksize, &mut inputs, self.buffersize)?;
+        Ok(IMap::new(inputs, job, self.buffersize, ordered))
     }
 }

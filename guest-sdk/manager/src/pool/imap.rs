@@ -15,9 +15,6 @@ use crate::client::Client;
 use crate::protocol::FOREVER;
 use crate::sync::nanoseconds;
 
-/// How many inputs are ahead of whoever takes the results, at most.
-pub(super) const AHEAD: u64 = 64;
-
 /// The results of [`Pool::imap`](super::Pool::imap): pulls inputs as it is pulled itself.
 ///
 /// It goes on after an item that failed. An input that cannot be serialized is the last: its error comes after the results of
@@ -25,6 +22,8 @@ pub(super) const AHEAD: u64 = 64;
 pub struct IMap<I, R, C: Client> {
     inputs: Inputs<I>,
     job: Job<C>,
+    /// How many inputs may be ahead of the results.
+    ahead: u64,
     ordered: bool,
     taken: u64,
     /// Outcomes that nobody has taken, by their turn.
@@ -40,10 +39,11 @@ impl<I, R, C: Client> fmt::Debug for IMap<I, R, C> {
 }
 
 impl<I: Iterator<Item: Serialize>, R, C: Client> IMap<I, R, C> {
-    pub(super) fn new(inputs: Inputs<I>, job: Job<C>, ordered: bool) -> Self {
+    pub(super) fn new(inputs: Inputs<I>, job: Job<C>, ahead: u64, ordered: bool) -> Self {
         Self {
             inputs,
             job,
+            ahead,
             ordered,
             taken: 0,
             early: BTreeMap::new(),
@@ -69,10 +69,10 @@ impl<I: Iterator<Item: Serialize>, R, C: Client> IMap<I, R, C> {
     /// Submits inputs when there is room for many.
     fn pull(&mut self) -> Result<(), ManagerError> {
         let ahead = self.inputs.written() - self.taken;
-        if self.inputs.ended() || ahead > AHEAD / 2 {
+        if self.inputs.ended() || ahead > self.ahead / 2 {
             return Ok(());
         }
-        self.job.submit(&mut self.inputs, AHEAD - ahead)
+        self.job.submit(&mut self.inputs, self.ahead - ahead)
     }
 
     /// Nothing more will come: each input that has no outcome gets this error.

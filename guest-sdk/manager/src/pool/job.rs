@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Error, PoolError};
 use crate::client::{Client, Proxy};
-use crate::protocol::{BROKEN, CANCELLED, COMPLETE, Fields, OPEN, OVERFULL, Op, REFUSED, Status, Writer};
+use crate::protocol::{BROKEN, CANCELLED, COMPLETE, Fields, OPEN, OVERFULL, Op, Policy, REFUSED, Status, Writer};
 use crate::sync::in_time;
 use crate::{ManagerError, told};
 
@@ -95,6 +95,14 @@ impl<I: Iterator<Item: Serialize>> Inputs<I> {
     }
 }
 
+/// What is called, and how.
+pub(super) struct Terms<'c> {
+    pub(super) task: &'c str,
+    /// Items for one call of a worker; 0: the pool's choice.
+    pub(super) chunk: u32,
+    pub(super) policy: Policy,
+}
+
 /// A job, as its client knows it.
 pub(super) struct Job<C: Client> {
     proxy: Proxy<C>,
@@ -128,14 +136,14 @@ impl<C: Client> Job<C> {
     /// Begins one with the first of its items.
     pub(super) fn begin<I: Iterator<Item: Serialize>>(
         pool: &Proxy<C>,
-        task: &str,
-        chunk: u32,
+        terms: &Terms<'_>,
         inputs: &mut Inputs<I>,
         most: u64,
     ) -> Result<Self, ManagerError> {
         let write = |writer: &mut Writer<'_>| {
-            writer.item(task.as_bytes());
-            writer.u32(chunk);
+            writer.item(terms.task.as_bytes());
+            writer.u32(terms.chunk);
+            terms.policy.write(writer);
             inputs.write::<C>(writer, most)
         };
         let id = pool.ask_for_long(Op::PoolSubmit, write, |_, mut fields| told(fields.id()))?;

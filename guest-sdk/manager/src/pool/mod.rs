@@ -18,12 +18,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::builder::PoolBuilder;
+use self::builder::count;
 pub use self::call::Call;
 pub use self::error::PoolError;
 pub use self::imap::IMap;
 pub use self::result::AsyncResult;
 use crate::client::{Client, Proxy};
-use crate::protocol::{FOREVER, Op};
+use crate::protocol::{FOREVER, Op, Writer};
 use crate::sync::{came, nanoseconds, wait};
 use crate::{ManagerError, proxy};
 
@@ -203,7 +204,7 @@ impl<C: Client> Pool<C> {
     }
 
     /// As [`map`](Self::map), without waiting for all: results come as the iterator is pulled, in the order of the inputs, which
-    /// are pulled 64 ahead of them at most.
+    /// are pulled 64 ahead of them at most, or as [`Call::buffersize`] says.
     ///
     /// # Errors
     ///
@@ -229,6 +230,20 @@ impl<C: Client> Pool<C> {
         R: DeserializeOwned,
     {
         self.task(task).imap_unordered(inputs)
+    }
+
+    /// Has so many processes from now on, for everybody. Those that are too many end when they have finished what they run.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::Invalid`] if that is none, [`ManagerError::ProcessLimit`] if it is too many, and
+    /// [`ManagerError::PoolNotRunning`] if the pool was closed or terminated, or has given up; it is as it was then. And the others.
+    pub fn resize(&self, processes: usize) -> Result<(), ManagerError> {
+        let write = |writer: &mut Writer<'_>| {
+            writer.u32(count(processes));
+            Ok(())
+        };
+        self.proxy.ask(Op::PoolResize, write, |_| Ok(()))
     }
 
     /// Takes no more work; what was submitted is finished, and then the processes end.

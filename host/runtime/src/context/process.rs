@@ -9,8 +9,9 @@ use rustix::process::Signal;
 use serde::Serialize;
 
 use super::{Context, Household};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::identity::{Identity, StartMethod};
+use crate::objects::message::MAX_NAME;
 use crate::pool::{Spread, task_number};
 use crate::shared::{Connection, References, collect_references};
 use crate::supervisor::Shared;
@@ -90,8 +91,13 @@ impl<'c> ProcessBuilder<'c> {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchTask`](crate::Error::NoSuchTask); that the arguments cannot be serialized, or no process be started.
+    /// [`Error::NoSuchTask`], [`Error::Invalid`] if its name is too long; that the arguments cannot be serialized, or no process be
+    /// started.
     pub fn start(self) -> Result<Process> {
+        if self.name.as_ref().is_some_and(|name| name.len() > MAX_NAME) {
+            let why = format!("the name of a process has at most {MAX_NAME} bytes");
+            return Err(Error::Invalid(why));
+        }
         let task = task_number(&self.context.module, &self.task)?;
         let (args, references) = self.args?;
         let owner = Owner::host();

@@ -437,7 +437,9 @@ wasmp_manager::managed! {
     /// A pool runs the tasks of the manager's module, for all of them:
     ///
     /// ```no_run
-    /// use wasmp::Manager;
+    /// use std::time::Duration;
+    ///
+    /// use wasmp::{Manager, Retry};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let key = b"key";
@@ -451,6 +453,9 @@ wasmp_manager::managed! {
     /// let set_up = manager.pool_builder().processes(4).max_tasks_per_child(1000);
     /// let pool = set_up.initializer("prepare", ("model.bin", 3)).named("prepared")?;
     /// let squares: Vec<i64> = pool.task("square").chunksize(50).map(0..1000)?;
+    /// // None of these may take longer than 5 s, and a worker that is lost costs none of them.
+    /// let careful = pool.task("square").timeout(Duration::from_secs(5)).retry(Retry::times(2));
+    /// let squares: Vec<i64> = careful.map(0..1000)?;
     /// # Ok(())
     /// # }
     /// ```

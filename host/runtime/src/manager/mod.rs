@@ -40,7 +40,7 @@ use serde::{Deserialize, Serialize};
 pub use self::client::{Counter, Dict, List, Manager, ManagerBuilder, Namespace, Object, Set, managed};
 pub(crate) use self::custom::{Instance, Order, Refusal, Returned, Types};
 pub use self::line::Line;
-pub(crate) use self::pool::Wish;
+pub(crate) use self::pool::{Resizing, Wish};
 pub(crate) use self::reception::Reception;
 pub use self::remote::{Address, Listener, ManagerServer, PeerError};
 #[cfg(feature = "tls")]

@@ -12,7 +12,7 @@ use wasmp_manager::protocol::{
 use super::custom::{Custom, Types};
 use super::list::List;
 use super::map::Map;
-use super::pool::{Books, JobKey, Ledger, Pools};
+use super::pool::{Books, JobKey, Ledger, Pools, Resizing};
 use super::sync::{self, Shared, Step, Waiters};
 
 /// What an object takes beside what is in it.
@@ -190,6 +190,8 @@ pub(crate) enum Served {
     Last,
     /// There is an answer when a pool was asked for: see [`Store::wish`] and [`Store::hired`].
     Hire,
+    /// The answer is written, if a pool can be as this says: see [`Store::resized`].
+    Resize(Resizing),
 }
 
 /// An answer for somebody who has waited.

@@ -419,9 +419,9 @@ pub(crate) struct Pending {
 
 impl Pending {
     /// What is to be done about this one item, which failed like this.
-    pub(crate) fn judge(mut self, retry: &Retry, mishap: Mishap) -> Verdict {
+    pub(crate) fn judge(mut self, retry: Retry, mishap: Mishap) -> Verdict {
         self.attempts += 1;
-        match retry.after(mishap, self.attempts) {
+        match mishap.pause(retry, self.attempts) {
             Some(pause) => Verdict::Again(self, pause),
             None => Verdict::Final,
         }

@@ -339,7 +339,7 @@ impl Core {
             _ => Mishap::Lost,
         };
         let key = victim.job;
-        if let Verdict::Again(victim, pause) = victim.judge(&job.terms.retry, mishap) {
+        if let Verdict::Again(victim, pause) = victim.judge(job.terms.retry, mishap) {
             self.try_again(victim, pause, now);
             return Some(true);
         }

@@ -133,6 +133,7 @@ pub(crate) struct JobOptions {
     pub(crate) chunk: u32,
     /// Nanoseconds that an item may take; 0: any time.
     pub(crate) timeout: u64,
+    #[serde(with = "crate::retry::parts")]
     pub(crate) retry: Retry,
 }
 

@@ -348,6 +348,10 @@ fn take_turn(
             };
             store.hired(desk.caller, request, crew, answer);
         }
+        if let Served::Resize(resizing) = served {
+            let done = crews.resize(objects, resizing)?;
+            store.resized(request, resizing, done, answer);
+        }
         let sent = served == Served::Silent || send(desk, party, answer, room)?;
         buffers.shrink();
         if !sent {

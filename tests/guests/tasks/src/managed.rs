@@ -1,6 +1,6 @@
 //! Pools of managers, as guests use them. Each task checks by itself what its pool does: a check that fails is a panic.
 
-use wasmp_guest::{ErrorKind, Manager, ManagerError, Result, managed, task};
+use wasmp_guest::{ErrorKind, Manager, ManagerError, Result, Retry, managed, task};
 
 use crate::pools::{MOMENT, squares};
 
@@ -40,6 +40,22 @@ fn managed_calls(pool: managed::Pool) -> Result<()> {
     assert_eq!(pool.task(crate::square).chunksize(8).map(0..1000)?, squares(1000));
     let refused = pool.task(crate::square).chunksize(0).map(0..3).unwrap_err();
     assert!(matches!(refused, managed::PoolError::Invalid(_)), "{refused}");
+    let late = pool.task(crate::spin).timeout(MOMENT).apply(()).unwrap_err();
+    assert!(
+        matches!(&late, managed::PoolError::Task(error) if error.kind == ErrorKind::Timeout),
+        "{late}"
+    );
+    let again = pool.task(crate::succeed_at).retry(Retry::times(1).on_error());
+    let again = again.apply::<_, i64, _>((1000,)).unwrap_err();
+    assert!(
+        matches!(&again, managed::PoolError::Task(error) if error.attempt == 2),
+        "{again}"
+    );
+    let streamed = pool.task(crate::square).buffersize(1).imap(0..)?;
+    assert_eq!(streamed.take(10).collect::<Result<Vec<i64>, _>>()?, squares(10));
+    pool.resize(3)?;
+    assert_eq!(pool.resize(0), Err(ManagerError::Invalid));
+    assert_eq!(pool.map(crate::square, 0..1000)?, squares(1000));
     Ok(())
 }
 
@@ -63,6 +79,12 @@ fn managed_builders() -> Result<()> {
         assert_eq!(why, told);
     }
     assert_eq!(pool.apply(crate::square, (3,))?, 9);
+    let again = set_up().timeout(MOMENT).retry(Retry::times(1).on_timeout()).build()?;
+    let late = again.apply(crate::spin, ()).unwrap_err();
+    assert!(
+        matches!(&late, managed::PoolError::Task(error) if (error.kind, error.attempt) == (ErrorKind::Timeout, 2)),
+        "{late}"
+    );
     let nobody = set_up().processes(0).build().unwrap_err();
     assert!(matches!(nobody, managed::PoolError::Invalid(_)), "{nobody}");
     let idle = set_up().max_tasks_per_child(0).build().unwrap_err();

@@ -4,21 +4,21 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmp_manager::protocol::Status;
+use wasmp_manager::protocol::{Policy, Status};
 
 use super::block::Block;
 use super::job::{Job, Over};
 use super::pace::Pace;
 use super::{AtWork, Books, MAX_BYTES_AT_WORK, MAX_OPEN, MAX_TAKEN, Pool, State};
 use crate::process::message::encode;
-use crate::retry::Retry;
-use crate::wire::pools::{Head, JobOptions, order};
+use crate::wire::pools::{Head, order};
 
 impl Pool {
     /// One whose crew has been asked for, with so many bytes of orders that are still in this process.
-    pub(super) fn new(crew: u32, processes: u32, ordered: u64) -> Self {
+    pub(super) fn new(crew: u32, processes: u32, policy: Policy, ordered: u64) -> Self {
         Self {
             crew,
+            policy,
             state: State::Running,
             broken: None,
             unwanted: false,
@@ -90,14 +90,8 @@ impl Pool {
             }
             if block.items > 0 {
                 if job.begin() {
-                    let options = JobOptions {
-                        task: job.task().into(),
-                        chunk: job.chunk(),
-                        timeout: 0,
-                        retry: Retry::default(),
-                    };
                     self.orders
-                        .push((Head::new(order::JOB, block.job, 0), encode(&options)));
+                        .push((Head::new(order::JOB, block.job, 0), encode(&job.options())));
                 }
                 let bytes = block.bytes.rest().len() as u64;
                 job.put_to_work(block.items, bytes);

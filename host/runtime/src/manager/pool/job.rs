@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use wasmp_abi::ErrorKind;
-use wasmp_manager::protocol::{BROKEN, CANCELLED, COMPLETE, Id, MAX_MESSAGE, OPEN, OVERFULL, REFUSED, Status, Writer};
+use wasmp_manager::protocol::{
+    BROKEN, CANCELLED, COMPLETE, Id, MAX_MESSAGE, OPEN, OVERFULL, Policy, REFUSED, Status, Writer,
+};
 
 use crate::error::TaskError;
 use crate::outcome::{End, task_error};
 use crate::process::message::encode;
-use crate::wire::pools::News;
+use crate::wire::pools::{JobOptions, News};
 
 /// What an outcome takes beside its bytes.
 const OUTCOME_BYTES: u64 = 64;
@@ -25,6 +27,7 @@ const MAX_RESULT: usize = MAX_MESSAGE - 256;
 pub(super) struct Terms {
     pub(super) task: Box<str>,
     pub(super) chunk: u32,
+    pub(super) policy: Policy,
 }
 
 #[derive(Debug)]
@@ -127,6 +130,17 @@ impl Job {
 
     pub(super) fn chunk(&self) -> u32 {
         self.terms.chunk
+    }
+
+    /// What the crew is told of it.
+    pub(super) fn options(&self) -> JobOptions {
+        let Terms { task, chunk, policy } = &self.terms;
+        JobOptions {
+            task: task.as_ref().into(),
+            chunk: *chunk,
+            timeout: policy.nanoseconds(),
+            retry: policy.retry.unwrap_or_default(),
+        }
     }
 
     pub(super) fn over(&self) -> Option<&Over> {

@@ -39,12 +39,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmp_ipc::MOST_WAITABLES;
-use wasmp_manager::protocol::{FOREVER, Id, POOL, Status, Writer};
+use wasmp_manager::protocol::{FOREVER, Id, POOL, Policy, Status, Writer};
 
 use self::block::Block;
 use self::job::{Job, Over};
 pub(super) use self::ledger::Ledger;
 use self::pace::Pace;
+pub(crate) use self::requests::Resizing;
 pub(crate) use self::wanted::Wish;
 use super::MAX_CLIENTS;
 use super::store::{Budget, Caller, Late, Served};
@@ -103,6 +104,8 @@ pub(super) struct Pools {
 struct Pool {
     /// Who works for it, by the server's number.
     crew: u32,
+    /// Of calls that say nothing else.
+    policy: Policy,
     state: State,
     /// Why it gave up, if it did.
     broken: Option<Arc<str>>,

@@ -39,6 +39,11 @@ impl Pace {
         }
     }
 
+    /// There are so many processes from now on.
+    pub(super) fn resize(&mut self, processes: u32) {
+        *self = Self::new(processes);
+    }
+
     pub(super) fn one_is_done(&mut self) {
         self.done += 1;
     }

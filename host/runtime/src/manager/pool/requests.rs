@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmp_manager::protocol::{Fields, Id, Op, Status, Writer};
+use wasmp_manager::protocol::{Fields, Id, Op, Policy, Status, Writer};
 
 use super::block::Block;
 use super::job::{Job, Over, Terms};
@@ -25,6 +25,13 @@ fn items<'r>(fields: &mut Fields<'r>) -> Option<(u64, &'r [u8])> {
 }
 
 const _: () = assert!(ITEM_PREFIX == size_of::<u32>());
+
+/// What a pool is to be from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Resizing {
+    pub(crate) crew: u32,
+    pub(crate) processes: u32,
+}
 
 impl Store {
     /// Finds the pool of a name, or says that one is to be made.
@@ -62,6 +69,7 @@ impl Store {
         Ok(Wish {
             processes: wanted.processes(self.pools.cpus),
             max_tasks: wanted.max_tasks,
+            patience: wanted.policy.nanoseconds(),
             start: wanted.start(),
         })
     }
@@ -83,6 +91,24 @@ impl Store {
         }
     }
 
+    /// There are so many workers now in the crew of a pool, which was asked for; or not.
+    pub(crate) fn resized(
+        &mut self,
+        request: &[u8],
+        resizing: Resizing,
+        done: Result<(), Status>,
+        answer: &mut Vec<u8>,
+    ) {
+        match done {
+            Ok(()) => {
+                if let Some((_, pool)) = self.pools.by_crew(resizing.crew) {
+                    pool.pace.resize(resizing.processes);
+                }
+            }
+            Err(status) => refuse(Fields(request).u32().unwrap_or_default(), status, answer),
+        }
+    }
+
     fn make_pool(&mut self, caller: Caller, request: &[u8], crew: u32) -> Result<Id, Status> {
         let (name, wanted) = malformed(requested(request))?;
         let id = new_id()?;
@@ -98,7 +124,8 @@ impl Store {
         }
         self.pools.crews.insert(crew, id);
         let processes = wanted.processes(self.pools.cpus);
-        self.pools.pools.insert(id, Pool::new(crew, processes, ordered));
+        let pool = Pool::new(crew, processes, wanted.policy, ordered);
+        self.pools.pools.insert(id, pool);
         Ok(id)
     }
 
@@ -116,6 +143,7 @@ impl Store {
             Op::PoolSubmit => {
                 let (task, chunk) = malformed(fields.item().zip(fields.u32()))?;
                 let task = malformed(std::str::from_utf8(task).ok())?;
+                let policy = malformed(Policy::read(&mut fields))?.or(pool.policy);
                 let ((items, bytes), last) = malformed(items(&mut fields).zip(fields.u8()))?;
                 if pool.state != State::Running && pool.broken.is_none() {
                     return Err(Status::NotRunning);
@@ -123,15 +151,16 @@ impl Store {
                 if bytes.len() > max_block || task.len() > MAX_NAME {
                     return Err(Status::TooLarge);
                 }
+                let terms = Terms {
+                    task: task.into(),
+                    chunk,
+                    policy,
+                };
                 if let Some(why) = &pool.broken {
                     let (job, why) = (new_id()?, Arc::clone(why));
                     let number = pool.number();
                     let content = Content::Job(JobKey { pool: id, number }, task.len() as u64);
                     self.budget.exchange(0, OBJECT_BYTES + content.bytes())?;
-                    let terms = Terms {
-                        task: task.into(),
-                        chunk,
-                    };
                     let mut over = Job::new(caller.client, job, terms, None);
                     over.end(Over::Broken(why));
                     pool.jobs.insert(number, over);
@@ -156,16 +185,23 @@ impl Store {
                 let content = Content::Job(JobKey { pool: id, number }, task.len() as u64);
                 self.budget
                     .exchange(0, OBJECT_BYTES + content.bytes() + block.counts())?;
-                let terms = Terms {
-                    task: task.into(),
-                    chunk,
-                };
                 pool.jobs.insert(number, Job::new(caller.client, job, terms, open));
                 let owner = Some(caller.client);
                 self.objects.insert(job, Object { content, owner });
                 answer.id(job);
                 let books = (&self.budget, &mut self.ledger);
                 Ok(self.pools.line_up(id, block, (caller, sequence), books))
+            }
+            Op::PoolResize => {
+                let processes = malformed(fields.u32())?;
+                match pool.state {
+                    _ if processes == 0 => Err(Status::Invalid),
+                    State::Running => Ok(Served::Resize(Resizing {
+                        crew: pool.crew,
+                        processes,
+                    })),
+                    _ => Err(Status::NotRunning),
+                }
             }
             Op::PoolClose => {
                 if pool.state == State::Running {

@@ -1,6 +1,6 @@
 //! What a pool is to be, as a client asks for it.
 
-use wasmp_manager::protocol::{Fields, Op};
+use wasmp_manager::protocol::{Fields, Op, Policy};
 
 use super::MAX_NAME;
 use crate::process::message::encode;
@@ -15,6 +15,8 @@ pub(crate) struct Wish {
     pub(crate) processes: u32,
     /// Tasks after which a process is replaced; 0: never.
     pub(crate) max_tasks: u32,
+    /// How long an initializer may take, in nanoseconds; 0: any time.
+    pub(crate) patience: u64,
     /// The body of the first order.
     pub(crate) start: Vec<u8>,
 }
@@ -24,6 +26,7 @@ pub(super) struct Wanted<'r> {
     /// 0: as many as there are CPUs.
     processes: u32,
     pub(super) max_tasks: u32,
+    pub(super) policy: Policy,
     /// The task that prepares each instance, and its arguments.
     initializer: Option<(&'r str, &'r [u8])>,
 }
@@ -65,6 +68,7 @@ pub(super) fn wanted<'r>(op: Op, fields: &mut Fields<'r>) -> Option<(Option<&'r 
         _ => None,
     };
     let (processes, max_tasks) = fields.u32().zip(fields.u32())?;
+    let policy = Policy::read(fields)?;
     let initializer = match fields.option()? {
         Some(task) => Some((str::from_utf8(task).ok()?, fields.item()?)),
         None => None,
@@ -72,6 +76,7 @@ pub(super) fn wanted<'r>(op: Op, fields: &mut Fields<'r>) -> Option<(Option<&'r 
     let wanted = Wanted {
         processes,
         max_tasks,
+        policy,
         initializer,
     };
     Some((name, wanted))

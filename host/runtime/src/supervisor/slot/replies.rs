@@ -296,7 +296,7 @@ impl Slot {
         };
         let runner = self.runner(head.as_ref().map_or(0, |head| head.attempts));
         if let (Some(head), Some(job)) = (head, jobs.get(key))
-            && let again @ Verdict::Again(..) = head.judge(&job.terms.retry, mishap)
+            && let again @ Verdict::Again(..) = head.judge(job.terms.retry, mishap)
         {
             return Ok(again);
         }

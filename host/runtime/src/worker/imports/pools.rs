@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use wasmp_abi::{IMPORT_MODULE, Status, import, pool};
+use wasmp_abi::{IMPORT_MODULE, Retry, Status, import, pool};
 use wasmtime::{Caller, Error, Result, bail};
 
 use super::super::lean::LeanLinker;
@@ -13,7 +13,6 @@ use super::processes::start_method;
 use super::{memory, opened, slice, status};
 use crate::objects::message::{Ask, NewPool, PoolRequest};
 use crate::outcome::{End, task_error};
-use crate::retry::Retry;
 use crate::wire::pools::{Head, JobOptions, News, Prepare, order};
 
 pub(super) fn add_to_linker(linker: &mut LeanLinker<'_, State>) -> Result<()> {
@@ -111,18 +110,11 @@ fn pool_begin(
     let (chunk, retries, retry_on) = (options.u32(), options.u32(), options.u32());
     let _ = options.u32();
     let (timeout, backoff) = (options.u64(), options.u64());
-    let mut retry = Retry::times(retries).backoff(Duration::from_nanos(backoff));
-    if retry_on & pool::RETRY_ON_TIMEOUT != 0 {
-        retry = retry.on_timeout();
-    }
-    if retry_on & pool::RETRY_ON_ERROR != 0 {
-        retry = retry.on_error();
-    }
     let options = JobOptions {
         task,
         chunk,
         timeout,
-        retry,
+        retry: Retry::from_parts(retries, retry_on, backoff),
     };
     let pool = find(&mut state.pools, number)?;
     Ok(pool.begin(&state.link, &options)?.into())

@@ -18,7 +18,7 @@ use super::super::link::Link;
 use super::super::objects::{Objects, OpenError};
 use super::{failed, nonsense};
 use crate::identity::StartMethod;
-use crate::manager::{Store, Wish};
+use crate::manager::{Resizing, Store, Wish};
 use crate::objects::message::{Answer, Ask, NewPool, PoolRequest};
 use crate::wire::pools::{Garbled, Head, Reader, Word, Writing, order};
 use crate::wire::{LINK_BYTES, REPLIES_AT, RING_CAPACITY};
@@ -60,7 +60,7 @@ impl Crews {
         let request = Ask::Pool(PoolRequest::New(NewPool {
             processes: wish.processes,
             max_tasks: wish.max_tasks,
-            patience: 0,
+            patience: wish.patience,
             method: StartMethod::Forkserver,
             log: 0,
         }));
@@ -82,6 +82,18 @@ impl Crews {
             written: 0,
         });
         Ok(Ok(id))
+    }
+
+    /// Asks for a crew to be as large as this says.
+    pub(super) fn resize(&self, objects: &Objects, resizing: Resizing) -> io::Result<Result<(), Status>> {
+        let Resizing { crew, processes } = resizing;
+        let request = Ask::Pool(PoolRequest::Resize { pool: crew, processes });
+        match objects.ask(&request) {
+            Ok(_) => Ok(Ok(())),
+            Err(OpenError::Refused(Refused::ProcessLimit)) => Ok(Err(Status::ProcessLimit)),
+            Err(OpenError::Refused(_)) => Ok(Err(Status::NotRunning)),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// Passes on what there is, both ways. Whether there was anything.
