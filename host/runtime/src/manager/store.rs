@@ -306,6 +306,11 @@ impl Store {
         }
     }
 
+    /// Whether there are answers for somebody who has waited.
+    pub(crate) fn has_late(&self) -> bool {
+        !self.late.is_empty()
+    }
+
     /// Serves a request, and writes the answer.
     pub(crate) fn serve(
         &mut self,

@@ -7,6 +7,7 @@
 //! there are CPUs for, they have [turns].
 
 mod crew;
+mod desk;
 mod outbox;
 mod turns;
 
@@ -15,93 +16,36 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use wasmp_abi::ObjectKind;
-use wasmp_ipc::{Advice, Connection, Limit, Party, RecvError, Spinner, WaitError, Waitable, wait_any};
-use wasmp_manager::protocol::{MAX_MESSAGE, Status};
+use wasmp_ipc::{Connection, Limit, RecvError, Spinner, WaitError, Waitable, wait_any};
+use wasmp_manager::protocol::MAX_MESSAGE;
 
 use self::crew::Crews;
-use self::outbox::{Outbox, PATIENCE, TRY_AGAIN};
-use self::turns::{Seat, Turns};
+use self::desk::{Buffers, Desk, IN_A_ROW, Turn, end_of};
+use self::outbox::TRY_AGAIN;
+use self::turns::Turns;
 use super::interruption;
 use super::link::Link;
 use super::objects::{Handle, Objects, OpenError};
-use crate::manager::{Call, Caller, Knock as Letter, Served, Store, Types, refuse};
-use crate::objects::Object;
+use crate::manager::{Call, Caller, Knock as Letter, Store, Types};
 use crate::process::message::decode;
-
-/// Requests of one client that are served in a row.
-const IN_A_ROW: usize = 32;
-
-/// Buffers above this size are given back after the request that needed them.
-const KEEP: usize = 1 << 20;
-
-/// How often something may be said to be there that cannot be taken, before the one who says so has to go.
-const MAX_FALSE_ALARMS: u32 = 10;
 
 /// Bytes of answers that may be kept for all clients together, however little a manager may hold.
 const ALWAYS_KEPT: usize = 1 << 20;
-
-/// The other end of a client's pipe.
-struct Desk {
-    caller: Caller,
-    /// The number by which it is given back.
-    number: u32,
-    pipe: Handle,
-    false_alarms: u32,
-    outbox: Outbox,
-    /// An answer could not be sent to it.
-    refused: bool,
-    has_turn: bool,
-    /// What it was told last.
-    advice: Advice,
-}
-
-impl Seat for Desk {
-    fn has_turn(&self) -> bool {
-        self.has_turn
-    }
-
-    fn set_turn(&mut self, turn: bool) {
-        self.has_turn = turn;
-    }
-
-    fn asks(&self) -> bool {
-        self.outbox.is_empty() && end_of(&self.pipe).is_ok_and(Connection::is_ready)
-    }
-
-    fn sleeps(&self) -> bool {
-        end_of(&self.pipe).is_ok_and(Connection::is_awaited)
-    }
-
-    fn advise(&mut self, advice: Advice) {
-        if self.advice != advice
-            && let Ok(end) = end_of(&self.pipe)
-        {
-            self.advice = advice;
-            end.advise(advice);
-        }
-    }
-}
-
-fn end_of(pipe: &Handle) -> io::Result<&Connection> {
-    match &pipe.held.object {
-        Object::Pipe(ends) => Ok(&ends[pipe.end]),
-        _ => Err(nonsense()),
-    }
-}
 
 fn nonsense() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "what a manager was given makes no sense")
 }
 
-/// How it went with one desk.
-enum Turn {
-    /// There was nothing to do.
-    Idle,
-    Served,
-    /// The client is gone, or has to go.
-    Over,
-    /// The last answer is given.
-    ShutDown,
+fn failed(error: OpenError) -> io::Error {
+    match error {
+        OpenError::Io(error) => error,
+        OpenError::Refused(status) => io::Error::other(status.name()),
+    }
+}
+
+fn handle(objects: &Objects, number: u32) -> io::Result<Handle> {
+    let (handle, _) = objects.get(number).ok_or_else(nonsense)?;
+    Ok(handle.clone())
 }
 
 /// Serves until the manager is shut down, or nobody can ask any more. Of items, its pools pass on at most `max_block` bytes at
@@ -121,130 +65,51 @@ pub(super) fn serve(
     if settings.has_module {
         store = store.with_pools(max_block, settings.cpus);
     }
-    let mut crews = Crews::new(link);
-    // Of the memory of the process, what is held takes a third, and an answer that is being made as much: see `found`.
-    let most_kept = (settings.max_bytes / 2).clamp(ALWAYS_KEPT as u64, MAX_MESSAGE as u64) as usize;
-    let mut desks: Vec<Desk> = Vec::new();
-    let mut connections = 0;
-    let mut buffers = Buffers::default();
-    let mut spinner = Spinner::new();
-    let mut turns = Turns::new(settings.cpus as usize);
-    let mut open = true;
-    while open || !desks.is_empty() {
-        let mut busy = false;
-        while open {
-            match receive(objects, &door)? {
-                Knock::Letter(Letter { token, client }) => {
-                    busy = true;
-                    connections += 1;
-                    let caller = Caller {
-                        connection: connections,
-                        client,
-                    };
-                    match objects.open_token(ObjectKind::Connection, token) {
-                        Ok(number) => desks.push(Desk {
-                            caller,
-                            number,
-                            pipe: handle(objects, number)?,
-                            false_alarms: 0,
-                            outbox: Outbox::default(),
-                            refused: false,
-                            has_turn: false,
-                            advice: Advice::Look,
-                        }),
-                        // It has gone again.
-                        Err(OpenError::Refused(_)) => {}
-                        // Were it left alone, it would wait for ever. There may be no descriptors left: the objects of a
-                        // guest's types can use them up, in a directory that was granted.
-                        Err(error) => return Err(failed(error)),
-                    }
-                }
-                Knock::Nobody => break,
-                Knock::Closed => open = false,
-            }
-        }
-        let kept: usize = desks.iter().map(|desk| desk.outbox.bytes()).sum();
-        let mut room = most_kept.saturating_sub(kept);
-        let crowded = turns.give(&mut desks);
-        let mut served = false;
-        let mut at = 0;
-        while at < desks.len() {
-            let has_turn = !crowded || desks[at].has_turn;
-            if !has_turn && desks[at].outbox.is_empty() {
-                at += 1;
-                continue;
-            }
-            let most = if has_turn { IN_A_ROW } else { 0 };
-            let house = (&*objects, &mut crews);
-            match take_turn(&mut store, (&mut desks[at], most), house, &mut buffers, &mut room)? {
-                Turn::Idle => at += 1,
-                Turn::Served => {
-                    busy = true;
-                    served |= has_turn;
-                    at += 1;
-                }
-                Turn::ShutDown => return Ok(()),
-                Turn::Over => {
-                    busy = true;
-                    leave(objects, &mut store, (&mut desks, &mut turns), at);
-                }
-            }
-        }
-        turns.go_on(&mut desks, served, crowded);
-        busy |= crowded;
-        if store.next_deadline().is_some_and(|deadline| deadline <= Instant::now()) {
-            store.expire(Instant::now());
-        }
-        busy |= crews.take_turn(objects, &mut store)?;
+    let mut server = Server {
+        objects,
+        door: Some(door),
+        store,
+        crews: Crews::new(link),
+        desks: Vec::new(),
+        turns: Turns::new(settings.cpus as usize),
+        connections: 0,
+        // Of the memory of the process, what is held takes a third, and an answer that is being made as much: see `found`.
+        most_kept: (settings.max_bytes / 2).clamp(ALWAYS_KEPT as u64, MAX_MESSAGE as u64) as usize,
+        buffers: Buffers::default(),
+        spinner: Spinner::new(),
+    };
+    while server.door.is_some() || !server.desks.is_empty() {
+        let let_in = server.let_in()?;
+        let attended = match server.attend()? {
+            Attended::Nobody => false,
+            Attended::Somebody => true,
+            Attended::Last => return Ok(()),
+        };
+        server.expire();
+        let passed_on = server.crews.take_turn(server.objects, &mut server.store)?;
         // Those who leave because they do not take it may have had work for crews.
-        busy |= send_late(objects, &mut store, (&mut desks, &mut turns), &mut buffers, &mut room)?;
-        if !busy {
-            let door = open.then_some(&door);
-            rest(objects, (door, &desks, &crews), &mut spinner, store.next_deadline())?;
+        let sent = server.send_late()?;
+        if !(let_in || attended || passed_on || sent) {
+            server.rest()?;
         }
     }
     Ok(())
 }
 
-/// Answers those who have waited. Who does not take it leaves, and what was theirs may be the answer for others. Whether there
-/// was anybody.
-fn send_late(
-    objects: &mut Objects,
-    store: &mut Store,
-    (desks, turns): (&mut Vec<Desk>, &mut Turns),
-    buffers: &mut Buffers,
-    room: &mut usize,
-) -> io::Result<bool> {
-    let mut any = false;
-    loop {
-        let late = store.take_late();
-        if late.is_empty() {
-            return Ok(any);
-        }
-        any = true;
-        for late in late {
-            if let Some(at) = desks.iter().position(|desk| desk.caller.connection == late.connection) {
-                let party = objects.party().ok_or_else(nonsense)?;
-                late.write(&mut buffers.answer);
-                if !send(&mut desks[at], party, &buffers.answer, room)? {
-                    leave(objects, store, (desks, turns), at);
-                }
-                buffers.shrink();
-            }
-        }
-    }
-}
-
-fn failed(error: OpenError) -> io::Error {
-    match error {
-        OpenError::Io(error) => error,
-        OpenError::Refused(status) => io::Error::other(status.name()),
-    }
-}
-
-fn handle(objects: &Objects, number: u32) -> io::Result<Handle> {
-    let (handle, _) = objects.get(number).ok_or_else(nonsense)?;
-    Ok(handle.clone())
+struct Server<'o> {
+    objects: &'o mut Objects,
+    /// Through which clients come; none: there will be no more.
+    door: Option<Handle>,
+    store: Store,
+    crews: Crews,
+    desks: Vec<Desk>,
+    turns: Turns,
+    /// How many there have been.
+    connections: u32,
+    /// Bytes of answers that may be kept for all clients together.
+    most_kept: usize,
+    buffers: Buffers,
+    spinner: Spinner,
 }
 
 /// What there is at the door.
@@ -255,175 +120,188 @@ enum Knock {
     Closed,
 }
 
+/// Whom there was something to do for.
+enum Attended {
+    Nobody,
+    Somebody,
+    /// Somebody who has shut the manager down.
+    Last,
+}
+
+impl Server<'_> {
+    /// Gives those a desk who are at the door. Whether there was anybody.
+    fn let_in(&mut self) -> io::Result<bool> {
+        let mut anybody = false;
+        while let Some(door) = &self.door {
+            match receive(self.objects, door)? {
+                Knock::Letter(letter) => {
+                    anybody = true;
+                    self.give_desk(letter)?;
+                }
+                Knock::Nobody => break,
+                Knock::Closed => self.door = None,
+            }
+        }
+        Ok(anybody)
+    }
+
+    fn give_desk(&mut self, Letter { token, client }: Letter) -> io::Result<()> {
+        self.connections += 1;
+        let caller = Caller {
+            connection: self.connections,
+            client,
+        };
+        match self.objects.open_token(ObjectKind::Connection, token) {
+            Ok(number) => {
+                let pipe = handle(self.objects, number)?;
+                self.desks.push(Desk::new(caller, number, pipe));
+                Ok(())
+            }
+            // It has gone again.
+            Err(OpenError::Refused(_)) => Ok(()),
+            // Were it left alone, it would wait for ever. There may be no descriptors left: the objects of a
+            // guest's types can use them up, in a directory that was granted.
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// How many more bytes of answers may be kept.
+    fn room(&self) -> usize {
+        let kept: usize = self.desks.iter().map(|desk| desk.outbox.bytes()).sum();
+        self.most_kept.saturating_sub(kept)
+    }
+
+    /// Serves those whose turn it is: once, or if others wait for their turn, for as long as it is and there is nobody else to be
+    /// told anything.
+    fn attend(&mut self) -> io::Result<Attended> {
+        let crowded = self.turns.give(&mut self.desks);
+        let mut attended = if crowded { Attended::Somebody } else { Attended::Nobody };
+        let mut room = self.room();
+        loop {
+            let mut served = false;
+            let mut at = 0;
+            while at < self.desks.len() {
+                let desk = &mut self.desks[at];
+                let has_turn = !crowded || desk.has_turn;
+                if !has_turn && desk.outbox.is_empty() {
+                    at += 1;
+                    continue;
+                }
+                let most = if has_turn { IN_A_ROW } else { 0 };
+                let house = (&*self.objects, &mut self.store, &mut self.crews);
+                match desk.take_turn(most, house, &mut self.buffers, &mut room)? {
+                    Turn::Idle => at += 1,
+                    Turn::Served => {
+                        attended = Attended::Somebody;
+                        served |= has_turn;
+                        at += 1;
+                    }
+                    Turn::ShutDown => return Ok(Attended::Last),
+                    Turn::Over => {
+                        attended = Attended::Somebody;
+                        self.leave(at);
+                    }
+                }
+            }
+            let goes_on = self.turns.go_on(&mut self.desks, served, crowded);
+            if !goes_on || self.store.has_late() || !self.crews.is_empty() {
+                return Ok(attended);
+            }
+        }
+    }
+
+    /// Ends those waits whose time is up.
+    fn expire(&mut self) {
+        if let Some(deadline) = self.store.next_deadline() {
+            let now = Instant::now();
+            if deadline <= now {
+                self.store.expire(now);
+            }
+        }
+    }
+
+    /// Answers those who have waited. Who does not take it leaves, and what was theirs may be the answer for others. Whether there
+    /// was anybody.
+    fn send_late(&mut self) -> io::Result<bool> {
+        let mut any = false;
+        loop {
+            let late = self.store.take_late();
+            if late.is_empty() {
+                return Ok(any);
+            }
+            any = true;
+            let mut room = self.room();
+            for late in late {
+                let theirs = |desk: &Desk| desk.caller.connection == late.connection;
+                let Some(at) = self.desks.iter().position(theirs) else {
+                    continue;
+                };
+                let party = self.objects.party().ok_or_else(nonsense)?;
+                late.write(&mut self.buffers.answer);
+                if !self.desks[at].send(party, &self.buffers.answer, &mut room)? {
+                    self.leave(at);
+                }
+                self.buffers.shrink();
+            }
+        }
+    }
+
+    /// Takes a client's place away.
+    fn leave(&mut self, at: usize) {
+        let desk = self.desks.remove(at);
+        self.turns.leave(at);
+        let (caller, number) = (desk.caller, desk.number);
+        let read = desk.has_read_all();
+        // Before its handle is closed.
+        drop(desk);
+        self.objects.close(number);
+        self.store.leave(caller, read);
+        if !self.desks.iter().any(|desk| desk.caller.client == caller.client) {
+            self.store.forget(caller.client);
+        }
+    }
+
+    /// Waits until there is something to do.
+    fn rest(&mut self) -> io::Result<()> {
+        let party = self.objects.party().ok_or_else(nonsense)?;
+        let is_owed = |desk: &Desk| !desk.outbox.is_empty();
+        let again = self.desks.iter().any(is_owed).then(|| Instant::now() + TRY_AGAIN);
+        let deadline = self.store.next_deadline().into_iter().chain(again).min();
+        let heard = self.desks.iter().filter(|desk| !is_owed(desk));
+        let pipes = self.door.iter().chain(heard.map(|desk| &desk.pipe));
+        let ends: Vec<&Connection> = pipes.map(end_of).collect::<io::Result<_>>()?;
+        let crews = &self.crews;
+        if self
+            .spinner
+            .spin(|| ends.iter().any(|end| end.is_ready()) || crews.are_heard())
+        {
+            return Ok(());
+        }
+        let pipes = ends.into_iter().map(Waitable::Connection);
+        let waitables: Vec<Waitable<'_>> = pipes.chain(crews.waitables()).collect();
+        match wait_any(party, &waitables, deadline.map_or(Limit::Forever, Limit::Until)) {
+            Ok(_) | Err(WaitError::TimedOut) => Ok(()),
+            // Ctrl-C is for those who use it (CPython: a manager ignores SIGINT).
+            Err(WaitError::Interrupted) => {
+                interruption::take();
+                Ok(())
+            }
+            Err(WaitError::Broken) => Err(io::Error::other(WaitError::Broken)),
+        }
+    }
+}
+
 fn receive(objects: &Objects, door: &Handle) -> io::Result<Knock> {
-    let party = objects.party().ok_or_else(nonsense)?;
-    let copied = end_of(door)?.recv(party, Limit::Poll, |message| message.to_vec());
+    let (door, party) = (end_of(door)?, objects.party().ok_or_else(nonsense)?);
+    // As a rule: and to see that costs less than to try.
+    if !door.is_ready() {
+        return Ok(Knock::Nobody);
+    }
+    let copied = door.recv(party, Limit::Poll, |message| message.to_vec());
     match copied {
         Ok(message) => decode(&message).map(Knock::Letter),
         Err(RecvError::TimedOut | RecvError::Interrupted) => Ok(Knock::Nobody),
         Err(RecvError::End) => Ok(Knock::Closed),
         Err(error) => Err(io::Error::other(error)),
-    }
-}
-
-/// What requests are read into, and answers written. Kept, but for what has grown large.
-#[derive(Default)]
-struct Buffers {
-    request: Vec<u8>,
-    answer: Vec<u8>,
-}
-
-impl Buffers {
-    fn shrink(&mut self) {
-        for buffer in [&mut self.request, &mut self.answer] {
-            buffer.clear();
-            buffer.shrink_to(KEEP);
-        }
-    }
-}
-
-/// Serves what one client has asked, at most so many requests. `room`: how many more bytes of answers may be kept.
-fn take_turn(
-    store: &mut Store,
-    (desk, most): (&mut Desk, usize),
-    (objects, crews): (&Objects, &mut Crews),
-    buffers: &mut Buffers,
-    room: &mut usize,
-) -> io::Result<Turn> {
-    let party = objects.party().ok_or_else(nonsense)?;
-    let mut turn = Turn::Idle;
-    if !desk.outbox.is_empty() {
-        if desk.outbox.flush(end_of(&desk.pipe)?, party, Instant::now()).is_err() {
-            desk.refused = true;
-            return Ok(Turn::Over);
-        }
-        if !desk.outbox.is_empty() {
-            return Ok(turn);
-        }
-        turn = Turn::Served;
-    }
-    for _ in 0..most {
-        let Buffers { request, answer } = buffers;
-        let end = end_of(&desk.pipe)?;
-        // Not to look for what is not there: whoever has locked the way to it would be waited for.
-        if !end.is_ready() {
-            return Ok(turn);
-        }
-        let received = end.recv(party, Limit::Poll, |message| {
-            let fits = message.len() <= MAX_MESSAGE;
-            if fits {
-                request.resize(message.len(), 0);
-                message.read(0, request);
-            }
-            fits
-        });
-        match received {
-            Ok(true) => {}
-            Err(error @ (RecvError::TimedOut | RecvError::Interrupted)) => {
-                if error == RecvError::Interrupted {
-                    interruption::take();
-                }
-                // Whoever says that there is something, and too often there is not, is lying.
-                desk.false_alarms += 1;
-                return Ok(if desk.false_alarms > MAX_FALSE_ALARMS {
-                    Turn::Over
-                } else {
-                    turn
-                });
-            }
-            Ok(false) | Err(RecvError::End | RecvError::Broken | RecvError::WriteOnly) => return Ok(Turn::Over),
-        }
-        desk.false_alarms = 0;
-        turn = Turn::Served;
-        let served = store.serve(desk.caller, request, answer, Instant::now);
-        if served == Served::Last {
-            // Nobody has to wait for anything any more.
-            let _ = end.send(party, 0, &[answer], Limit::after(Some(PATIENCE)));
-            return Ok(Turn::ShutDown);
-        }
-        if served == Served::Hire {
-            let crew = match store.wish(request) {
-                Ok(wish) => crews.hire(objects, wish)?,
-                Err(status) => Err(status),
-            };
-            store.hired(desk.caller, request, crew, answer);
-        }
-        if let Served::Resize(resizing) = served {
-            let done = crews.resize(objects, resizing)?;
-            store.resized(request, resizing, done, answer);
-        }
-        let sent = served == Served::Silent || send(desk, party, answer, room)?;
-        buffers.shrink();
-        if !sent {
-            return Ok(Turn::Over);
-        }
-        if !desk.outbox.is_empty() {
-            return Ok(turn);
-        }
-    }
-    Ok(turn)
-}
-
-/// Sends an answer, now or later. False: whoever it is for does not take it.
-fn send(desk: &mut Desk, party: &Party, answer: &[u8], room: &mut usize) -> io::Result<bool> {
-    let mut refusal = Vec::new();
-    let answer = match answer.first_chunk() {
-        Some(sequence) if answer.len() > MAX_MESSAGE => {
-            refuse(u32::from_le_bytes(*sequence), Status::TooLarge, &mut refusal);
-            &refusal
-        }
-        _ => answer,
-    };
-    desk.refused = desk.outbox.send(end_of(&desk.pipe)?, party, answer, room).is_err();
-    Ok(!desk.refused)
-}
-
-/// Takes a client's place away.
-fn leave(objects: &mut Objects, store: &mut Store, (desks, turns): (&mut Vec<Desk>, &mut Turns), at: usize) {
-    let Desk {
-        caller,
-        number,
-        pipe,
-        outbox,
-        refused,
-        ..
-    } = desks.remove(at);
-    turns.leave(at);
-    let read = !refused && outbox.is_empty() && end_of(&pipe).is_ok_and(|end| end.is_drained());
-    drop(pipe);
-    objects.close(number);
-    store.leave(caller, read);
-    if !desks.iter().any(|desk| desk.caller.client == caller.client) {
-        store.forget(caller.client);
-    }
-}
-
-/// Waits until there is something to do.
-fn rest(
-    objects: &Objects,
-    (door, desks, crews): (Option<&Handle>, &[Desk], &Crews),
-    spinner: &mut Spinner,
-    deadline: Option<Instant>,
-) -> io::Result<()> {
-    let party = objects.party().ok_or_else(nonsense)?;
-    let is_owed = |desk: &Desk| !desk.outbox.is_empty();
-    let again = desks.iter().any(is_owed).then(|| Instant::now() + TRY_AGAIN);
-    let deadline = deadline.into_iter().chain(again).min();
-    let heard = desks.iter().filter(|desk| !is_owed(desk));
-    let pipes = door.into_iter().chain(heard.map(|desk| &desk.pipe));
-    let ends: Vec<&Connection> = pipes.map(end_of).collect::<io::Result<_>>()?;
-    if spinner.spin(|| ends.iter().any(|end| end.is_ready()) || crews.are_heard()) {
-        return Ok(());
-    }
-    let pipes = ends.into_iter().map(Waitable::Connection);
-    let waitables: Vec<Waitable<'_>> = pipes.chain(crews.waitables()).collect();
-    match wait_any(party, &waitables, deadline.map_or(Limit::Forever, Limit::Until)) {
-        Ok(_) | Err(WaitError::TimedOut) => Ok(()),
-        // Ctrl-C is for those who use it (CPython: a manager ignores SIGINT).
-        Err(WaitError::Interrupted) => {
-            interruption::take();
-            Ok(())
-        }
-        Err(WaitError::Broken) => Err(io::Error::other(WaitError::Broken)),
     }
 }

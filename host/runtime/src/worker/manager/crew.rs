@@ -112,6 +112,10 @@ impl Crews {
         Ok(busy)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.crews.is_empty()
+    }
+
     /// What tells that there is something to pass on.
     pub(super) fn waitables(&self) -> impl Iterator<Item = Waitable<'_>> {
         self.crews.iter().map(|crew| {

@@ -2,7 +2,8 @@
 //!
 //! With a CPU for each of them, all that ask are served in a round. With fewer, each answer would be for one who has to get a
 //! CPU first, and to give it one takes several times as long as to answer. So as many as there are CPUs for have a turn: for
-//! that long they keep their CPUs, and find the server looking for what they ask next. The others sleep, because they are
+//! that long they keep their CPUs, and find the server looking for what they ask next, and for nothing that others ask: what one
+//! client asks is served a little faster so than if it was the only one. The others sleep, because they are
 //! [told](Seat::advise) to: looking, they would take turns on the CPUs of those that are served.
 //!
 //! That pays off if those who have a turn ask again at once. Where they do not, the server soon stops waiting for them, nobody
@@ -17,9 +18,10 @@ use wasmp_ipc::{Advice, Spinner};
 
 use crate::worker::cpu;
 
-/// How long a turn takes: long against the change to another one, which takes some 15 µs. Who does not let the server go on
-/// has it for no longer.
-const TURN: Duration = Duration::from_micros(500);
+/// How long a turn takes: long against the change to another one, which takes some 15 µs, and no longer than others would have
+/// to wait for the CPU if they looked, too, and the system gave it to one after the other. Who does not let the server go on has
+/// it for no longer.
+const TURN: Duration = Duration::from_millis(1);
 
 /// A client, as seen from here.
 pub(super) trait Seat {
@@ -102,8 +104,9 @@ impl Turns {
     }
 
     /// After those who have a turn were looked at, and `served` if one of them had asked something. If others ask, too, waits a
-    /// moment for what they ask next, and ends the turn when it is over. If nobody else does, there are no turns.
-    pub(super) fn go_on(&mut self, clients: &mut [impl Seat], served: bool, crowded: bool) {
+    /// moment for what they ask next, and ends the turn when it is over. If nobody else does, there are no turns. Whether there is
+    /// more to be served before others have their turn.
+    pub(super) fn go_on(&mut self, clients: &mut [impl Seat], served: bool, crowded: bool) -> bool {
         if !crowded {
             end(clients);
         } else if Instant::now() >= self.until {
@@ -111,14 +114,16 @@ impl Turns {
                 self.see_off(clients);
             }
             end(clients);
-        } else if !served || !self.brisk {
+        } else {
             self.brisk = self
                 .for_requests
                 .spin(|| having_turn(clients).any(|client| client.asks()));
             if !self.brisk {
                 end(clients);
             }
+            return self.brisk;
         }
+        false
     }
 
     /// This client is gone, and those behind it have moved up.
@@ -302,6 +307,21 @@ mod tests {
         }
         assert_eq!(order, [0, 1, 2]);
         assert!(clients.iter().all(|client| !client.turn));
+    }
+
+    #[test]
+    fn there_is_more_to_be_served_until_the_turn_is_over_or_nobody_asks_again() {
+        let mut turns = turns(2);
+        let mut clients = clients(3);
+        let crowded = turns.give(&mut clients);
+        assert!(turns.go_on(&mut clients, true, crowded), "it asks again at once");
+        clients[0].asks_after.set(NEVER);
+        assert!(!turns.go_on(&mut clients, true, crowded));
+        let crowded = turns.give(&mut clients);
+        assert!(turns.go_on(&mut clients, true, crowded));
+        turns.until = Instant::now();
+        assert!(!turns.go_on(&mut clients, true, crowded));
+        assert!(!turns.go_on(&mut clients[..1], true, false), "there are no turns");
     }
 
     #[test]
