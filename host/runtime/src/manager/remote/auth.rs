@@ -3,13 +3,15 @@
 //!
 //! ```text
 //! listener → dialler   greeting, nonce            dialler → listener   greeting
-//! dialler → listener   nonce, HMAC(key, "dialler", both nonces)
-//! listener → dialler   HMAC(key, "listener", both nonces)
+//! dialler → listener   nonce, HMAC(key, "dialler", both nonces, binding)
+//! listener → dialler   HMAC(key, "listener", both nonces, binding)
 //! ```
 //!
 //! Nothing that was sent can be sent again to any use: each side has a nonce of its own in what the other has to prove, and
 //! which side it is. What is said afterwards is as secret and as protected as what it is sent by: not at all without
-//! [TLS](super::tls), as who can change what is sent on the network can change that.
+//! [TLS](super::tls), as who can change what is sent on the network can change that. With it, what is proved is to have the key
+//! at an end of this very session, of which the binding tells (RFC 9266): who has a session with either side, as one that
+//! the dialler trusts has lent it a certificate, can pass nothing on that the other would believe.
 //!
 //! Both speak at once, so that neither waits in vain for one who waits for a handshake of TLS.
 
@@ -19,6 +21,8 @@ use hmac::{Hmac, Mac as _};
 use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::Sha256;
 use wasmp_manager::TlsError;
+
+use super::stream::Binding;
 
 /// What both sides say first: what they speak, and its version.
 pub(super) type Greeting = [u8; 16];
@@ -64,11 +68,14 @@ fn nonce() -> io::Result<[u8; NONCE]> {
     Ok(bits)
 }
 
-fn mac(key: &[u8], side: &[u8], nonces: [&[u8; NONCE]; 2]) -> Hmac<Sha256> {
+fn mac(key: &[u8], side: &[u8], nonces: [&[u8; NONCE]; 2], binding: Option<Binding>) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(side);
     for nonce in nonces {
         mac.update(nonce);
+    }
+    if let Some(binding) = binding {
+        mac.update(&binding);
     }
     mac
 }
@@ -92,33 +99,41 @@ fn greet(stream: &mut impl Read, ours: &Greeting) -> Result<(), Refused> {
 }
 
 /// The listener's part.
-pub(super) fn listener(stream: &mut (impl Read + Write), key: &[u8], greeting: &Greeting) -> Result<(), Refused> {
+pub(super) fn listener(
+    stream: &mut (impl Read + Write),
+    (key, binding): (&[u8], Option<Binding>),
+    greeting: &Greeting,
+) -> Result<(), Refused> {
     let ours = nonce()?;
     stream.write_all(&[&greeting[..], &ours].concat())?;
     greet(stream, greeting)?;
     let theirs = receive(stream)?;
     let proof: [u8; PROOF] = receive(stream)?;
-    mac(key, b"dialler", [&ours, &theirs])
+    mac(key, b"dialler", [&ours, &theirs], binding)
         .verify_slice(&proof)
         .map_err(|_| Refused::Key)?;
-    let answer = mac(key, b"listener", [&ours, &theirs]).finalize().into_bytes();
+    let answer = mac(key, b"listener", [&ours, &theirs], binding).finalize().into_bytes();
     Ok(stream.write_all(&answer)?)
 }
 
 /// The dialler's part.
-pub(super) fn dialler(stream: &mut (impl Read + Write), key: &[u8], greeting: &Greeting) -> Result<(), Refused> {
+pub(super) fn dialler(
+    stream: &mut (impl Read + Write),
+    (key, binding): (&[u8], Option<Binding>),
+    greeting: &Greeting,
+) -> Result<(), Refused> {
     stream.write_all(greeting)?;
     greet(stream, greeting)?;
     let theirs = receive(stream)?;
     let ours = nonce()?;
-    let proof = mac(key, b"dialler", [&theirs, &ours]).finalize().into_bytes();
+    let proof = mac(key, b"dialler", [&theirs, &ours], binding).finalize().into_bytes();
     stream.write_all(&[&ours[..], &proof].concat())?;
     let answer: [u8; PROOF] = receive(stream).map_err(|error| match error.kind() {
         // It has heard the proof, and says no more.
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Refused::Key,
         _ => Refused::Io(error),
     })?;
-    mac(key, b"listener", [&theirs, &ours])
+    mac(key, b"listener", [&theirs, &ours], binding)
         .verify_slice(&answer)
         .map_err(|_| Refused::Key)
 }

@@ -29,7 +29,8 @@ pub(super) fn dial(
     if let Some(tls) = tls {
         stream = tls.secure(address, stream, deadline)?;
     }
-    auth::dialler(&mut stream.until(deadline), key, greeting)?;
+    let binding = stream.binding;
+    auth::dialler(&mut stream.until(deadline), (key, binding), greeting)?;
     Ok(stream)
 }
 

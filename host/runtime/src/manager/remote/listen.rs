@@ -141,7 +141,8 @@ pub(super) fn welcome(
     if let Some(tls) = tls {
         stream = tls.secure(stream, deadline)?;
     }
-    auth::listener(&mut stream.until(deadline), key, greeting)?;
+    let binding = stream.binding;
+    auth::listener(&mut stream.until(deadline), (key, binding), greeting)?;
     Ok(stream)
 }
 

@@ -27,6 +27,7 @@ pub(super) fn relay(stream: Stream, pipe: &Connection, patience: Option<Duration
         socket,
         mut incoming,
         mut outgoing,
+        ..
     } = stream;
     socket.keep_alive(SILENCE, patience)?;
     // Ends when nothing comes any more.

@@ -6,9 +6,14 @@ use std::time::Instant;
 
 use super::address::Socket;
 
+/// What only the two sides of one session of TLS know.
+pub(super) type Binding = [u8; 32];
+
 /// A connection. Each direction can have a thread of its own.
 pub(super) struct Stream {
     pub(super) socket: Socket,
+    /// None without TLS.
+    pub(super) binding: Option<Binding>,
     /// Does no more than one `read` of the socket at a time.
     pub(super) incoming: Box<dyn Read + Send>,
     pub(super) outgoing: Box<dyn Write + Send>,
@@ -18,6 +23,7 @@ impl From<Socket> for Stream {
     /// One on which everything is said as it is.
     fn from(socket: Socket) -> Self {
         Self {
+            binding: None,
             incoming: Box::new(socket.clone()),
             outgoing: Box::new(socket.clone()),
             socket,

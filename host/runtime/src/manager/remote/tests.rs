@@ -11,9 +11,9 @@ use wasmp_manager::protocol::MAX_MESSAGE;
 
 fn meet(key: &'static [u8], other: &'static [u8]) -> (Result<(), Refused>, Result<(), Refused>) {
     let (mut ours, mut theirs) = UnixStream::pair().unwrap();
-    let other = thread::spawn(move || dialler(&mut theirs, other, MANAGER));
+    let other = thread::spawn(move || dialler(&mut theirs, (other, None), MANAGER));
     let ours = {
-        let result = listener(&mut ours, key, MANAGER);
+        let result = listener(&mut ours, (key, None), MANAGER);
         drop(ours);
         result
     };
@@ -48,7 +48,10 @@ fn who_has_no_key_cannot_send_back_what_was_sent() {
         theirs.write_all(&said[16..]).unwrap();
         theirs.read(&mut said).unwrap_or_default()
     });
-    assert!(matches!(listener(&mut ours, b"key", MANAGER), Err(Refused::Key)));
+    assert!(matches!(
+        listener(&mut ours, (b"key", None), MANAGER),
+        Err(Refused::Key)
+    ));
     drop(ours);
     assert_eq!(other.join().unwrap(), 0);
 }
@@ -57,13 +60,22 @@ fn who_has_no_key_cannot_send_back_what_was_sent() {
 fn who_speaks_something_else_is_a_stranger() {
     let (mut ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"GET / HTTP/1.1\r\nHost: example\r\n\r\n").unwrap();
-    assert!(matches!(listener(&mut ours, b"key", MANAGER), Err(Refused::Stranger)));
+    assert!(matches!(
+        listener(&mut ours, (b"key", None), MANAGER),
+        Err(Refused::Stranger)
+    ));
     let (mut ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"SSH-2.0-something else").unwrap();
-    assert!(matches!(dialler(&mut ours, b"key", MANAGER), Err(Refused::Stranger)));
+    assert!(matches!(
+        dialler(&mut ours, (b"key", None), MANAGER),
+        Err(Refused::Stranger)
+    ));
     let (mut ours, mut theirs) = UnixStream::pair().unwrap();
-    let other = thread::spawn(move || listener(&mut theirs, b"key", PEER));
-    assert!(matches!(dialler(&mut ours, b"key", MANAGER), Err(Refused::Stranger)));
+    let other = thread::spawn(move || listener(&mut theirs, (b"key", None), PEER));
+    assert!(matches!(
+        dialler(&mut ours, (b"key", None), MANAGER),
+        Err(Refused::Stranger)
+    ));
     drop(ours);
     assert!(other.join().unwrap().is_err());
 }
@@ -138,8 +150,8 @@ fn words_of_strangers_at_the_door() {
 
     let seed = [&MANAGER[..], &[7; 64]].concat();
     fuzz(&[seed], |bytes| {
-        assert!(listener(&mut Stranger(bytes), b"key", MANAGER).is_err());
-        assert!(dialler(&mut Stranger(bytes), b"key", MANAGER).is_err());
+        assert!(listener(&mut Stranger(bytes), (b"key", None), MANAGER).is_err());
+        assert!(dialler(&mut Stranger(bytes), (b"key", None), MANAGER).is_err());
     });
 }
 

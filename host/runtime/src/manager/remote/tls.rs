@@ -23,7 +23,7 @@ use wasmp_manager::TlsError;
 
 use super::address::{Address, Socket};
 use super::auth::Refused;
-use super::stream::Stream;
+use super::stream::{Binding, Stream};
 
 #[cfg(test)]
 mod tests;
@@ -201,6 +201,9 @@ fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
         .map_err(|_| TlsError::ServerName(format!("`{name}` is neither the name of a host nor an IP address")))
 }
 
+/// By what name both sides ask their session for what only they know: RFC 9266.
+const BINDING: &[u8] = b"EXPORTER-Channel-Binding";
+
 fn shake_hands(mut session: Connection, mut stream: Stream, deadline: Instant) -> Result<Stream, Refused> {
     // It may come back before it is done.
     while session.is_handshaking() {
@@ -214,9 +217,13 @@ fn shake_hands(mut session: Connection, mut stream: Stream, deadline: Instant) -
             });
         }
     }
+    let binding = session
+        .export_keying_material(Binding::default(), BINDING, None)
+        .map_err(|error| failure(&error))?;
     let Stream { socket, .. } = stream;
     let session = Arc::new(Mutex::new(session));
     Ok(Stream {
+        binding: Some(binding),
         incoming: Box::new(Reader {
             socket: BufReader::new(socket.clone()),
             session: Arc::clone(&session),

@@ -14,7 +14,7 @@ use wasmp_manager::TlsError;
 use super::{TlsClient, TlsServer, server_name};
 use crate::fuzz::fuzz;
 use crate::manager::remote::address::{Address, Socket};
-use crate::manager::remote::auth::Refused;
+use crate::manager::remote::auth::{MANAGER, Refused, dialler, listener};
 use crate::manager::remote::stream::Stream;
 
 /// Longer than anything takes.
@@ -94,6 +94,48 @@ fn what_is_said_is_not_seen_on_the_way() {
     assert!(length > word.len() && !seen[..length].windows(6).any(|part| part == b"secret"));
     theirs.incoming.read_exact(&mut word).unwrap();
     assert_eq!(&word, b"a word that is secret");
+}
+
+/// Has both prove that they have the same key, each at its end of a session.
+fn prove(ours: &mut Stream, theirs: &mut Stream) -> [Result<(), Refused>; 2] {
+    thread::scope(|scope| {
+        let deadline = Instant::now() + PATIENCE;
+        let dialling = scope.spawn(move || {
+            let binding = theirs.binding;
+            dialler(&mut theirs.until(deadline), (b"key", binding), MANAGER)
+        });
+        let binding = ours.binding;
+        let listened = listener(&mut ours.until(deadline), (b"key", binding), MANAGER);
+        ours.socket.close();
+        [listened, dialling.join().unwrap()]
+    })
+}
+
+#[test]
+fn a_key_is_proved_at_both_ends_of_one_session_and_of_no_other() {
+    let (mut ours, mut theirs) = connected();
+    assert!(ours.binding.is_some_and(|binding| Some(binding) == theirs.binding));
+    assert!(matches!(prove(&mut ours, &mut theirs), [Ok(()), Ok(())]));
+
+    // Somebody stands between, who has a session with each, and passes on what they say.
+    let ((mut ours, near), (far, mut theirs)) = (connected(), connected());
+    assert_ne!(ours.binding, theirs.binding);
+    let pass_on = |mut from: Box<dyn Read + Send>, mut to: Box<dyn Write + Send>| {
+        thread::spawn(move || {
+            let mut byte = [0];
+            while from.read_exact(&mut byte).is_ok() && to.write_all(&byte).is_ok() {}
+        })
+    };
+    let passing = [
+        pass_on(near.incoming, far.outgoing),
+        pass_on(far.incoming, near.outgoing),
+    ];
+    let proved = prove(&mut ours, &mut theirs);
+    assert!(matches!(proved[0], Err(Refused::Key)), "{proved:?}");
+    drop((ours, theirs));
+    for thread in passing {
+        thread.join().unwrap();
+    }
 }
 
 fn unix(stream: &Stream) -> &UnixStream {
@@ -238,6 +280,7 @@ fn words_of_strangers_before_tls() {
     let (there, _other) = UnixStream::pair().unwrap();
     let there = Socket::Unix(Arc::new(there));
     let stranger = |bytes: &[u8]| Stream {
+        binding: None,
         socket: there.clone(),
         incoming: Box::new(Stranger(io::Cursor::new(bytes.to_vec()))),
         outgoing: Box::new(io::sink()),
