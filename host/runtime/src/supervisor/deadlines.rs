@@ -29,14 +29,12 @@ impl Core {
         let mourned = self.mourned.iter().map(|mourned| mourned.until);
         let delayed = self.delayed.last().map(|(due, _)| *due);
         let solo = self.solo.as_ref().and_then(Solo::timer);
-        let released = self.solo.as_ref().and_then(|solo| solo.released);
         slots
             .chain(mourned)
             .chain(self.ask_at)
             .chain(delayed)
             .chain(size)
             .chain(solo)
-            .chain(released)
             .min()
     }
 

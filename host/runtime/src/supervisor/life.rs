@@ -178,10 +178,6 @@ impl Core {
             }
         }
         self.bury(at, now, "a process ended");
-        // Those above are told by the supervisor's thread: this may be any, with one of them locked.
-        if let Some(solo) = &mut self.solo {
-            solo.released = Some(now);
-        }
     }
 
     /// It is known how a worker ended.

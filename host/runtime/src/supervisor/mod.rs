@@ -80,6 +80,8 @@ pub(crate) struct Shared {
     family: Arc<Family>,
     /// Nobody has it any more, and it is to finish its work.
     alone: AtomicBool,
+    /// The supervisor was told that it is gone.
+    reported: AtomicBool,
     /// It is a process.
     process: bool,
 }
@@ -98,6 +100,7 @@ impl Shared {
             looking: Mutex::new(Spinner::new()),
             family,
             alone: AtomicBool::new(false),
+            reported: AtomicBool::new(false),
             process,
         }
     }
@@ -158,12 +161,16 @@ impl Shared {
         let streaming = core.streams(now, collected);
         self.streaming.store(streaming, Ordering::Relaxed);
         let poll = streaming.then(|| now + POLL_INTERVAL);
-        let timer = [core.next_timer(), poll].into_iter().flatten().min();
+        let gone = core.is_gone();
+        // Once, by whoever's turn was its last, on whatever thread: nothing else need ever happen for which the supervisor would
+        // let go of it, or have those above look whether that was what they wait for.
+        let report = (gone && !self.reported.swap(true, Ordering::Relaxed)).then_some(now);
+        let timer = [core.next_timer(), poll, report].into_iter().flatten().min();
         let timer = timer.map_or(u64::MAX, |at| self.supervisor.clock(at));
         // Before the look at the alarm, as the supervisor sets its alarm before it looks at the timers.
         self.timer.store(timer, Ordering::SeqCst);
         self.supervisor.wake_before(timer);
-        if core.solo().is_some() || core.is_gone() {
+        if core.solo().is_some() || gone {
             self.changed.notify_all();
         }
     }
@@ -202,13 +209,9 @@ impl Shared {
         found.or_else(ready)
     }
 
-    /// A turn of the supervisor thread. Whether those above may wait for what has happened since the last one.
-    fn tick(&self) -> bool {
-        let released = self.act(|core, now| {
-            core.enforce_deadlines(now);
-            core.solo.as_mut().is_some_and(|solo| solo.released.take().is_some())
-        });
-        released || !self.ancestors.is_empty()
+    /// A turn of the supervisor thread.
+    fn tick(&self) {
+        self.act(Core::enforce_deadlines);
     }
 
     /// Lives on without its owner until its work is done, if it is a pool.

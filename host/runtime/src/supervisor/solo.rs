@@ -88,8 +88,6 @@ pub(crate) struct Solo {
     died: Option<(u64, Instant)>,
     /// With which code it was about to exit.
     said: Option<i32>,
-    /// When it was released, until the supervisor's thread has had those above it look whether that was what they wait for.
-    pub(super) released: Option<Instant>,
     /// What it was killed for, as Python counts. SIGTERM is sent as SIGKILL: no guest can do anything about the one, and one
     /// that has escaped could.
     sentence: Option<i32>,
@@ -135,7 +133,6 @@ impl Solo {
             snapshot: None,
             died: None,
             said: None,
-            released: None,
             sentence: None,
             spawning: false,
             spawn_asked: false,

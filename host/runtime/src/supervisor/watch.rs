@@ -297,7 +297,8 @@ impl Supervisor {
             }
             let now = self.clock(Instant::now());
             for pool in self.all_pools() {
-                if pool.timer.load(Ordering::Acquire) <= now && pool.tick() {
+                if pool.timer.load(Ordering::Acquire) <= now {
+                    pool.tick();
                     self.nudge_ancestors(&pool);
                 }
             }
